@@ -1,0 +1,1 @@
+"""The console: everything that knows a terminal."""

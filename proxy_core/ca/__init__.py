@@ -1,0 +1,1 @@
+"""The certificate authority: its files, its leaves, the contexts made of them."""

@@ -1,0 +1,1 @@
+"""Control: the one interface by which any console drives a core."""

@@ -1,0 +1,69 @@
+"""The interface between a console and a core.
+
+Two adapters share one contract test: `LocalControl` (a core on another loop in this process) and,
+for cores in other processes, one over HTTP. Coroutines may be awaited on any loop; `status` and
+`Feed.drain` are synchronous, quick, and never wait for the core's loop.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from proxy_core.control.views import (
+    CoreStatus,
+    DiscoverReport,
+    FlowDetail,
+    FlowSummary,
+    ReloadReport,
+    Update,
+)
+from proxy_core.model.ids import FlowId
+from proxy_core.model.log_line import LogLine
+from proxy_core.model.plugin_status import PluginStatus
+
+
+class Feed(Protocol):
+    """A console's own view of what happens, one batch at a time."""
+
+    def drain(self, max_flows: int = 500, max_logs: int = 500) -> Update:
+        """Return what is new since the last call; the rest stays queued, within a bound."""
+
+    def close(self) -> None:
+        """Stop collecting; idempotent."""
+
+
+class Control(Protocol):
+    """Everything a console may ask of a core. Failures raise `errors.Int3rceptorError` leaves."""
+
+    def status(self) -> CoreStatus:
+        """Return the core's present state."""
+
+    def subscribe(self) -> Feed:
+        """Open a feed; its first batches bring the flows and log lines that are there already."""
+
+    async def flows(self, limit: int | None = None) -> list[FlowSummary]:
+        """Return the newest `limit` flows (all, where None), oldest first."""
+
+    async def flow(self, flow_id: FlowId) -> FlowDetail | None:
+        """Return one flow, or None where it is unknown or was evicted."""
+
+    async def clear_flows(self) -> int:
+        """Forget all finished flows; return how many."""
+
+    async def plugins(self) -> list[PluginStatus]:
+        """Return every plugin known, in the order in which they run."""
+
+    async def discover_plugins(self) -> DiscoverReport:
+        """Look into the plugin directories, load what is new, forget what is gone."""
+
+    async def reload_plugin(self, name: str) -> ReloadReport:
+        """Swap in the plugin's file as it is now; on any failure the old one goes on.
+
+        Raises PluginNotFound.
+        """
+
+    async def set_plugin_enabled(self, name: str, enabled: bool) -> PluginStatus:
+        """Enable or disable a plugin. Raises PluginNotFound."""
+
+    async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
+        """Return the newest `limit` lines kept, of one plugin or of all, oldest first."""

@@ -1,0 +1,162 @@
+"""What consoles see of flows and of the core: frozen values that can cross a thread or a wire.
+
+Text in these values is untrusted: decoded, but with its control characters still in it. Whoever
+draws it makes them visible.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from proxy_core.model.flow import FlowKind, FlowState
+from proxy_core.model.ids import FlowId
+from proxy_core.model.log_line import LogLine
+from proxy_core.model.plugin_status import PluginStatus
+
+
+class FlowSummary(msgspec.Struct, frozen=True, gc=False):
+    """One row of a flow list. Sizes in bytes, times in seconds since the epoch."""
+
+    id: FlowId
+    kind: FlowKind
+    state: FlowState
+    started: float
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    protocol: str
+    """`HTTP/1.1`, `HTTP/2`, ...: what the client spoke."""
+    status: int | None = None
+    content_type: str | None = None
+    """The media type without parameters."""
+    request_size: int = 0
+    response_size: int = 0
+    duration: float | None = None
+    """Seconds from the first byte of the request to the last of the response."""
+    error: str | None = None
+
+
+class BodyView(msgspec.Struct, frozen=True):
+    """A captured body: `kept` has the first bytes of `size`; `encoding` is content-encoding."""
+
+    kept: bytes
+    size: int
+    content_type: str | None = None
+    encoding: str | None = None
+    trailers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def truncated(self) -> bool:
+        """Whether more passed than was kept."""
+        return self.size > len(self.kept)
+
+
+class HeadView(msgspec.Struct, frozen=True):
+    """A request's or response's head: its start line for people, its fields, and the raw bytes."""
+
+    start_line: str
+    fields: tuple[tuple[str, str], ...]
+    raw: bytes
+
+
+class TlsView(msgspec.Struct, frozen=True):
+    """What a TLS handshake settled."""
+
+    version: str
+    cipher: str
+    alpn: str | None
+    sni: str | None
+    verified: bool
+    ja3: str | None = None
+    ja4: str | None = None
+
+
+class ConnectionView(msgspec.Struct, frozen=True):
+    """One of a flow's two connections; `address` is `host:port`."""
+
+    id: int
+    address: str
+    opened: float
+    connected: float | None = None
+    secured: float | None = None
+    tls: TlsView | None = None
+
+
+class FlowDetail(msgspec.Struct, frozen=True):
+    """Everything there is to show of one flow."""
+
+    summary: FlowSummary
+    url: str
+    request: HeadView
+    request_body: BodyView
+    client: ConnectionView
+    response: HeadView | None = None
+    response_body: BodyView | None = None
+    request_received: HeadView | None = None
+    """The request as the client sent it, where it was changed on the way."""
+    response_received: HeadView | None = None
+    """The response as the origin sent it, where it was changed on the way."""
+    server: ConnectionView | None = None
+    request_sent: float | None = None
+    first_byte: float | None = None
+    ended: float | None = None
+    edited_by: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    annotations: dict[str, str] = {}
+
+
+class CoreStatus(msgspec.Struct, frozen=True):
+    """The core at one moment."""
+
+    listening: tuple[str, ...]
+    """`host:port` of every listener, with the real port."""
+    modes: tuple[str, ...]
+    ca_path: str
+    flows_seen: int
+    """Since the start; the rate is the difference between two readings."""
+    flows_kept: int
+    flows_evicted: int
+    bytes_kept: int
+    active: int
+    held: int
+    client_connections: int
+    server_connections: int
+    plugins_ready: int
+    plugins_failing: int
+    log_lines_dropped: int
+
+
+class Update(msgspec.Struct, frozen=True):
+    """What is new since a feed was drained last."""
+
+    flows: tuple[FlowSummary, ...] = ()
+    """New and changed flows, each once, oldest first."""
+    first_kept: FlowId | None = None
+    """Flows with a smaller id are gone from the core."""
+    logs: tuple[LogLine, ...] = ()
+    plugins: tuple[PluginStatus, ...] = ()
+    lost_flows: int = 0
+    """News of flows that were dropped because the feed was drained too late; ask `flows`."""
+    lost_logs: int = 0
+
+
+class DiscoverReport(msgspec.Struct, frozen=True):
+    """What a look into the plugin directories found."""
+
+    directories: tuple[str, ...]
+    found: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    """(file or plugin, reason)."""
+
+
+class ReloadReport(msgspec.Struct, frozen=True):
+    """How a reload went; where `ok` is False the old generation is still at work."""
+
+    name: str
+    ok: bool
+    generation: int
+    message: str

@@ -1,0 +1,66 @@
+"""The one exception tree: every failure that a user can meet, and whose fault it is.
+
+A message states fact, value and remedy ("port 8080 is taken; pass --listen or stop the other
+listener"). Foreign exceptions are translated once, at the edge that called the library.
+"""
+
+from __future__ import annotations
+
+
+class Int3rceptorError(Exception):
+    """The root: anything this program reports on purpose."""
+
+
+class ConfigError(Int3rceptorError):
+    """A setting is unknown, malformed or contradicts another one."""
+
+
+class ListenError(Int3rceptorError):
+    """A listening socket could not be opened."""
+
+
+class CaError(Int3rceptorError):
+    """The certificate authority could not be made, read or trusted with its own files."""
+
+
+class ProtocolError(Int3rceptorError):
+    """Bytes or calls broke a protocol's rules."""
+
+
+class LocalProtocolError(ProtocolError):
+    """We tried to send something the protocol forbids: a bug of ours, never the peer's."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent something the protocol forbids.
+
+    `status` is what a server answers to it (RFC 9110, section 15): 400, 413, 414, 431, 501, 505.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClientDisconnected(Int3rceptorError):
+    """The client went away before its exchange was over."""
+
+
+class UpstreamError(Int3rceptorError):
+    """The origin could not be reached, or failed; `status` (502 or 504) goes to the client."""
+
+    def __init__(self, message: str, status: int = 502) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class PluginError(Int3rceptorError):
+    """A plugin could not be found, loaded, reloaded or called."""
+
+
+class PluginNotFound(PluginError):
+    """No plugin of that name is known."""
+
+
+class ControlError(Int3rceptorError):
+    """A command from a console could not be carried out."""

@@ -1,0 +1,51 @@
+"""The five points at which the exchange asks somebody else, and nobody by default.
+
+`Hooks` is a table of slots. A slot is None while nobody subscribes, so that an unused hook costs
+one attribute test; the plugin host fills slots in and takes them out again while traffic flows.
+Slots may be replaced at any await: the exchange reads a slot once per use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from proxy_core.model.connection import ClientConnection
+from proxy_core.model.flow import Flow
+from proxy_core.model.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectAttempt:
+    """A client that connected (`authority` is None) or sent CONNECT for `authority`."""
+
+    client: ClientConnection
+    authority: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleMatch:
+    """A rule that fired on a flow."""
+
+    rule_id: str
+    flow: Flow
+
+
+class Hooks:
+    """The slots. A hook never raises: whoever fills a slot answers for its own failures."""
+
+    __slots__ = ("capture", "connect", "request", "response", "rule_match")
+
+    def __init__(self) -> None:
+        self.connect: Callable[[ConnectAttempt], Awaitable[Verdict]] | None = None
+        """Before anything of a connection or CONNECT is answered; Block refuses it."""
+        self.request: Callable[[Flow], Awaitable[Verdict]] | None = None
+        """The head of a request is there, upstream knows nothing yet. May put a new
+        `flow.request` in place (and then keeps the first in `flow.request_received`)."""
+        self.response: Callable[[Flow], Awaitable[Verdict]] | None = None
+        """The head of the response is there, the client has seen nothing yet. May put a new
+        `flow.response` in place (and then keeps the first in `flow.response_received`)."""
+        self.capture: Callable[[Flow], Awaitable[None]] | None = None
+        """The flow is over and complete; nobody waits for this."""
+        self.rule_match: Callable[[RuleMatch], Awaitable[Verdict]] | None = None
+        """A rule fired."""

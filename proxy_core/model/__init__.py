@@ -1,0 +1,1 @@
+"""The nouns: flows, messages, connections, verdicts. Plain values, no IO."""

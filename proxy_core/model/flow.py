@@ -1,0 +1,116 @@
+"""The flow: one exchange, or one tunnel, from first byte to last.
+
+Only the exchange changes a flow, on the core's loop. Others read it at any time: every attribute
+is set in one step, so a reader sees an older or a newer value and never half of one.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from proxy_core.model.connection import ClientConnection, ServerConnection
+from proxy_core.model.ids import FlowId
+from proxy_core.model.message import Body, RequestHead, ResponseHead
+
+_FIXED_WEIGHT = 900  # slots, heads' objects, ring and index entries; measured with scripts/bench
+
+
+class FlowState(enum.Enum):
+    """Where a flow is in its life."""
+
+    ACTIVE = "active"
+    HELD = "held"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class FlowKind(enum.Enum):
+    """What a flow carries."""
+
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+    TUNNEL = "tunnel"
+
+
+class Flow:
+    """One exchange. Times are seconds since the epoch; None where a point was not reached."""
+
+    __slots__ = (
+        "annotations",
+        "client",
+        "edited_by",
+        "ended",
+        "error",
+        "first_byte",
+        "id",
+        "kind",
+        "notes",
+        "request",
+        "request_body",
+        "request_received",
+        "request_sent",
+        "response",
+        "response_body",
+        "response_received",
+        "server",
+        "started",
+        "state",
+    )
+
+    def __init__(
+        self,
+        id: FlowId,
+        client: ClientConnection,
+        request: RequestHead,
+        started: float,
+        body_limit: int,
+        kind: FlowKind = FlowKind.HTTP,
+    ) -> None:
+        self.id = id
+        self.kind = kind
+        self.state = FlowState.ACTIVE
+        self.client = client
+        self.server: ServerConnection | None = None
+        self.request = request
+        """The request as it goes, or went, to the origin."""
+        self.request_received: RequestHead | None = None
+        """The request as the client sent it, where something changed it on the way."""
+        self.response: ResponseHead | None = None
+        """The response as it goes, or went, to the client."""
+        self.response_received: ResponseHead | None = None
+        """The response as the origin sent it, where something changed it on the way."""
+        self.request_body = Body(body_limit)
+        """For a tunnel: bytes from the client."""
+        self.response_body = Body(body_limit)
+        """For a tunnel: bytes from the server."""
+        self.started = started
+        self.request_sent: float | None = None
+        """When the request's last byte was handed to the upstream connection."""
+        self.first_byte: float | None = None
+        """When the response's head was complete."""
+        self.ended: float | None = None
+        self.error: str | None = None
+        self.notes: tuple[str, ...] = ()
+        """What the program did that the user should know ("body over the limit streamed on")."""
+        self.annotations: dict[str, str] | None = None
+        """`comment`, `tag`, `colour` set by plugins or the user."""
+        self.edited_by: tuple[str, ...] = ()
+        """Who changed the flow, in order: `plugin header-modifier`, `rule 3`."""
+
+    @property
+    def weight(self) -> int:
+        """Roughly how many bytes of memory the flow keeps."""
+        weight = _FIXED_WEIGHT + len(self.request.raw) + len(self.request_body.kept)
+        weight += len(self.response_body.kept)
+        for head in (self.response, self.request_received, self.response_received):
+            if head is not None:
+                weight += len(head.raw)
+        return weight
+
+    def compact(self) -> None:
+        """Drop what can be computed again; called once, when the flow is over."""
+        for head in (self.request, self.response, self.request_received, self.response_received):
+            if head is not None:
+                head.compact()
+        self.request_body.compact()
+        self.response_body.compact()

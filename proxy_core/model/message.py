@@ -1,0 +1,259 @@
+"""Heads of requests and responses, and what was captured of a body.
+
+A head keeps the bytes it came as (`raw`) and its fields; `compact` drops the fields of a finished
+flow, which are read again from `raw` when somebody looks. That makes a stored flow half as large.
+For HTTP/2, where the wire carries HPACK, `raw` is the same head written as lines, pseudo-header
+fields first (RFC 9113, section 8.3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from proxy_core.model.headers import Field, Headers, text_of
+
+_FIELD_LINE = re.compile(rb"\n(:?[^:\r\n]+):[ \t]*([^\r\n]*)")
+
+HTTP_10 = "HTTP/1.0"
+HTTP_11 = "HTTP/1.1"
+HTTP_2 = "HTTP/2"
+
+
+def parse_fields(raw: bytes) -> list[Field]:
+    """Read the field lines back from a head that was accepted before; pseudo-headers left out."""
+    return [
+        (name, value.rstrip(b" \t"))
+        for name, value in _FIELD_LINE.findall(raw)
+        if not name.startswith(b":")
+    ]
+
+
+def _lines(fields: Iterable[Field]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+class _Head:
+    """What request and response heads share: the raw bytes and the lazily parsed fields."""
+
+    __slots__ = ("_headers", "_raw", "version")
+
+    _headers: Headers | None
+    _raw: bytes | None
+    version: str
+
+    @property
+    def headers(self) -> Headers:
+        """The fields in wire order. Treat them as read-only: edits go through `replace`."""
+        if self._headers is None:
+            self._headers = Headers(parse_fields(self.raw))
+        return self._headers
+
+    @property
+    def raw(self) -> bytes:
+        """The head as on the wire, closing empty line included; rendered where it was edited."""
+        if self._raw is None:
+            self._raw = self._start_line() + _lines(self._headers or ()) + b"\r\n"
+        return self._raw
+
+    def compact(self) -> None:
+        """Keep only `raw`; `headers` is parsed again on demand."""
+        if self._raw is None:
+            self._raw = self.raw
+        self._headers = None
+
+    def _start_line(self) -> bytes:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.raw!r})"
+
+
+class RequestHead(_Head):
+    """The head of a request.
+
+    `method`, `authority` (host, and port where it is not the scheme's) and `path` (origin-form
+    target with query, or `*`) are raw bytes; `scheme` is `http` or `https`; `version` is one of
+    HTTP_10, HTTP_11 and HTTP_2. For CONNECT, `path` is empty (RFC 9110, section 7.1).
+    """
+
+    __slots__ = ("authority", "method", "path", "scheme")
+
+    def __init__(
+        self,
+        method: bytes,
+        scheme: str,
+        authority: bytes,
+        path: bytes,
+        headers: Headers | None = None,
+        version: str = HTTP_11,
+        raw: bytes | None = None,
+    ) -> None:
+        """Give `headers`, `raw` or both; the one left out is derived from the other."""
+        self.method = method
+        self.scheme = scheme
+        self.authority = authority
+        self.path = path
+        self.version = version
+        self._raw = raw
+        self._headers = Headers() if headers is None and raw is None else headers
+
+    @property
+    def url(self) -> str:
+        """The absolute URL, decoded for people."""
+        return f"{self.scheme}://{text_of(self.authority)}{text_of(self.path)}"
+
+    @property
+    def host(self) -> str:
+        """The authority's host without port and without brackets."""
+        return split_authority(self.authority, self.scheme)[0]
+
+    @property
+    def port(self) -> int:
+        """The authority's port; the scheme's default where it names none."""
+        return split_authority(self.authority, self.scheme)[1]
+
+    def replace(
+        self,
+        *,
+        method: bytes | None = None,
+        scheme: str | None = None,
+        authority: bytes | None = None,
+        path: bytes | None = None,
+        headers: Headers | None = None,
+    ) -> RequestHead:
+        """Return a new head with some parts changed; `raw` is rendered anew."""
+        return RequestHead(
+            self.method if method is None else method,
+            self.scheme if scheme is None else scheme,
+            self.authority if authority is None else authority,
+            self.path if path is None else path,
+            self.headers.copy() if headers is None else headers,
+            self.version,
+        )
+
+    def _start_line(self) -> bytes:
+        if self.version == HTTP_2:
+            return b":method: %b\r\n:scheme: %b\r\n:authority: %b\r\n:path: %b\r\n" % (
+                self.method,
+                self.scheme.encode(),
+                self.authority,
+                self.path,
+            )
+        target = self.authority if self.method == b"CONNECT" else self.path
+        return b"%b %b %b\r\n" % (self.method, target, self.version.encode())
+
+
+class ResponseHead(_Head):
+    """The head of a response: `status` (100-599), `reason` (may be empty) and the fields."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        reason: bytes = b"",
+        headers: Headers | None = None,
+        version: str = HTTP_11,
+        raw: bytes | None = None,
+    ) -> None:
+        """Give `headers`, `raw` or both; the one left out is derived from the other."""
+        self.status = status
+        self.reason = reason
+        self.version = version
+        self._raw = raw
+        self._headers = Headers() if headers is None and raw is None else headers
+
+    def replace(
+        self,
+        *,
+        status: int | None = None,
+        reason: bytes | None = None,
+        headers: Headers | None = None,
+    ) -> ResponseHead:
+        """Return a new head with some parts changed; `raw` is rendered anew."""
+        return ResponseHead(
+            self.status if status is None else status,
+            self.reason if reason is None else reason,
+            self.headers.copy() if headers is None else headers,
+            self.version,
+        )
+
+    def _start_line(self) -> bytes:
+        if self.version == HTTP_2:
+            return b":status: %d\r\n" % self.status
+        return b"%b %d %b\r\n" % (self.version.encode(), self.status, self.reason)
+
+
+def split_authority(authority: bytes, scheme: str) -> tuple[str, int]:
+    """Split `host[:port]` into a host without brackets and a port.
+
+    The port defaults to 443 for `https` and 80 otherwise. An authority that is malformed comes
+    back whole with the default port: the wire refuses those before they get here.
+    """
+    default = 443 if scheme == "https" else 80
+    text = text_of(authority)
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if bracket and rest.startswith(":") and rest[1:].isdecimal():
+            return host, int(rest[1:])
+        return (host, default) if bracket else (text, default)
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdecimal():
+        return host, int(port)
+    return (host if colon and not port else text), default
+
+
+def join_authority(host: str, port: int, scheme: str) -> bytes:
+    """The inverse of `split_authority`: brackets round IPv6, no port where it is the default."""
+    name = f"[{host}]" if ":" in host else host
+    default = 443 if scheme == "https" else 80
+    return name.encode() if port == default else f"{name}:{port}".encode()
+
+
+class Body:
+    """What was captured of one body: at most `limit` bytes kept of `size` that passed."""
+
+    __slots__ = ("_kept", "_room", "size", "trailers")
+
+    def __init__(self, limit: int) -> None:
+        self._kept: bytes | list[bytes] = b""
+        self._room = limit
+        self.size = 0
+        """Bytes that passed, as on the wire, without chunk or frame headers."""
+        self.trailers: list[Field] | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Count a piece that passed and keep what there is room for."""
+        length = len(data)
+        self.size += length
+        if not self._room:
+            return
+        if length > self._room:
+            data = data[: self._room]
+            length = self._room
+        self._room -= length
+        if not self._kept:
+            self._kept = data
+        elif isinstance(self._kept, list):
+            self._kept.append(data)
+        else:
+            self._kept = [self._kept, data]
+
+    @property
+    def kept(self) -> bytes:
+        """The bytes kept, content-encoding untouched."""
+        if isinstance(self._kept, list):
+            # May race with `feed` on the core's thread: then the newest piece shows next time.
+            return b"".join(list(self._kept))
+        return self._kept
+
+    @property
+    def truncated(self) -> bool:
+        """Whether more passed than was kept."""
+        return self.size > len(self.kept)
+
+    def compact(self) -> None:
+        """Join the pieces kept so far into one."""
+        if isinstance(self._kept, list):
+            self._kept = b"".join(self._kept)

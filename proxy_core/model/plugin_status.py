@@ -1,0 +1,56 @@
+"""What the program tells about one plugin."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class PluginState(enum.Enum):
+    """The lifecycle of docs/plugin-abi.md."""
+
+    DISCOVERED = "discovered"
+    LOADING = "loading"
+    READY = "ready"
+    FAILING = "failing"
+    QUARANTINED = "quarantined"
+    DISABLED = "disabled"
+    REFUSED = "refused"
+    """It could not be loaded; `last_error` says why."""
+
+
+class PluginStatus(msgspec.Struct, frozen=True):
+    """A snapshot of one plugin; figures count from the load of its first generation."""
+
+    name: str
+    version: str
+    description: str
+    abi: str
+    """`int3 v0`, `int3 v1`, ...; empty while nothing was loaded."""
+    state: PluginState
+    enabled: bool
+    path: str
+    """The module's file."""
+    hooks: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+    generation: int = 0
+    """1 after the first load, one more with each reload that succeeded."""
+    calls: int = 0
+    traps: int = 0
+    fuel_used: int = 0
+    time_used: float = 0.0
+    """Seconds of wall time inside the guest, host functions included."""
+    log_lines: int = 0
+    log_dropped: int = 0
+    last_error: str | None = None
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a working generation is in memory."""
+        return self.generation > 0 and self.state not in (
+            PluginState.DISCOVERED,
+            PluginState.LOADING,
+            PluginState.REFUSED,
+            PluginState.DISABLED,
+        )

@@ -1,0 +1,1 @@
+"""The sockets: listeners, client connections, upstream connections, TLS."""

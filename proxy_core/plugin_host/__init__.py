@@ -1,0 +1,1 @@
+"""WebAssembly plugins: found, sandboxed, called, swapped."""

@@ -1,0 +1,1 @@
+"""Protocols as pure state machines: bytes in, events out, no IO."""
