@@ -11,15 +11,13 @@ from typing import Protocol
 
 from proxy_core.control.views import (
     CoreStatus,
-    DiscoverReport,
     FlowDetail,
     FlowSummary,
-    ReloadReport,
     Update,
 )
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
-from proxy_core.model.plugin_status import PluginStatus
+from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
 
 
 class Feed(Protocol):

@@ -140,23 +140,3 @@ class Update(msgspec.Struct, frozen=True):
     lost_flows: int = 0
     """News of flows that were dropped because the feed was drained too late; ask `flows`."""
     lost_logs: int = 0
-
-
-class DiscoverReport(msgspec.Struct, frozen=True):
-    """What a look into the plugin directories found."""
-
-    directories: tuple[str, ...]
-    found: int
-    added: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    refused: tuple[tuple[str, str], ...] = ()
-    """(file or plugin, reason)."""
-
-
-class ReloadReport(msgspec.Struct, frozen=True):
-    """How a reload went; where `ok` is False the old generation is still at work."""
-
-    name: str
-    ok: bool
-    generation: int
-    message: str

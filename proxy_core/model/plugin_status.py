@@ -54,3 +54,23 @@ class PluginStatus(msgspec.Struct, frozen=True):
             PluginState.REFUSED,
             PluginState.DISABLED,
         )
+
+
+class DiscoverReport(msgspec.Struct, frozen=True):
+    """What a look into the plugin directories found."""
+
+    directories: tuple[str, ...]
+    found: int
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+    """(file or plugin, reason)."""
+
+
+class ReloadReport(msgspec.Struct, frozen=True):
+    """How a reload went; where `ok` is False the old generation is still at work."""
+
+    name: str
+    ok: bool
+    generation: int
+    message: str
