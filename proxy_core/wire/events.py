@@ -1,0 +1,81 @@
+"""What a parser says, the same for HTTP/1 and HTTP/2, so that the exchange is written once.
+
+A body's data travels as plain bytes; the events here are the heads and the ends.
+"""
+
+from __future__ import annotations
+
+from proxy_core.model.headers import Field
+from proxy_core.model.message import RequestHead, ResponseHead
+
+CHUNKED = -1
+"""A body whose end the framing marks: chunked in HTTP/1.1, END_STREAM in HTTP/2."""
+
+UNTIL_CLOSE = -2
+"""A response body that ends with its connection (RFC 9112, section 6.3, item 8)."""
+
+BodyLength = int
+"""0 for no body, a count of bytes, CHUNKED or UNTIL_CLOSE."""
+
+
+class RequestReceived:
+    """The head of a request is complete.
+
+    `length` tells what follows; `keep_alive` whether the client wants the connection kept;
+    `upgrade` is the protocol asked for (RFC 9110, section 7.8).
+    """
+
+    __slots__ = ("clean", "expect_continue", "head", "keep_alive", "length", "upgrade")
+
+    def __init__(
+        self,
+        head: RequestHead,
+        length: BodyLength,
+        keep_alive: bool = True,
+        upgrade: bytes | None = None,
+        expect_continue: bool = False,
+        clean: bytes | None = None,
+    ) -> None:
+        self.head = head
+        self.length = length
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self.expect_continue = expect_continue
+        self.clean = clean
+        """The field lines, empty line included, ready to go on byte for byte: hop-by-hop fields
+        cut out, Host agreeing with the target. None where the head must be rebuilt (HTTP/1)."""
+
+
+class ResponseReceived:
+    """The head of a response is complete; `informational` for 1xx other than 101."""
+
+    __slots__ = ("clean", "head", "informational", "keep_alive", "length", "upgrade")
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        length: BodyLength,
+        keep_alive: bool = True,
+        upgrade: bytes | None = None,
+        informational: bool = False,
+        clean: bytes | None = None,
+    ) -> None:
+        self.head = head
+        self.length = length
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self.informational = informational
+        self.clean = clean
+        """As for a request."""
+
+
+class EndOfMessage:
+    """The message is complete; `trailers` are its trailer fields, if it had any."""
+
+    __slots__ = ("trailers",)
+
+    def __init__(self, trailers: list[Field] | None = None) -> None:
+        self.trailers = trailers
+
+
+END_OF_MESSAGE = EndOfMessage()

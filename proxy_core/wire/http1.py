@@ -1,0 +1,380 @@
+"""HTTP/1 in both directions: bytes in, events out (RFC 9112); heads and chunks to bytes.
+
+A reader is given bytes with `receive_data` and asked for events with `next_event`; after an
+EndOfMessage it stays silent until `start_next`, so a pipelined request waits its turn in the
+buffer. How to read the heads is in `http1_head`, the chunked coding in `http1_chunked`.
+
+States: HEAD -> (LENGTH | CHUNKS | CLOSE) -> DONE -> HEAD ...; any -> CLOSED at the end of input.
+"""
+
+from __future__ import annotations
+
+import enum
+from http import HTTPStatus
+from typing import Generic, TypeVar
+
+from proxy_core.errors import RemoteProtocolError
+from proxy_core.model.headers import Field
+from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.wire.events import (
+    CHUNKED,
+    END_OF_MESSAGE,
+    UNTIL_CLOSE,
+    BodyLength,
+    EndOfMessage,
+    RequestReceived,
+    ResponseReceived,
+)
+from proxy_core.wire.http1_chunked import ChunkedDecoder
+from proxy_core.wire.http1_head import (
+    FieldKind,
+    field_kind,
+    parse_request_head,
+    parse_response_head,
+)
+
+_MAX_EMPTY_LINES = 16  # bytes
+
+HeadEvent = TypeVar("HeadEvent", RequestReceived, ResponseReceived)
+
+
+class ConnectionClosed:
+    """The peer ended its side between two messages."""
+
+    __slots__ = ()
+
+
+CONNECTION_CLOSED = ConnectionClosed()
+
+
+class _State(enum.Enum):
+    HEAD = enum.auto()
+    LENGTH = enum.auto()
+    CHUNKS = enum.auto()
+    CLOSE = enum.auto()
+    ENDING = enum.auto()
+    """The body is read, its EndOfMessage not yet fetched."""
+    DONE = enum.auto()
+    CLOSED = enum.auto()
+
+
+class _Reader(Generic[HeadEvent]):
+    """What reading requests and reading responses share."""
+
+    def __init__(self, max_head: int, max_count: int) -> None:
+        self._max_head = max_head
+        self._max_count = max_count
+        self._buffer = b""
+        self._eof = False
+        self._state = _State.HEAD
+        self._left = 0
+        self._chunks: ChunkedDecoder | None = None
+        self._trailers: list[Field] | None = None
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the wire; `b""` says that the peer ended its side."""
+        if not data:
+            self._eof = True
+        elif self._chunks is not None:
+            self._chunks.buffer += data
+        elif self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+
+    def next_event(self) -> HeadEvent | bytes | EndOfMessage | ConnectionClosed | None:
+        """Return a head, a piece of body (never empty), an end, or None where more is needed.
+
+        Raises RemoteProtocolError; the connection is of no use afterwards.
+        """
+        state = self._state
+        if state is _State.HEAD:
+            return self._next_head()
+        if state is _State.LENGTH:
+            return self._next_counted()
+        if state is _State.CHUNKS:
+            return self._next_chunked()
+        if state is _State.CLOSE:
+            return self._next_until_close()
+        if state is _State.ENDING:
+            self._state = _State.DONE
+            trailers = self._trailers
+            return END_OF_MESSAGE if trailers is None else EndOfMessage(trailers)
+        if state is _State.CLOSED:
+            return CONNECTION_CLOSED
+        return None
+
+    def start_next(self) -> None:
+        """Go on to the next message after an EndOfMessage."""
+        if self._state is not _State.DONE:
+            raise RuntimeError(f"start_next in state {self._state.name}")
+        self._state = _State.HEAD
+        self._trailers = None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether a message is complete, nothing follows it and the peer has not ended."""
+        return self._state is _State.DONE and not self._buffer and not self._eof
+
+    @property
+    def mid_message(self) -> bool:
+        """Whether the next message has begun to arrive."""
+        return self._state is not _State.HEAD or bool(self._buffer)
+
+    def take_rest(self) -> bytes:
+        """Take what was received and not read: the other protocol's bytes after an upgrade."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+    def _parse_head(self, raw: bytes) -> HeadEvent:
+        raise NotImplementedError
+
+    def _skip_empty_lines(self, buffer: bytes) -> bytes:
+        raise RemoteProtocolError("an empty line where a status line should be")
+
+    def _next_head(self) -> HeadEvent | ConnectionClosed | None:
+        buffer = self._buffer
+        if buffer[:2] == b"\r\n":
+            buffer = self._buffer = self._skip_empty_lines(buffer)
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return self._incomplete_head(buffer)
+        end += 4
+        if end > self._max_head:
+            raise RemoteProtocolError(
+                f"a head of {end} bytes; at most {self._max_head} pass", status=431
+            )
+        if end == len(buffer):
+            self._buffer = b""
+        else:
+            self._buffer = buffer[end:]
+            buffer = buffer[:end]
+        event = self._parse_head(buffer)
+        self._begin_body(event.length)
+        return event
+
+    def _incomplete_head(self, buffer: bytes) -> ConnectionClosed | None:
+        # Only CRLF ends a line: whoever ends heads with bare LF would wait for ever.
+        if buffer.count(b"\n") != buffer.count(b"\r\n"):
+            raise RemoteProtocolError("a line of the head ends in a bare LF")
+        if len(buffer) > self._max_head:
+            raise RemoteProtocolError(f"a head of more than {self._max_head} bytes", status=431)
+        if not self._eof:
+            return None
+        if buffer:
+            raise RemoteProtocolError("the connection ended in the middle of a head")
+        self._state = _State.CLOSED
+        return CONNECTION_CLOSED
+
+    def _begin_body(self, length: BodyLength) -> None:
+        if length == 0:
+            self._state = _State.ENDING
+        elif length > 0:
+            self._state = _State.LENGTH
+            self._left = length
+        elif length == CHUNKED:
+            self._state = _State.CHUNKS
+            self._chunks = ChunkedDecoder(self._buffer, self._max_head, self._max_count)
+            self._buffer = b""
+        else:
+            self._state = _State.CLOSE
+
+    def _next_counted(self) -> bytes | None:
+        data = self._buffer
+        if not data:
+            if self._eof:
+                raise RemoteProtocolError(f"the body ended {self._left} bytes early")
+            return None
+        if len(data) > self._left:
+            self._buffer = data[self._left :]
+            data = data[: self._left]
+        else:
+            self._buffer = b""
+        self._left -= len(data)
+        if not self._left:
+            self._state = _State.ENDING
+        return data
+
+    def _next_chunked(self) -> bytes | EndOfMessage | None:
+        chunks = self._chunks
+        assert chunks is not None
+        data = chunks.read()
+        if chunks.done:
+            self._buffer = chunks.buffer
+            self._trailers = chunks.trailers
+            self._chunks = None
+            self._state = _State.ENDING
+            return data or self._end()
+        if not data:
+            if self._eof:
+                raise RemoteProtocolError("the connection ended in the middle of a chunked body")
+            return None
+        return data
+
+    def _end(self) -> EndOfMessage:
+        self._state = _State.DONE
+        return END_OF_MESSAGE if self._trailers is None else EndOfMessage(self._trailers)
+
+    def _next_until_close(self) -> bytes | EndOfMessage | None:
+        data, self._buffer = self._buffer, b""
+        if data:
+            return data
+        return self._end() if self._eof else None
+
+
+class RequestReader(_Reader[RequestReceived]):
+    """Reads what a client sends.
+
+    `scheme` is what an origin-form target means on this connection: `http`, or `https` in TLS.
+    """
+
+    def __init__(
+        self,
+        scheme: str,
+        max_head: int = 65536,
+        max_count: int = 200,
+        max_target: int = 32768,
+    ) -> None:
+        super().__init__(max_head, max_count)
+        self._scheme = scheme
+        self._max_target = max_target
+
+    def _parse_head(self, raw: bytes) -> RequestReceived:
+        return parse_request_head(raw, self._scheme, self._max_count, self._max_target)
+
+    def _skip_empty_lines(self, buffer: bytes) -> bytes:
+        # A server ignores empty lines before a request line (RFC 9112, section 2.2).
+        rest = buffer
+        while rest[:2] == b"\r\n":
+            rest = rest[2:]
+        if len(buffer) - len(rest) > _MAX_EMPTY_LINES:
+            raise RemoteProtocolError("empty lines where a request line should be")
+        return rest
+
+
+class ResponseReader(_Reader[ResponseReceived]):
+    """Reads what an origin sends; `expect` names the method that is being answered."""
+
+    def __init__(self, max_head: int = 65536, max_count: int = 200) -> None:
+        super().__init__(max_head, max_count)
+        self._method = b"GET"
+
+    def expect(self, method: bytes) -> None:
+        """Say that the next head answers a request with this method."""
+        self._method = method
+
+    def _parse_head(self, raw: bytes) -> ResponseReceived:
+        return parse_response_head(raw, self._method, self._max_count)
+
+    def await_final(self) -> None:
+        """Go on to the next head after an informational one."""
+        self._state = _State.HEAD
+
+
+# --- heads to bytes
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def end_to_end(fields: list[Field]) -> list[Field]:
+    """Return the fields that may go on: no hop-by-hop ones (RFC 9110, section 7.6.1).
+
+    Fields named by Connection go too, except those that a message cannot do without.
+    """
+    named: set[bytes] = set()
+    kept: list[Field] = []
+    for field in fields:
+        kind = field_kind(field[0])
+        if kind in _PASSING:
+            kept.append(field)
+        elif kind == FieldKind.CONNECTION:
+            named.update(part.strip(b" \t").lower() for part in field[1].split(b","))
+    if named - _HARMLESS_OPTIONS:
+        kept = [
+            field
+            for field in kept
+            if field[0].lower() not in named or field_kind(field[0]) or field[0] in _ESSENTIAL
+        ]
+    return kept
+
+
+_PASSING = (
+    FieldKind.ORDINARY,
+    FieldKind.HOST,
+    FieldKind.CONTENT_LENGTH,
+    FieldKind.EXPECT,
+)
+_HARMLESS_OPTIONS = {b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings"}
+_ESSENTIAL = {b"authorization", b"cookie", b"content-type", b"content-encoding"}
+
+
+def encode_request_head(
+    head: RequestHead, length: BodyLength, upgrade: bytes | None = None, trailers_ok: bool = False
+) -> bytes:
+    """Return the head as an HTTP/1.1 client sends it to an origin.
+
+    `length` frames the body, whatever the fields say; `upgrade` asks to switch protocols;
+    `trailers_ok` passes on that the client takes trailers.
+    """
+    fields = _framed(end_to_end(head.headers.fields), length, request=True)
+    lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.path)]
+    if not _has_host(fields, head.authority):
+        lines.append(b"Host: %b\r\n" % head.authority)
+        fields = [field for field in fields if field_kind(field[0]) != FieldKind.HOST]
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    if upgrade is not None:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+    elif trailers_ok:
+        lines.append(b"Connection: TE\r\nTE: trailers\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def _has_host(fields: list[Field], authority: bytes) -> bool:
+    hosts = [value for name, value in fields if field_kind(name) == FieldKind.HOST]
+    return len(hosts) == 1 and hosts[0].lower() == authority.lower()
+
+
+def encode_response_head(
+    head: ResponseHead,
+    length: BodyLength,
+    connection: bytes | None = None,
+    upgrade: bytes | None = None,
+    to_head: bool = False,
+) -> bytes:
+    """Return the head as an HTTP/1.1 server sends it to a client.
+
+    `connection` is an option to send (`close`, `keep-alive`); `upgrade` answers with 101;
+    `to_head` says that HEAD is answered: the length it tells stays as it is (as for 304).
+    `length` UNTIL_CLOSE sends neither length nor chunks.
+    """
+    fields = end_to_end(head.headers.fields)
+    if head.status < 200 or head.status == 204:
+        fields = [field for field in fields if field_kind(field[0]) != FieldKind.CONTENT_LENGTH]
+    elif not to_head and head.status != 304:
+        fields = _framed(fields, length, request=False)
+    reason = head.reason or _REASONS.get(head.status, b"")
+    lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, reason)]
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    if upgrade is not None:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
+    elif connection is not None:
+        lines.append(b"Connection: %b\r\n" % connection)
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def _framed(fields: list[Field], length: BodyLength, request: bool) -> list[Field]:
+    """Make the framing fields say what `length` says."""
+    lengths = [field for field in fields if field_kind(field[0]) == FieldKind.CONTENT_LENGTH]
+    if length >= 0 and len(lengths) == 1 and lengths[0][1] == b"%d" % length:
+        return fields
+    if length == 0 and not lengths and request:
+        return fields
+    if lengths:
+        fields = [field for field in fields if field_kind(field[0]) != FieldKind.CONTENT_LENGTH]
+    if length == CHUNKED:
+        return [*fields, (b"Transfer-Encoding", b"chunked")]
+    if length == UNTIL_CLOSE:
+        return fields
+    return [*fields, (b"Content-Length", b"%d" % length)]

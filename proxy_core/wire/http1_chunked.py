@@ -1,0 +1,115 @@
+"""The chunked transfer coding (RFC 9112, section 7.1): a decoder, and the encoding of a piece.
+
+Chunk extensions are dropped. A size that is not plain hexadecimal, a line end that is not CRLF or
+data that does not end where the size says are refused.
+"""
+
+from __future__ import annotations
+
+import re
+
+from proxy_core.errors import RemoteProtocolError
+from proxy_core.model.headers import Field
+from proxy_core.wire.http1_head import field_kind, parse_fields_strictly
+
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
+_MAX_CHUNK_LINE = 4096
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+class ChunkedDecoder:
+    """Takes the coded bytes apart; `buffer` holds what was received and not yet read."""
+
+    __slots__ = ("_in_chunk", "_left", "_max_count", "_max_trailer", "buffer", "done", "trailers")
+
+    def __init__(self, buffer: bytes, max_trailer: int, max_count: int) -> None:
+        self.buffer = buffer
+        self.done = False
+        self.trailers: list[Field] | None = None
+        self._left = 0
+        self._in_chunk = False
+        """The data of a chunk has begun and its closing CRLF was not read yet."""
+        self._max_trailer = max_trailer
+        self._max_count = max_count
+
+    def read(self) -> bytes:
+        """Return the data there is, of one or more chunks; empty where more bytes are needed.
+
+        When the last chunk and the trailers were read, `done` is True, `trailers` is set where
+        there were any, and `buffer` is what follows the body. Raises RemoteProtocolError.
+        """
+        pieces: list[bytes] = []
+        while not self.done:
+            if self._left:
+                piece = self.buffer[: self._left]
+                if not piece:
+                    break
+                self.buffer = self.buffer[len(piece) :]
+                self._left -= len(piece)
+                pieces.append(piece)
+            elif self._in_chunk:
+                if not self._end_chunk():
+                    break
+            elif not self._begin_chunk():
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _end_chunk(self) -> bool:
+        if self.buffer[:2] != b"\r\n":
+            if len(self.buffer) >= 2 or self.buffer[:1] not in (b"", b"\r"):
+                raise RemoteProtocolError("chunk data does not end where its size says")
+            return False
+        self.buffer = self.buffer[2:]
+        self._in_chunk = False
+        return True
+
+    def _begin_chunk(self) -> bool:
+        match = _CHUNK_LINE.match(self.buffer)
+        if match is None:
+            end = self.buffer.find(b"\n")
+            if end >= 0 or len(self.buffer) > _MAX_CHUNK_LINE:
+                shown = repr(self.buffer[: end if end >= 0 else 40][:40])[1:]
+                raise RemoteProtocolError(f"not a chunk size: {shown}")
+            return False
+        if match.end() > _MAX_CHUNK_LINE:
+            raise RemoteProtocolError(f"a chunk extension of more than {_MAX_CHUNK_LINE} bytes")
+        size = int(match[1], 16)
+        if size:
+            self.buffer = self.buffer[match.end() :]
+            self._left = size
+            self._in_chunk = True
+            return True
+        return self._read_trailers(match.end())
+
+    def _read_trailers(self, start: int) -> bool:
+        buffer = self.buffer
+        if buffer.startswith(b"\r\n", start):
+            self.buffer = buffer[start + 2 :]
+            self.done = True
+            return True
+        end = buffer.find(b"\r\n\r\n", start)
+        if end < 0:
+            if len(buffer) - start > self._max_trailer:
+                raise RemoteProtocolError(
+                    f"trailers of more than {self._max_trailer} bytes", status=431
+                )
+            return False
+        fields = parse_fields_strictly(buffer[start : end + 4], self._max_count)
+        # A trailer must not say what only a head may (RFC 9110, section 6.5.1).
+        self.trailers = [field for field in fields if not field_kind(field[0])] or None
+        self.buffer = buffer[end + 4 :]
+        self.done = True
+        return True
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return `data` (not empty) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def encode_last_chunk(trailers: list[Field] | None) -> bytes:
+    """Return the last chunk with its trailer section."""
+    if not trailers:
+        return LAST_CHUNK
+    return b"0\r\n" + b"".join([b"%b: %b\r\n" % field for field in trailers]) + b"\r\n"
