@@ -1,0 +1,226 @@
+"""The certificate authority: made on first run, loaded ever after, and what it signs.
+
+Two files in one directory of mode 0700: `int3rceptor-ca.key` (PKCS #8 PEM, mode 0600) and
+`int3rceptor-ca.pem`, the certificate that clients are told to trust. The key is published first
+and the certificate follows from it, so that whatever interrupts a first run, or runs beside it,
+there is one CA in the end.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from proxy_core.ca.private_files import private_directory, publish, read_private
+from proxy_core.errors import CaError
+
+CERTIFICATE_NAME = "int3rceptor-ca.pem"
+KEY_NAME = "int3rceptor-ca.key"
+
+CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+_LIFETIME = datetime.timedelta(days=3650)
+_BACKDATED = datetime.timedelta(days=1)  # clients' clocks are not ours
+_WARN_BEFORE_EXPIRY = datetime.timedelta(days=30)
+_ATTEMPTS = 3
+_RENEW = "move both files away to have a new CA made, which clients then must trust"
+
+
+class Authority:
+    """A CA that signs leaves. `notices` are sentences the user should see, oldest first."""
+
+    def __init__(
+        self,
+        certificate: x509.Certificate,
+        key: CaKey,
+        certificate_path: Path,
+        notices: tuple[str, ...] = (),
+    ) -> None:
+        self.certificate = certificate
+        self.certificate_path = certificate_path
+        self.notices = notices
+        self._key = key
+        self._issuer_id = _issuer_id(certificate)
+
+    @classmethod
+    def load_or_create(cls, directory: Path) -> Authority:
+        """Load the CA in `directory`; make one first where there is none.
+
+        Permissions that are too wide are repaired and told in `notices`. Raises CaError where the
+        files cannot be had, read, understood or matched.
+        """
+        notices = private_directory(directory)
+        certificate_path, key_path = directory / CERTIFICATE_NAME, directory / KEY_NAME
+        for _ in range(_ATTEMPTS):
+            found = read_private(key_path)
+            certificate_pem = _read_certificate(certificate_path)
+            if found is None:
+                if certificate_pem is not None:
+                    raise CaError(
+                        f"{certificate_path} is there but its key {key_path} is not; put the key "
+                        "back, or move the certificate away to have a new CA made"
+                    )
+                if publish(key_path, _new_key_pem(), 0o600):
+                    notices.append(f"made a new certificate authority in {directory}")
+                continue
+            key_pem, repairs = found
+            notices.extend(repairs)
+            key = _parse_key(key_pem, key_path)
+            if certificate_pem is None:
+                publish(certificate_path, _pem(_self_signed(key)), 0o644)
+                continue
+            certificate = _parse_certificate(certificate_pem, certificate_path)
+            notices.extend(_check(certificate, key, certificate_path, key_path))
+            return cls(certificate, key, certificate_path, tuple(notices))
+        raise CaError(
+            f"the files in {directory} vanish while they are read; "
+            "stop whatever removes them, or pass another --data-dir"
+        )
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The CA certificate as PEM."""
+        return _pem(self.certificate)
+
+    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Sign a certificate whose subject, key, times and own extensions are set.
+
+        Issuer, serial number and authority key identifier are filled in.
+        """
+        return (
+            builder.issuer_name(self.certificate.subject)
+            .serial_number(x509.random_serial_number())
+            .add_extension(self._issuer_id, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+def _new_key_pem() -> bytes:
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _self_signed(key: CaKey) -> x509.Certificate:
+    """Make the certificate of a new CA; CAs differ in name, as stores look them up by it."""
+    public_key = key.public_key()
+    key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "INT3RCEPTOR"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"INT3RCEPTOR CA {key_id.digest.hex()[:8]}"),
+        ]
+    )
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + _LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_CA_USAGE, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(key_id, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def _read_certificate(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CaError(
+            f"{path} cannot be read ({error.strerror}); let this user read it, "
+            "or pass another --data-dir"
+        ) from error
+
+
+def _parse_key(pem: bytes, path: Path) -> CaKey:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise CaError(
+            f"{path} holds no private key that can be read without a passphrase; restore it, "
+            f"or {_RENEW}"
+        ) from error
+    if not isinstance(key, CaKey):
+        raise CaError(f"{path} holds neither an EC nor an RSA key; restore it, or {_RENEW}")
+    return key
+
+
+def _parse_certificate(pem: bytes, path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(pem)
+    except ValueError as error:
+        raise CaError(
+            f"{path} holds no certificate; restore it, or delete it to have it made again "
+            "from the CA's key"
+        ) from error
+
+
+def _check(
+    certificate: x509.Certificate, key: CaKey, certificate_path: Path, key_path: Path
+) -> list[str]:
+    """Raise CaError where the pair cannot sign leaves; return what the user should know of it."""
+    if certificate.public_key() != key.public_key():
+        raise CaError(
+            f"{certificate_path} and {key_path} do not belong together; restore the pair, "
+            f"or {_RENEW}"
+        )
+    try:
+        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        is_ca = False
+    if not is_ca:
+        raise CaError(f"{certificate_path} is no CA certificate; restore the CA's, or {_RENEW}")
+    expiry = certificate.not_valid_after_utc
+    left = expiry - datetime.datetime.now(datetime.UTC)
+    if left <= datetime.timedelta(0):
+        raise CaError(f"{certificate_path} expired on {expiry:%Y-%m-%d}; {_RENEW}")
+    if left < _WARN_BEFORE_EXPIRY:
+        return [f"{certificate_path} expires on {expiry:%Y-%m-%d}; {_RENEW}"]
+    return []
+
+
+def _issuer_id(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(_public_key(certificate))
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+
+
+def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)  # `_check` saw to it
+    return key

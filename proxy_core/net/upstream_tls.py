@@ -1,0 +1,162 @@
+"""TLS towards origins: whom we trust, and what we say when we do not.
+
+Contexts are shared, because reading the system's roots costs 20 ms. Certificates are verified by
+name (RFC 9525) against the system's roots and `upstream_ca`, unless the user says otherwise.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from proxy_core.errors import ConfigError, Int3rceptorError
+
+_MAX_CONTEXTS = 16
+
+_TRUST = "pass --upstream-ca FILE if its CA is yours, or --insecure to accept any certificate"
+_ANYWAY = "pass --insecure to accept it anyway"
+
+_VERIFY_FAULTS = {
+    9: ("the certificate of {host} is not valid yet", f"check this machine's clock, or {_ANYWAY}"),
+    10: ("the certificate of {host} has expired", _ANYWAY),
+    18: ("the certificate of {host} is self-signed", _TRUST),
+    19: ("the certificate of {host} comes from a CA that is not trusted here", _TRUST),
+    20: ("the certificate of {host} comes from a CA that is not known here", _TRUST),
+    21: ("the certificate of {host} comes from a CA that is not known here", _TRUST),
+    23: ("the certificate of {host} was revoked", _ANYWAY),
+    26: ("the certificate of {host} was not made for servers", _ANYWAY),
+    62: ("the certificate of {host} is for other names", _ANYWAY),
+    64: ("the certificate of {host} is for other addresses", _ANYWAY),
+    66: ("the key in the certificate of {host} is too weak", _ANYWAY),
+    67: ("the key of a CA of {host} is too weak", _ANYWAY),
+    68: ("a signature in the certificate chain of {host} is too weak", _ANYWAY),
+}
+"""By OpenSSL's X509_V_ERR_ numbers."""
+
+_OLD = ("{host} speaks no TLS version from 1.2 on", "use a newer server")
+_PLAIN = ("{host} does not speak TLS on this port", "use http:// or another port")
+_CLOSED = (
+    "{host} closed the connection during the TLS handshake",
+    "see whether it speaks TLS on this port and serves that name",
+)
+_HANDSHAKE_FAULTS = {
+    "UNSUPPORTED_PROTOCOL": _OLD,
+    "TLSV1_ALERT_PROTOCOL_VERSION": _OLD,
+    "WRONG_SSL_VERSION": _OLD,
+    "WRONG_VERSION_NUMBER": _PLAIN,
+    "HTTP_REQUEST": _PLAIN,
+    "RECORD_LAYER_FAILURE": _PLAIN,
+    "PACKET_LENGTH_TOO_LONG": _PLAIN,
+    "UNEXPECTED_EOF_WHILE_READING": _CLOSED,
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+        "{host} found no cipher or protocol that both sides accept",
+        "see what it supports",
+    ),
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": (
+        "{host} accepts none of the protocols offered by ALPN",
+        "see what it supports",
+    ),
+    "TLSV1_UNRECOGNIZED_NAME": (
+        "{host} serves nothing under that name",
+        "check the name",
+    ),
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+        "{host} wants a client certificate",
+        "talk to it without the proxy",
+    ),
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": (
+        "{host} knows no secure renegotiation (RFC 5746)",
+        "use a newer server",
+    ),
+    "DH_KEY_TOO_SMALL": ("{host} uses a key exchange that is too weak", "use a newer server"),
+}
+"""By the reason that OpenSSL names."""
+
+
+class UpstreamTls:
+    """Makes the client contexts of one core, and keeps them. For one thread only."""
+
+    def __init__(self, upstream_ca: Path | None = None, insecure: bool = False) -> None:
+        """Trust the system's roots and the certificates in `upstream_ca` (PEM or DER).
+
+        Raises ConfigError where that file cannot be read or holds no certificate.
+        """
+        self.verifies = not insecure
+        """Whether certificates are checked."""
+        self._extra = None if upstream_ca is None else _read_roots(upstream_ca)
+        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
+
+    def context(self, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+        """Return the context that offers the protocols `alpn`, in that order; none where empty."""
+        context = self._contexts.get(alpn)
+        if context is None:
+            if len(self._contexts) >= _MAX_CONTEXTS:  # a client may make up protocol lists
+                del self._contexts[next(iter(self._contexts))]
+            context = self._contexts[alpn] = self._make(alpn)
+        return context
+
+    def _make(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        if alpn:
+            context.set_alpn_protocols(alpn)
+        if not self.verifies:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        # The same on every Python: a trusted intermediate is enough, as in 3.13, but what browsers
+        # let pass is not refused for its form, as 3.13 would.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_default_certs()
+        if self._extra is not None:
+            context.load_verify_locations(cadata=self._extra)
+        return context
+
+
+def _read_roots(path: Path) -> str | bytes:
+    """Return the certificates in a file in the form that contexts take."""
+    try:
+        data = path.read_bytes()
+        # Bundles have comments in any language round the blocks; contexts take ASCII alone.
+        roots = data.decode("ascii", "ignore") if b"-----BEGIN" in data else data
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=roots)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"upstream_ca: {path} holds no certificate; name a file with PEM certificates"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"upstream_ca: {path} cannot be read ({(error.strerror or str(error)).lower()}); "
+            "name a file with PEM certificates"
+        ) from error
+    return roots
+
+
+def describe_tls_error(error: BaseException, host: str) -> str:
+    """Say what went wrong in a TLS handshake with `host`, and what can be done about it.
+
+    `error` is what `ssl` raised, or an error of ours with that as its cause.
+    """
+    if isinstance(error, Int3rceptorError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        unknown = (f"the certificate of {{host}} is refused: {error.verify_message}", _ANYWAY)
+        fact, remedy = _VERIFY_FAULTS.get(error.verify_code, unknown)
+    elif isinstance(error, ssl.SSLEOFError | ConnectionError):
+        fact, remedy = _CLOSED
+    elif isinstance(error, TimeoutError):
+        fact, remedy = "{host} did not finish the TLS handshake in time", "try again"
+    elif isinstance(error, ssl.SSLError):
+        reason = error.reason or str(error)
+        unknown = (f"TLS with {{host}} failed: {_words(reason)}", "see what it supports")
+        fact, remedy = _HANDSHAKE_FAULTS.get(reason, unknown)
+    elif isinstance(error, ValueError):  # of which UnicodeError is one
+        fact, remedy = f"{{host}} is no name that TLS can ask for ({error})", "check the name"
+    else:
+        fact, remedy = f"TLS with {{host}} failed: {error}", "try again"
+    return f"{fact.replace('{host}', host)}; {remedy}"
+
+
+def _words(reason: str) -> str:
+    return reason.replace("_", " ").lower() if reason.isupper() else reason
