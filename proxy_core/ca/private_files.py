@@ -54,26 +54,30 @@ def read_private(path: Path) -> tuple[bytes, list[str]] | None:
     or repaired.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold us up
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CaError(f"{path} cannot be read ({_reason(error)}); {_REMEDY}") from error
-    with os.fdopen(fd, "rb") as file:
-        try:
-            found = stat.S_IMODE(os.fstat(fd).st_mode)
-            repairs = []
-            if found & _OTHERS:
-                os.fchmod(fd, 0o600)
-                repairs.append(
-                    f"{path} was open to other users (mode {found:04o}); it is 0600 now. If they "
-                    "may have read it, delete the CA's files and let clients trust a new one"
-                )
-            return file.read(_MAX_BYTES), repairs
-        except OSError as error:
-            raise CaError(
-                f"{path} is open to other users or unreadable ({_reason(error)}); {_REMEDY}"
-            ) from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise CaError(f"{path} is no regular file; {_REMEDY}")
+        found = stat.S_IMODE(status.st_mode)
+        repairs = []
+        if found & _OTHERS:
+            os.fchmod(fd, 0o600)
+            repairs.append(
+                f"{path} was open to other users (mode {found:04o}); it is 0600 now. If they "
+                "may have read it, delete the CA's files and let clients trust a new one"
+            )
+        return os.read(fd, _MAX_BYTES), repairs
+    except OSError as error:
+        raise CaError(
+            f"{path} is open to other users or unreadable ({_reason(error)}); {_REMEDY}"
+        ) from error
+    finally:
+        os.close(fd)
 
 
 _REMEDY = "make it a file of this user with mode 0600, or pass another --data-dir"

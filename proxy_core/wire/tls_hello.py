@@ -22,6 +22,7 @@ _MAX_RECORD = 2**14
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _SERVER_NAME, _GROUPS, _POINT_FORMATS, _SIGNATURES, _ALPN, _VERSIONS = 0, 10, 11, 13, 16, 43
 _JA4_VERSIONS = {0x0304: "13", 0x0303: "12", 0x0302: "11", 0x0301: "10", 0x0300: "s3"}
+_EXTENSION_HEAD = struct.Struct(">HH")  # type, length
 _NAME = re.compile(r"[!-~]{1,255}")
 
 
@@ -171,7 +172,7 @@ def _parse(message: bytes) -> ClientHello:
     ciphers = _numbers(reader.vector(2))
     if not reader.vector(1):
         raise _refusal("no compression method")
-    extensions = _extensions(_Reader(reader.only_vector(2))) if reader.left else {}
+    extensions = _extensions(reader.only_vector(2)) if reader.left else {}
     return ClientHello(
         version=version,
         cipher_suites=ciphers,
@@ -185,13 +186,19 @@ def _parse(message: bytes) -> ClientHello:
     )
 
 
-def _extensions(reader: _Reader) -> dict[int, bytes]:
+def _extensions(data: bytes) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
-    while reader.left:
-        kind = reader.number(2)
+    position = 0
+    while position < len(data):
+        if position + 4 > len(data):
+            raise _refusal("an extension that is cut off")
+        kind, length = _EXTENSION_HEAD.unpack_from(data, position)
+        position += 4 + length
+        if position > len(data):
+            raise _refusal("an extension that is longer than what contains it")
         if kind in found:
             raise _refusal(f"extension {kind} twice")
-        found[kind] = reader.vector(2)
+        found[kind] = data[position - length : position]
     return found
 
 
