@@ -71,7 +71,11 @@ class FlowRing:
 
     def first_id(self) -> FlowId | None:
         """The id of the oldest flow kept."""
-        return next(iter(list(self._flows)[:1]), None) if self._flows else None
+        while True:
+            try:
+                return next(iter(self._flows), None)
+            except RuntimeError:  # the core's thread changed the map between `iter` and `next`
+                continue
 
     def snapshot(self) -> list[Flow]:
         """Every flow, oldest first. Atomic: `list` of a dict's values does not yield the GIL."""

@@ -8,9 +8,17 @@ Publish from the core's loop only; drain from any one thread per subscription.
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Sink(Protocol[T_contra]):
+    """Whatever may hang on a topic. `put` is O(1), never waits and never raises."""
+
+    def put(self, item: T_contra) -> None:
+        """Take one item; called on the publisher's thread."""
 
 
 class Subscription(Generic[T]):
@@ -57,16 +65,20 @@ class Topic(Generic[T]):
     __slots__ = ("_subscriptions",)
 
     def __init__(self) -> None:
-        self._subscriptions: tuple[Subscription[T], ...] = ()
+        self._subscriptions: tuple[Sink[T], ...] = ()
 
     def subscribe(self, limit: int) -> Subscription[T]:
         """Receive what is published from now on, at most `limit` (>= 1) items behind."""
         subscription = Subscription(self, limit)
-        self._subscriptions = (*self._subscriptions, subscription)
+        self.attach(subscription)
         return subscription
 
-    def unsubscribe(self, subscription: Subscription[T]) -> None:
-        """Forget a subscription; harmless when it is gone already."""
+    def attach(self, sink: Sink[T]) -> None:
+        """Hand `sink` what is published from now on; it keeps its own bound."""
+        self._subscriptions = (*self._subscriptions, sink)
+
+    def unsubscribe(self, subscription: Sink[T]) -> None:
+        """Forget a subscription or sink; harmless when it is gone already."""
         self._subscriptions = tuple(s for s in self._subscriptions if s is not subscription)
 
     def publish(self, item: T) -> None:

@@ -1,0 +1,169 @@
+"""Views of flows: the row a list shows and the detail a pane shows.
+
+Safe on any thread while the core goes on changing the flow. Heads are read through `raw`, never
+through `headers`: that would parse and keep the fields which a finished flow has just let go of.
+"""
+
+from __future__ import annotations
+
+import re
+
+from proxy_core.control.views import (
+    BodyView,
+    ConnectionView,
+    FlowDetail,
+    FlowSummary,
+    HeadView,
+    TlsView,
+)
+from proxy_core.model.connection import Address, ClientConnection, ServerConnection, TlsFacts
+from proxy_core.model.flow import Flow
+from proxy_core.model.headers import Field, text_of
+from proxy_core.model.message import (
+    HTTP_2,
+    Body,
+    RequestHead,
+    ResponseHead,
+    parse_fields,
+    split_authority,
+)
+
+_CONTENT_TYPE = re.compile(rb"\ncontent-type:[ \t]*([^\r\n]*)", re.IGNORECASE)
+_CONTENT_ENCODING = re.compile(rb"\ncontent-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
+
+
+def summarize(flow: Flow) -> FlowSummary:
+    """Return the flow's row. Sizes are those of the bodies, as they were on the wire."""
+    request = flow.request
+    response = flow.response
+    host, port = split_authority(request.authority, request.scheme)
+    ended = flow.ended
+    return FlowSummary(
+        id=flow.id,
+        kind=flow.kind,
+        state=flow.state,
+        started=flow.started,
+        method=text_of(request.method),
+        scheme=request.scheme,
+        host=host,
+        port=port,
+        path=text_of(request.path),
+        protocol=(flow.request_received or request).version,
+        status=None if response is None else response.status,
+        content_type=None if response is None else media_type(response.raw),
+        request_size=flow.request_body.size,
+        response_size=flow.response_body.size,
+        duration=None if ended is None else max(0.0, ended - flow.started),
+        error=flow.error,
+    )
+
+
+def media_type(raw_head: bytes) -> str | None:
+    """Return a head's media type in lower case, without parameters (RFC 9110, section 8.3)."""
+    value = _first(_CONTENT_TYPE, raw_head)
+    if value is None:
+        return None
+    return value.partition(";")[0].strip().lower() or None
+
+
+def detail(flow: Flow) -> FlowDetail:
+    """Return everything there is to show of a flow."""
+    request = flow.request
+    response = flow.response
+    request_received = flow.request_received
+    response_received = flow.response_received
+    server = flow.server
+    shows_response_body = response is not None or flow.response_body.size > 0
+    return FlowDetail(
+        summary=summarize(flow),
+        url=request.url,
+        request=_head(request),
+        request_body=_body(flow.request_body, request),
+        client=_client(flow.client),
+        response=None if response is None else _head(response),
+        response_body=_body(flow.response_body, response) if shows_response_body else None,
+        request_received=None if request_received is None else _head(request_received),
+        response_received=None if response_received is None else _head(response_received),
+        server=None if server is None else _server(server),
+        request_sent=flow.request_sent,
+        first_byte=flow.first_byte,
+        ended=flow.ended,
+        edited_by=flow.edited_by,
+        notes=flow.notes,
+        annotations=dict(flow.annotations or {}),
+    )
+
+
+def _first(pattern: re.Pattern[bytes], raw: bytes) -> str | None:
+    found = pattern.search(raw)
+    return None if found is None else text_of(found[1]).strip()
+
+
+def _head(head: RequestHead | ResponseHead) -> HeadView:
+    raw = head.raw
+    return HeadView(start_line=_start_line(head, raw), fields=_texts(parse_fields(raw)), raw=raw)
+
+
+def _start_line(head: RequestHead | ResponseHead, raw: bytes) -> str:
+    """HTTP/1's own start line; for HTTP/2, which has none, one in its manner."""
+    if head.version != HTTP_2:
+        return text_of(raw.partition(b"\r\n")[0])
+    if isinstance(head, ResponseHead):
+        return f"{HTTP_2} {head.status}"
+    target = head.path or head.authority
+    return f"{text_of(head.method)} {text_of(target)} {HTTP_2}"
+
+
+def _texts(fields: list[Field]) -> tuple[tuple[str, str], ...]:
+    return tuple((text_of(name), text_of(value)) for name, value in fields)
+
+
+def _body(body: Body, head: RequestHead | ResponseHead | None) -> BodyView:
+    raw = b"" if head is None else head.raw
+    kept = body.kept
+    return BodyView(
+        kept=kept,
+        size=max(body.size, len(kept)),
+        content_type=_first(_CONTENT_TYPE, raw),
+        encoding=_first(_CONTENT_ENCODING, raw),
+        trailers=_texts(body.trailers or []),
+    )
+
+
+def _address(address: Address) -> str:
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _client(connection: ClientConnection) -> ConnectionView:
+    return ConnectionView(
+        id=connection.id,
+        address=_address(connection.peer),
+        opened=connection.opened,
+        tls=_tls(connection.tls),
+    )
+
+
+def _server(connection: ServerConnection) -> ConnectionView:
+    return ConnectionView(
+        id=connection.id,
+        address=_address(connection.peer or (connection.host, connection.port)),
+        opened=connection.opened,
+        connected=connection.connected,
+        secured=connection.secured,
+        tls=_tls(connection.tls),
+    )
+
+
+def _tls(facts: TlsFacts | None) -> TlsView | None:
+    if facts is None:
+        return None
+    return TlsView(
+        version=facts.version,
+        cipher=facts.cipher,
+        alpn=facts.alpn,
+        sni=facts.sni,
+        verified=facts.verified,
+        ja3=facts.ja3,
+        ja4=facts.ja4,
+    )
