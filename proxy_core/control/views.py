@@ -138,5 +138,5 @@ class Update(msgspec.Struct, frozen=True):
     logs: tuple[LogLine, ...] = ()
     plugins: tuple[PluginStatus, ...] = ()
     lost_flows: int = 0
-    """News of flows that were dropped because the feed was drained too late; ask `flows`."""
+    """News of flows dropped because the feed was drained too late; what is kept comes again."""
     lost_logs: int = 0

@@ -1,0 +1,215 @@
+"""What every adapter of Control promises, whichever way it reaches its core."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy_core.control.control import Feed
+from proxy_core.control.views import FlowSummary, Update
+from proxy_core.errors import ControlError, PluginNotFound
+from proxy_core.model.flow import FlowState
+from proxy_core.model.ids import FlowId
+from proxy_core.model.log_line import LogLine
+from proxy_core.model.plugin_status import PluginState, PluginStatus
+from tests.control.conftest import Rig
+from tests.control.cores import make_flow
+
+
+def drain_all(feed: Feed) -> Update:
+    """One update out of as many as it takes until a drain brings nothing."""
+    flows: list[FlowSummary] = []
+    logs: list[LogLine] = []
+    plugins: list[PluginStatus] = []
+    update = feed.drain()
+    while update.flows or update.logs or update.plugins:
+        flows.extend(update.flows)
+        logs.extend(update.logs)
+        plugins.extend(update.plugins)
+        update = feed.drain()
+    return Update(tuple(flows), update.first_kept, tuple(logs), tuple(plugins))
+
+
+async def test_status_tells_where_the_core_listens_and_what_it_has_seen(rig: Rig) -> None:
+    rig.core.begin(make_flow(1))
+    status = rig.control.status()
+    assert status.listening == ("127.0.0.1:8080",)
+    assert status.modes == ("regular",)
+    assert status.ca_path == "/data/ca/int3rceptor-ca.pem"
+    assert (status.flows_seen, status.flows_kept) == (1, 1)
+    assert (status.plugins_ready, status.plugins_failing) == (2, 0)
+
+
+async def test_flows_come_oldest_first(rig: Rig) -> None:
+    for number in (1, 2, 3):
+        rig.core.begin(make_flow(number))
+    assert [row.id for row in await rig.control.flows()] == [1, 2, 3]
+
+
+async def test_a_limit_keeps_the_newest_flows(rig: Rig) -> None:
+    for number in (1, 2, 3):
+        rig.core.begin(make_flow(number))
+    assert [row.id for row in await rig.control.flows(2)] == [2, 3]
+    assert await rig.control.flows(0) == []
+    assert len(await rig.control.flows(99)) == 3
+
+
+async def test_a_flow_that_is_unknown_is_none(rig: Rig) -> None:
+    assert await rig.control.flow(FlowId(404)) is None
+
+
+async def test_a_flow_shows_its_heads_and_bodies(rig: Rig) -> None:
+    flow = make_flow(7, b"/hello?x=1")
+    rig.core.begin(flow)
+    rig.core.end(flow, body=b"hi there")
+    shown = await rig.control.flow(FlowId(7))
+    assert shown is not None
+    assert shown.url == "http://example.com/hello?x=1"
+    assert shown.request.start_line == "GET /hello?x=1 HTTP/1.1"
+    assert shown.request.fields == (("Host", "example.com"),)
+    assert shown.response is not None
+    assert shown.response_body is not None
+    assert shown.response_body.kept == b"hi there"
+    assert shown.response_body.content_type == "text/plain; charset=utf-8"
+    assert shown.summary.content_type == "text/plain"
+    assert shown.summary.duration == 0.25
+
+
+async def test_clear_forgets_finished_flows_and_keeps_those_under_way(rig: Rig) -> None:
+    over, under_way = make_flow(1), make_flow(2)
+    for flow in (over, under_way):
+        rig.core.begin(flow)
+    rig.core.end(over)
+    assert await rig.control.clear_flows() == 1
+    assert [row.id for row in await rig.control.flows()] == [2]
+
+
+async def test_plugins_are_listed_discovered_and_reloaded(rig: Rig) -> None:
+    assert [status.name for status in await rig.control.plugins()] == ["alpha", "beta"]
+    assert (await rig.control.discover_plugins()).found == 2
+    report = await rig.control.reload_plugin("beta")
+    assert (report.ok, report.generation) == (True, 2)
+
+
+async def test_an_unknown_plugin_is_refused_by_name(rig: Rig) -> None:
+    with pytest.raises(PluginNotFound, match="gamma"):
+        await rig.control.reload_plugin("gamma")
+    with pytest.raises(PluginNotFound, match="gamma"):
+        await rig.control.set_plugin_enabled("gamma", True)
+
+
+async def test_disabling_a_plugin_shows_in_the_list_and_on_the_feed(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    drain_all(feed)
+    status = await rig.control.set_plugin_enabled("alpha", False)
+    assert status.state is PluginState.DISABLED
+    assert [s.enabled for s in await rig.control.plugins()] == [False, True]
+    assert [s.name for s in drain_all(feed).plugins] == ["alpha"]
+
+
+async def test_logs_come_oldest_first_of_one_plugin_or_of_all(rig: Rig) -> None:
+    for number, plugin in enumerate(("alpha", "beta", "alpha")):
+        rig.core.log(f"line {number}", plugin)
+    assert [line.text for line in await rig.control.logs()] == ["line 0", "line 1", "line 2"]
+    assert [line.text for line in await rig.control.logs("alpha")] == ["line 0", "line 2"]
+    assert [line.text for line in await rig.control.logs(limit=1)] == ["line 2"]
+
+
+async def test_a_new_feed_brings_what_is_there_already(rig: Rig) -> None:
+    for number in (1, 2):
+        rig.core.begin(make_flow(number))
+    rig.core.log("before")
+    update = drain_all(rig.control.subscribe())
+    assert [row.id for row in update.flows] == [1, 2]
+    assert [line.text for line in update.logs] == ["before"]
+    assert [status.name for status in update.plugins] == ["alpha", "beta"]
+    assert update.first_kept == 1
+
+
+async def test_a_feed_brings_nothing_twice(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    rig.core.begin(make_flow(1))
+    rig.core.log("once")
+    update = drain_all(feed)
+    assert [row.id for row in update.flows] == [1]
+    assert [line.text for line in update.logs] == ["once"]
+    quiet = feed.drain()
+    assert (quiet.flows, quiet.logs, quiet.plugins) == ((), (), ())
+
+
+async def test_a_flow_published_often_comes_once_in_its_newest_state(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    drain_all(feed)
+    flow = make_flow(1)
+    rig.core.begin(flow)
+    for _ in range(5):
+        rig.core.publish(flow)
+    rig.core.end(flow)
+    (row,) = drain_all(feed).flows
+    assert (row.state, row.status) == (FlowState.DONE, 200)
+
+
+async def test_a_change_after_a_drain_comes_again(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    flow = make_flow(1)
+    rig.core.begin(flow)
+    assert drain_all(feed).flows[0].state is FlowState.ACTIVE
+    rig.core.end(flow)
+    assert drain_all(feed).flows[0].state is FlowState.DONE
+
+
+async def test_what_exceeds_one_batch_comes_with_the_next(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    for number in range(1, 6):
+        rig.core.begin(make_flow(number))
+        rig.core.log(f"line {number}")
+    batches = [feed.drain(max_flows=2, max_logs=2) for _ in range(4)]
+    assert [[row.id for row in batch.flows] for batch in batches] == [[1, 2], [3, 4], [5], []]
+    assert [len(batch.logs) for batch in batches] == [2, 2, 1, 0]
+
+
+async def test_rows_of_one_batch_come_oldest_first(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    flows = [make_flow(number) for number in (1, 2, 3)]
+    for flow in flows:
+        rig.core.begin(flow)
+    drain_all(feed)
+    for flow in reversed(flows):
+        rig.core.end(flow)
+    assert [row.id for row in feed.drain().flows] == [1, 2, 3]
+
+
+async def test_when_all_flows_are_gone_none_counts_as_kept(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    flow = make_flow(5)
+    rig.core.begin(flow)
+    rig.core.end(flow)
+    assert drain_all(feed).first_kept == 5
+    await rig.control.clear_flows()
+    assert feed.drain().first_kept == 6
+
+
+async def test_two_feeds_do_not_take_from_each_other(rig: Rig) -> None:
+    first, second = rig.control.subscribe(), rig.control.subscribe()
+    rig.core.begin(make_flow(1))
+    assert len(drain_all(first).flows) == 1
+    assert len(drain_all(second).flows) == 1
+
+
+async def test_a_closed_feed_brings_nothing_more(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    feed.close()
+    feed.close()
+    rig.core.begin(make_flow(1))
+    assert feed.drain() == Update()
+
+
+async def test_commands_to_a_core_that_stopped_raise_and_do_not_hang(rig: Rig) -> None:
+    rig.core.stop()
+    with pytest.raises(ControlError, match="stopped"):
+        await rig.control.discover_plugins()
+    with pytest.raises(ControlError, match="stopped"):
+        await rig.control.reload_plugin("alpha")
+    with pytest.raises(ControlError, match="stopped"):
+        await rig.control.set_plugin_enabled("alpha", True)
+    with pytest.raises(ControlError, match="stopped"):
+        await rig.control.clear_flows()

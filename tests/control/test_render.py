@@ -1,0 +1,144 @@
+"""Views of flows: every odd flow has a row and a detail."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy_core.control.render import detail, media_type, summarize
+from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
+from proxy_core.model.flow import Flow, FlowKind, FlowState
+from proxy_core.model.headers import Headers
+from proxy_core.model.ids import ConnectionId, FlowId
+from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
+from tests.control.cores import finish, make_flow
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n", "text/html"),
+        (b"HTTP/1.1 200 OK\r\ncontent-type:Application/JSON\r\n\r\n", "application/json"),
+        (b":status: 200\r\ncontent-type: image/png\r\n\r\n", "image/png"),
+        (b"HTTP/1.1 200 OK\r\nX-Content-Type: text/css\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\nContent-Type:\r\nX: y\r\n\r\n", None),
+        (b"HTTP/1.1 200 OK\r\n\r\n", None),
+    ],
+)
+def test_media_type_is_the_type_alone(head: bytes, expected: str | None) -> None:
+    assert media_type(head) == expected
+
+
+@pytest.mark.parametrize(
+    ("authority", "scheme", "host", "port"),
+    [
+        (b"example.com", "https", "example.com", 443),
+        (b"example.com:8443", "https", "example.com", 8443),
+        (b"[::1]:81", "http", "::1", 81),
+        (b"caf\xe9.example", "http", "café.example", 80),
+    ],
+)
+def test_host_and_port_are_decoded(authority: bytes, scheme: str, host: str, port: int) -> None:
+    flow = make_flow(1)
+    flow.request = RequestHead(b"GET", scheme, authority, b"/")
+    row = summarize(flow)
+    assert (row.host, row.port) == (host, port)
+
+
+def test_a_flow_under_way_has_no_status_and_no_duration() -> None:
+    row = summarize(make_flow(1))
+    assert (row.state, row.status, row.duration) == (FlowState.ACTIVE, None, None)
+
+
+def test_the_protocol_is_the_one_the_client_spoke() -> None:
+    flow = make_flow(1)
+    flow.request_received = RequestHead(b"GET", "https", b"a", b"/", version=HTTP_2)
+    assert summarize(flow).protocol == "HTTP/2"
+
+
+def test_a_failed_flow_shows_its_error_without_a_response() -> None:
+    flow = make_flow(1)
+    flow.state, flow.error, flow.ended = FlowState.FAILED, "connection refused", flow.started + 1
+    shown = detail(flow)
+    assert shown.response is None
+    assert shown.response_body is None
+    assert shown.summary.error == "connection refused"
+
+
+def test_a_tunnel_shows_the_bytes_of_both_directions() -> None:
+    connect = RequestHead(b"CONNECT", "https", b"example.com:443", b"")
+    client = make_flow(1).client
+    flow = Flow(FlowId(2), client, connect, 1000.0, 10, kind=FlowKind.TUNNEL)
+    flow.request_body.feed(b"ping")
+    flow.response_body.feed(b"pong, and more than is kept")
+    shown = detail(flow)
+    assert shown.request.start_line == "CONNECT example.com:443 HTTP/1.1"
+    assert shown.request_body.kept == b"ping"
+    assert shown.response_body is not None
+    assert shown.response_body.truncated
+    assert shown.response_body.size == 27
+
+
+def test_http2_heads_get_a_start_line_and_no_pseudo_fields() -> None:
+    flow = make_flow(1)
+    fields = Headers([(b"accept", b"*/*")])
+    flow.request = RequestHead(b"GET", "https", b"example.com", b"/a", fields, HTTP_2)
+    flow.response = ResponseHead(204, b"", Headers([(b"server", b"x")]), HTTP_2)
+    shown = detail(flow)
+    assert shown.request.start_line == "GET /a HTTP/2"
+    assert shown.request.fields == (("accept", "*/*"),)
+    assert shown.request.raw.startswith(b":method: GET\r\n")
+    assert shown.response is not None
+    assert shown.response.start_line == "HTTP/2 204"
+    assert shown.response.fields == (("server", "x"),)
+
+
+def test_looking_at_a_finished_flow_leaves_it_compact() -> None:
+    flow = make_flow(1)
+    finish(flow)
+    detail(flow)
+    summarize(flow)
+    assert flow.request._headers is None
+    assert flow.response is not None
+    assert flow.response._headers is None
+
+
+def test_edits_keep_what_was_received_beside_what_was_sent() -> None:
+    flow = make_flow(1)
+    flow.request_received = flow.request
+    flow.request = flow.request.replace(path=b"/edited")
+    flow.edited_by = ("plugin alpha",)
+    shown = detail(flow)
+    assert shown.request.start_line == "GET /edited HTTP/1.1"
+    assert shown.request_received is not None
+    assert shown.request_received.start_line == "GET / HTTP/1.1"
+    assert shown.edited_by == ("plugin alpha",)
+
+
+def test_connections_show_addresses_and_tls() -> None:
+    flow = make_flow(1)
+    tls = TlsFacts("TLSv1.3", "TLS_AES_128_GCM_SHA256", "h2", "example.com", b"der", True)
+    flow.client = ClientConnection(
+        ConnectionId(3), ("::1", 999), ("::1", 8080), "regular", 1.0, tls=tls
+    )
+    flow.server = ServerConnection(ConnectionId(4), "example.com", 443, opened=2.0)
+    shown = detail(flow)
+    assert shown.client.address == "[::1]:999"
+    assert shown.client.tls is not None
+    assert (shown.client.tls.alpn, shown.client.tls.verified) == ("h2", True)
+    assert shown.server is not None
+    assert shown.server.address == "example.com:443"
+    flow.server.peer = ("192.0.2.1", 443)
+    again = detail(flow).server
+    assert again is not None
+    assert again.address == "192.0.2.1:443"
+
+
+def test_trailers_and_annotations_are_shown() -> None:
+    flow = make_flow(1)
+    finish(flow, body=b"x")
+    flow.response_body.trailers = [(b"Checksum", b"abc")]
+    flow.annotations = {"comment": "odd"}
+    shown = detail(flow)
+    assert shown.response_body is not None
+    assert shown.response_body.trailers == (("Checksum", "abc"),)
+    assert shown.annotations == {"comment": "odd"}
