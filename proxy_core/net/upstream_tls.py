@@ -6,6 +6,7 @@ name (RFC 9525) against the system's roots and `upstream_ca`, unless the user sa
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 
@@ -40,37 +41,37 @@ _CLOSED = (
     "see whether it speaks TLS on this port and serves that name",
 )
 _HANDSHAKE_FAULTS = {
-    "UNSUPPORTED_PROTOCOL": _OLD,
-    "TLSV1_ALERT_PROTOCOL_VERSION": _OLD,
-    "WRONG_SSL_VERSION": _OLD,
-    "WRONG_VERSION_NUMBER": _PLAIN,
-    "HTTP_REQUEST": _PLAIN,
-    "RECORD_LAYER_FAILURE": _PLAIN,
-    "PACKET_LENGTH_TOO_LONG": _PLAIN,
-    "UNEXPECTED_EOF_WHILE_READING": _CLOSED,
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": (
+    "unsupported protocol": _OLD,
+    "tlsv1 alert protocol version": _OLD,
+    "wrong ssl version": _OLD,
+    "wrong version number": _PLAIN,
+    "http request": _PLAIN,
+    "record layer failure": _PLAIN,
+    "packet length too long": _PLAIN,
+    "unexpected eof while reading": _CLOSED,
+    "sslv3 alert handshake failure": (
         "{host} found no cipher or protocol that both sides accept",
         "see what it supports",
     ),
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": (
+    "tlsv1 alert no application protocol": (
         "{host} accepts none of the protocols offered by ALPN",
         "see what it supports",
     ),
-    "TLSV1_UNRECOGNIZED_NAME": (
+    "tlsv1 unrecognized name": (
         "{host} serves nothing under that name",
         "check the name",
     ),
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": (
+    "tlsv13 alert certificate required": (
         "{host} wants a client certificate",
         "talk to it without the proxy",
     ),
-    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED": (
+    "unsafe legacy renegotiation disabled": (
         "{host} knows no secure renegotiation (RFC 5746)",
         "use a newer server",
     ),
-    "DH_KEY_TOO_SMALL": ("{host} uses a key exchange that is too weak", "use a newer server"),
+    "dh key too small": ("{host} uses a key exchange that is too weak", "use a newer server"),
 }
-"""By the reason that OpenSSL names."""
+"""By the reason, in OpenSSL's words."""
 
 
 class UpstreamTls:
@@ -121,7 +122,7 @@ def _read_roots(path: Path) -> str | bytes:
         # Bundles have comments in any language round the blocks; contexts take ASCII alone.
         roots = data.decode("ascii", "ignore") if b"-----BEGIN" in data else data
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=roots)
-    except ssl.SSLError as error:
+    except (ssl.SSLError, ValueError) as error:
         raise ConfigError(
             f"upstream_ca: {path} holds no certificate; name a file with PEM certificates"
         ) from error
@@ -148,8 +149,8 @@ def describe_tls_error(error: BaseException, host: str) -> str:
     elif isinstance(error, TimeoutError):
         fact, remedy = "{host} did not finish the TLS handshake in time", "try again"
     elif isinstance(error, ssl.SSLError):
-        reason = error.reason or str(error)
-        unknown = (f"TLS with {{host}} failed: {_words(reason)}", "see what it supports")
+        reason = _reason(error)
+        unknown = (f"TLS with {{host}} failed: {reason}", "see what it supports")
         fact, remedy = _HANDSHAKE_FAULTS.get(reason, unknown)
     elif isinstance(error, ValueError):  # of which UnicodeError is one
         fact, remedy = f"{{host}} is no name that TLS can ask for ({error})", "check the name"
@@ -158,5 +159,7 @@ def describe_tls_error(error: BaseException, host: str) -> str:
     return f"{fact.replace('{host}', host)}; {remedy}"
 
 
-def _words(reason: str) -> str:
-    return reason.replace("_", " ").lower() if reason.isupper() else reason
+def _reason(error: ssl.SSLError) -> str:
+    """Return OpenSSL's words; Python has them as a name too, for the reasons that it knows."""
+    words = re.sub(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$", "", error.strerror or str(error))
+    return (error.reason or words).replace("_", " ").lower()

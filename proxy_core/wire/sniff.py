@@ -57,7 +57,7 @@ def _request_line(data: bytes) -> Protocol | None:
     window = data[start : start + LINE_LIMIT]
     method = _METHOD.match(window)
     if method is None:
-        return None if window in (b"", b"\r") and len(data) < 6 else Protocol.OTHER
+        return None if window in (b"", b"\r") else Protocol.OTHER
     if method.end() > _METHOD_LIMIT:
         return Protocol.OTHER
     rest = window[method.end() :]

@@ -89,8 +89,8 @@ def read_client_hello(data: bytes, limit: int = CLIENT_HELLO_LIMIT) -> ClientHel
     """Read the ClientHello at the start of a connection, or return None while it is incomplete.
 
     `data` is all that came so far; the hello may be spread over several records and other bytes
-    may follow it. `limit` is the most bytes it may take. Raises RemoteProtocolError for
-    what is no ClientHello.
+    may follow it. `limit` is the most bytes it may have, records' headers apart. Raises
+    RemoteProtocolError for what is no ClientHello.
     """
     message = _handshake_message(data, limit)
     return None if message is None else _parse(message)
@@ -123,9 +123,7 @@ def _handshake_message(data: bytes, limit: int) -> bytes | None:
         position += length
         if position > len(data):
             return None
-        if position > limit:
-            break
-    raise _refusal(f"records that do not end it within {limit} bytes or {_MAX_RECORDS} pieces")
+    raise _refusal(f"one in more than {_MAX_RECORDS} pieces")
 
 
 class _Reader:
@@ -211,7 +209,7 @@ def _server_name(body: bytes | None) -> str | None:
         if kind == 0:
             text = name.decode("latin-1")
             if not _NAME.fullmatch(text):
-                raise _refusal(f"the server name {name[:80]!r}")
+                raise _refusal(f"the server name {text[:80]!a}")
             return text
     return None
 

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from proxy_core.errors import ConfigError, UpstreamError
+from proxy_core.net.upstream_tls import UpstreamTls, describe_tls_error
+from tests.ca.certificates import Pair, handshake, make, server_context
+
+CA = make("The CA", ca=True)
+INTERMEDIATE = make("The intermediate", ca=True, issuer=CA)
+OTHER_CA = make("Another CA", ca=True)
+GOOD = make("good.example", issuer=CA)
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> Path:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(CA.pem)
+    return file
+
+
+def failure(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> ssl.SSLError:
+    with pytest.raises(ssl.SSLError) as refusal:
+        handshake(server, client, host)
+    return refusal.value
+
+
+def test_certificate_of_the_given_ca_is_accepted(ca_file: Path, tmp_path: Path) -> None:
+    side = handshake(server_context(GOOD, tmp_path), UpstreamTls(ca_file).context(), "good.example")
+    assert side.version() == "TLSv1.3"
+
+
+def test_address_in_the_certificate_is_accepted(ca_file: Path, tmp_path: Path) -> None:
+    server = server_context(make("192.0.2.1", issuer=CA), tmp_path)
+    assert handshake(server, UpstreamTls(ca_file).context(), "192.0.2.1").version()
+
+
+REFUSED = [
+    (make("expired.example", issuer=CA, begin_in_days=-9, end_in_days=-1), "has expired"),
+    (make("early.example", issuer=CA, begin_in_days=1), "is not valid yet"),
+    (make("self.example"), "is self-signed"),
+    (make("unknown.example", issuer=OTHER_CA), "comes from a CA that is not known here"),
+    (make("client.example", issuer=CA, usage=ExtendedKeyUsageOID.CLIENT_AUTH), "not made for serv"),
+]
+
+
+@pytest.mark.parametrize(("pair", "fact"), REFUSED)
+def test_bad_certificate_is_refused_and_passes_with_insecure(
+    pair: Pair, fact: str, ca_file: Path, tmp_path: Path
+) -> None:
+    host = str(pair.certificate.subject.rfc4514_string().removeprefix("CN="))
+    server = server_context(pair, tmp_path)
+    text = describe_tls_error(failure(server, UpstreamTls(ca_file).context(), host), host)
+    assert text.startswith(f"the certificate of {host} ")
+    assert fact in text
+    assert "--insecure" in text
+    insecure = UpstreamTls(ca_file, insecure=True)
+    assert not insecure.verifies
+    assert handshake(server, insecure.context(), host).version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("host", "fact"),
+    [("other.example", "is for other names"), ("192.0.2.1", "is for other addresses")],
+)
+def test_certificate_for_another_host_is_refused_and_passes_with_insecure(
+    host: str, fact: str, ca_file: Path, tmp_path: Path
+) -> None:
+    server = server_context(GOOD, tmp_path)
+    text = describe_tls_error(failure(server, UpstreamTls(ca_file).context(), host), host)
+    assert text.startswith(f"the certificate of {host} {fact}; pass --insecure")
+    assert handshake(server, UpstreamTls(insecure=True).context(), host).version()
+
+
+def test_root_sent_along_but_not_trusted_is_refused(tmp_path: Path) -> None:
+    leaf = make("good.example", issuer=OTHER_CA)
+    file = tmp_path / "chain.pem"
+    file.write_bytes(leaf.pem + OTHER_CA.pem + leaf.key_pem)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file)
+    error = failure(server, UpstreamTls().context(), "good.example")
+    text = describe_tls_error(error, "good.example")
+    assert "comes from a CA that is not trusted here" in text
+    assert "--upstream-ca FILE" in text
+
+
+def test_intermediate_may_be_trusted_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "intermediate.pem"
+    file.write_bytes(INTERMEDIATE.pem)
+    server = server_context(make("good.example", issuer=INTERMEDIATE), tmp_path)
+    assert handshake(server, UpstreamTls(file).context(), "good.example").version()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+@pytest.mark.parametrize("insecure", [False, True])
+def test_tls_1_1_is_refused_even_with_insecure(
+    insecure: bool, ca_file: Path, tmp_path: Path
+) -> None:
+    server = server_context(GOOD, tmp_path)
+    server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
+    server.set_ciphers("DEFAULT@SECLEVEL=0")
+    context = UpstreamTls(ca_file, insecure).context()
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    text = describe_tls_error(failure(server, context, "good.example"), "good.example")
+    assert text == "good.example speaks no TLS version from 1.2 on; use a newer server"
+    context.minimum_version = ssl.TLSVersion.TLSv1_1
+    assert handshake(server, context, "good.example").version() == "TLSv1.1"
+
+
+def test_protocols_are_offered_in_the_order_given(ca_file: Path, tmp_path: Path) -> None:
+    server = server_context(GOOD, tmp_path)
+    server.set_alpn_protocols(["http/1.1"])
+    upstream = UpstreamTls(ca_file)
+    both = handshake(server, upstream.context(("h2", "http/1.1")), "good.example")
+    assert both.selected_alpn_protocol() == "http/1.1"
+    none = handshake(server, upstream.context(), "good.example")
+    assert none.selected_alpn_protocol() is None
+
+
+def test_context_is_made_once_for_each_list_of_protocols() -> None:
+    upstream = UpstreamTls()
+    made = upstream.context(("h2", "http/1.1"))
+    assert upstream.context(("h2", "http/1.1")) is made
+    assert upstream.context(("http/1.1",)) is not made
+
+
+def test_contexts_kept_are_bounded() -> None:
+    upstream = UpstreamTls(insecure=True)
+    made = upstream.context(("p0",))
+    for number in range(1, 40):
+        upstream.context((f"p{number}",))
+    assert len(upstream._contexts) == 16
+    assert upstream.context(("p0",)) is not made
+
+
+def test_systems_roots_are_trusted(ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = ssl.get_default_verify_paths()
+    monkeypatch.setenv(paths.openssl_cafile_env, str(ca_file))
+    assert CA.certificate.serial_number in {
+        int(str(root["serialNumber"]), 16) for root in UpstreamTls().context().get_ca_certs()
+    }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        CA.pem,
+        "# Zertifikat für alle\n".encode() + OTHER_CA.pem + "# ü\n".encode() + CA.pem,
+        ssl.PEM_cert_to_DER_cert(CA.pem.decode()),
+    ],
+    ids=["pem", "bundle with comments", "der"],
+)
+def test_upstream_ca_file_is_read(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "ca"
+    file.write_bytes(content)
+    server = server_context(GOOD, tmp_path)
+    assert handshake(server, UpstreamTls(file).context(), "good.example").version()
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize(
+    "content", [b"", b"nonsense", GOOD.key_pem, CA.pem[:200]], ids=["empty", "text", "key", "cut"]
+)
+def test_upstream_ca_file_without_a_certificate_is_refused(
+    content: bytes, insecure: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"upstream_ca: .*ca\.pem holds no certificate; name"):
+        UpstreamTls(file, insecure)
+
+
+def test_upstream_ca_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.pem cannot be read \(no such file"):
+        UpstreamTls(tmp_path / "none.pem")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        UpstreamTls(tmp_path)
+
+
+def answered_with(data: bytes) -> BaseException:
+    """What a client says to a server that answers its hello with `data`."""
+    incoming = ssl.MemoryBIO()
+    client = UpstreamTls().context().wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="x")
+    incoming.write(data)
+    if not data:
+        incoming.write_eof()
+    with pytest.raises(ssl.SSLError) as refusal:
+        client.do_handshake()
+    return refusal.value
+
+
+def alert(description: int) -> bytes:
+    return b"\x15\x03\x03\x00\x02\x02" + bytes([description])
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (answered_with(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "x does not speak TLS on this port"),
+        (answered_with(b""), "x closed the connection during the TLS handshake"),
+        (answered_with(alert(40)), "x found no cipher or protocol that both sides accept"),
+        (answered_with(alert(70)), "x speaks no TLS version from 1.2 on"),
+        (answered_with(alert(112)), "x serves nothing under that name"),
+        (answered_with(alert(116)), "x wants a client certificate"),
+        (answered_with(alert(120)), "x accepts none of the protocols offered"),
+        (answered_with(alert(80)), "TLS with x failed: tlsv1 alert internal error"),
+        (ConnectionResetError(104, "reset"), "x closed the connection during"),
+        (TimeoutError(), "x did not finish the TLS handshake in time"),
+        (UnicodeError("label too long"), "x is no name that TLS can ask for (label too long)"),
+        (OSError("odd"), "TLS with x failed: odd"),
+    ],
+)
+def test_failed_handshake_is_told_in_words(error: BaseException, text: str) -> None:
+    told = describe_tls_error(error, "x")
+    assert told.startswith(text)
+    assert "; " in told
+
+
+def test_error_of_ours_is_told_by_its_cause() -> None:
+    error = UpstreamError("handshake")
+    error.__cause__ = TimeoutError()
+    assert "in time" in describe_tls_error(error, "x")
+
+
+def test_host_with_braces_is_shown_as_it_is() -> None:
+    assert describe_tls_error(TimeoutError(), "{x}").startswith("{x} did not finish")
+
+
+def test_unknown_verify_code_shows_openssls_words() -> None:
+    error = ssl.SSLCertVerificationError(1, "x")
+    error.verify_code, error.verify_message = 999, "something new"
+    assert describe_tls_error(error, "h").startswith("the certificate of h is refused: something")
