@@ -10,7 +10,7 @@ import re
 import ssl
 from pathlib import Path
 
-from proxy_core.errors import ConfigError, Int3rceptorError
+from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, Int3rceptorError
 
 _MAX_CONTEXTS = 16
 
@@ -144,9 +144,9 @@ def describe_tls_error(error: BaseException, host: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         unknown = (f"the certificate of {{host}} is refused: {error.verify_message}", _ANYWAY)
         fact, remedy = _VERIFY_FAULTS.get(error.verify_code, unknown)
-    elif isinstance(error, ssl.SSLEOFError | ConnectionError):
+    elif isinstance(error, ssl.SSLEOFError | ConnectionError | ConnectionLost):
         fact, remedy = _CLOSED
-    elif isinstance(error, TimeoutError):
+    elif isinstance(error, TimeoutError | ConnectionTimeout):
         fact, remedy = "{host} did not finish the TLS handshake in time", "try again"
     elif isinstance(error, ssl.SSLError):
         reason = _reason(error)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from proxy_core.errors import ConfigError, UpstreamError
+from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, UpstreamError
 from proxy_core.net.upstream_tls import UpstreamTls, describe_tls_error
 from tests.ca.certificates import Pair, handshake, make, server_context
 
@@ -210,6 +210,8 @@ def alert(description: int) -> bytes:
         (answered_with(alert(80)), "TLS with x failed: tlsv1 alert internal error"),
         (ConnectionResetError(104, "reset"), "x closed the connection during"),
         (TimeoutError(), "x did not finish the TLS handshake in time"),
+        (ConnectionLost("x"), "x closed the connection during"),
+        (ConnectionTimeout("x"), "x did not finish the TLS handshake in time"),
         (UnicodeError("label too long"), "x is no name that TLS can ask for (label too long)"),
         (OSError("odd"), "TLS with x failed: odd"),
     ],

@@ -1,0 +1,270 @@
+"""Where settings come from: defaults < int3rceptor.toml < environment < flags.
+
+A setting has one name everywhere: `data_dir` in the file, INT3_DATA_DIR in the environment,
+--data-dir as a flag; what is in a table of the file has the table's name before it
+(INT3_LIMITS_STREAMS). Unknown settings are refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy_core.config import Limits, Mode, Settings, default_config_file, parse_mode
+from proxy_core.errors import ConfigError
+
+_PREFIX = "INT3_"
+_CONFIG = "INT3_CONFIG"
+_FOREIGN = "INT3_BENCH_"  # the benchmark's own
+_TABLES = ("limits", "keys")
+_MAX_FILE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value as it was given, the setting's name there, and what its paths are relative to."""
+
+    value: object
+    where: str
+    base: Path = Path()
+
+    def refuse(self, fact: str, remedy: str) -> ConfigError:
+        return ConfigError(f"{self.where} = {_shown(self.value)}: {fact}; {remedy}")
+
+
+def load_settings(
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    config_file: Path | None = None,
+    base: Settings | None = None,
+) -> Settings:
+    """Resolve and validate all settings; `base` has the defaults.
+
+    `flags` has settings by name, None for a flag that was not given. The file is `config_file`,
+    else what INT3_CONFIG names, else `default_config_file()` where that exists. A later source
+    replaces a list whole; limits and keys it replaces one by one. Raises ConfigError.
+    """
+    given = _from_file(config_file, environ)
+    given.update(_from_environment(environ))
+    given.update(_from_flags(flags))
+    base = base or Settings()
+    changes: dict[str, Any] = {}
+    limits: dict[str, Any] = {}
+    keys = dict(base.keys)
+    for name, value in given.items():
+        table, _, rest = name.partition(".")
+        if name == "listen":
+            changes["listen_host"], changes["listen_port"] = _address(value)
+        elif table == "limits":
+            limits[rest] = _limit(rest, value)
+        elif table == "keys":
+            keys[rest] = _text(value)
+        else:
+            changes[name] = _READERS[name](value)
+    return dataclasses.replace(
+        base, limits=dataclasses.replace(base.limits, **limits), keys=keys, **changes
+    )
+
+
+# Values
+
+
+def _text(given: _Given) -> str:
+    if not isinstance(given.value, str) or not given.value:
+        raise given.refuse("not a text", "put it in quotes")
+    return given.value
+
+
+def _address(given: _Given) -> tuple[str, int]:
+    text = _text(given)
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    bare = host[1:-1] if bracketed else host
+    if not (colon and bare and port.isascii() and port.isdigit()):
+        raise given.refuse("not HOST:PORT", "write something like 127.0.0.1:8080 or [::1]:8080")
+    if (":" in bare) != bracketed:
+        raise given.refuse(
+            "brackets are for IPv6 addresses, and for all of them", "write [::1]:8080"
+        )
+    if len(port) > 5 or int(port) > 65535:
+        raise given.refuse(f"{port} is no port", "use 1 to 65535, or 0 for any that is free")
+    return bare, int(port)
+
+
+def _mode(given: _Given) -> Mode:
+    try:
+        return parse_mode(_text(given))
+    except ConfigError as error:
+        raise ConfigError(f"{given.where}: {error}") from error
+
+
+def _path(given: _Given) -> Path:
+    value = given.value
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise given.refuse("not a path", "put a path in quotes")
+    try:
+        return Path(os.path.abspath(given.base / Path(value).expanduser()))  # noqa: PTH100
+    except RuntimeError as error:
+        raise given.refuse(
+            "a home directory that is not known", "write the path in full"
+        ) from error
+
+
+def _paths(given: _Given) -> tuple[Path, ...]:
+    if not isinstance(given.value, list | tuple):
+        raise given.refuse("not a list", 'write ["DIR", ...]')
+    return tuple(_path(dataclasses.replace(given, value=item)) for item in given.value)
+
+
+def _switch(given: _Given) -> bool:
+    if not isinstance(given.value, bool):
+        raise given.refuse("neither true nor false", "write true or false")
+    return given.value
+
+
+_READERS: dict[str, Callable[[_Given], object]] = {
+    "mode": _mode,
+    "plugins": _paths,
+    "data_dir": _path,
+    "upstream_ca": _path,
+    "insecure": _switch,
+}
+
+_LIMITS = {f.name: type(getattr(Limits(), f.name)) for f in dataclasses.fields(Limits)}
+_MOST = {int: 2**40, float: 366 * 24 * 3600}
+_MAY_BE_ZERO = {
+    "captured_body",
+    "captured_total",
+    "log_lines",
+    "upstream_idle",
+    "upstream_idle_per_origin",
+}
+
+
+def _limit(name: str, given: _Given) -> int | float:
+    kind, value = _LIMITS[name], given.value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise given.refuse("not a number", f"write {_a_number(kind)}")
+    if kind is int and not isinstance(value, int):
+        raise given.refuse("not a whole number", f"write {_a_number(kind)}")
+    if not 0 <= value <= _MOST[kind]:  # which NaN is not either
+        raise given.refuse("out of range", f"write {_a_number(kind)}, at most {_MOST[kind]}")
+    if value == 0 and name not in _MAY_BE_ZERO:
+        raise given.refuse("nothing would pass", f"write {_a_number(kind)}")
+    return int(value) if kind is int else float(value)
+
+
+def _a_number(kind: type) -> str:
+    return "a whole number above 0" if kind is int else "a number of seconds above 0"
+
+
+_NAMES = ("listen", *_READERS, *(f"limits.{name}" for name in _LIMITS))
+
+
+# Sources
+
+
+def _from_flags(flags: Mapping[str, object]) -> Iterator[tuple[str, _Given]]:
+    for name, value in flags.items():
+        if name not in _NAMES:
+            raise _unknown(f"--{name}", "among the flags", name, _NAMES)
+        if value is not None:
+            yield name, _Given(value, "--" + name.replace("_", "-"))
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
+    """Yield the variables that are set; an empty one is as good as none."""
+    names = {_PREFIX + name.replace(".", "_").upper(): name for name in _NAMES}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(_PREFIX) or variable.startswith(_FOREIGN):
+            continue
+        if variable == _CONFIG:
+            continue
+        if variable not in names:
+            raise _unknown(variable, "in the environment", variable, (*names, _CONFIG))
+        if text:
+            name = names[variable]
+            yield name, _Given(_of_text(name, text), variable)
+
+
+def _of_text(name: str, text: str) -> object:
+    """Return what the file would hold for a variable's text; the text itself where it is odd."""
+    if name == "plugins":
+        return [piece for piece in text.split(os.pathsep) if piece]
+    if name == "insecure":
+        return _SWITCHES.get(text.lower(), text)
+    if name.startswith("limits."):
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return text
+
+
+_SWITCHES = {"1": True, "true": True, "yes": True, "on": True} | {
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def _from_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, _Given]:
+    named = path or (Path(environ[_CONFIG]) if environ.get(_CONFIG) else None)
+    file = named.expanduser() if named else default_config_file()
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(_MAX_FILE + 1)
+        if len(data) > _MAX_FILE:
+            raise ConfigError(f"{file} is larger than {_MAX_FILE} bytes; make it smaller")
+        table = tomllib.loads(data.decode())
+    except FileNotFoundError as error:
+        if named is None:
+            return {}
+        raise ConfigError(f"{file} does not exist; name another with --config") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read ({(error.strerror or str(error)).lower()}); "
+            "name another with --config"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no TOML: {error}; mend it") from error
+    return dict(_from_table(table, file))
+
+
+def _from_table(table: Mapping[str, object], file: Path) -> Iterator[tuple[str, _Given]]:
+    base = file.absolute().parent
+    for name, value in _flatten(table):
+        given = _Given(value, f"{file}: {name}", base)
+        if name in _TABLES:
+            raise given.refuse("not a table", f"write [{name}] and, below it, NAME = VALUE")
+        if name not in _NAMES and not name.startswith("keys."):
+            raise _unknown(name, f"in {file}", name, (*_NAMES, *_TABLES))
+        yield name, given
+
+
+def _flatten(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield `table.name` and value; `flow.replay = "r"` is the same with and without quotes."""
+    for name, value in table.items():
+        if isinstance(value, dict) and (prefix or name in _TABLES):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _unknown(name: str, where: str, wanted: str, known: Iterable[str]) -> ConfigError:
+    import difflib
+
+    nearest = difflib.get_close_matches(wanted, known, n=1, cutoff=0.0)[0]
+    return ConfigError(f"unknown setting {name} {where}; the nearest one is {nearest}")
+
+
+def _shown(value: object) -> str:
+    text = repr(str(value) if isinstance(value, Path) else value)
+    return text if len(text) <= 100 else text[:100] + "..."
