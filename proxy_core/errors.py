@@ -42,6 +42,18 @@ class RemoteProtocolError(ProtocolError):
         self.status = status
 
 
+class ConnectionLost(Int3rceptorError):
+    """A connection broke."""
+
+
+class ConnectionTimeout(Int3rceptorError):
+    """A peer was silent, or did not read, for longer than a limit allows."""
+
+
+class TlsError(ProtocolError):
+    """A TLS handshake or session failed; the message is OpenSSL's."""
+
+
 class ClientDisconnected(Int3rceptorError):
     """The client went away before its exchange was over."""
 

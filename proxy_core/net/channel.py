@@ -1,0 +1,366 @@
+"""A channel: one TCP connection as a coroutine sees it, in the clear or inside TLS.
+
+`receive` gives what arrived, `write` sends, `drain` waits while the peer is slow to read. What
+arrives while nobody receives is kept up to a bound; then the socket is read no further, and the
+sender feels it. TLS may begin at any point, with bytes that were read before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable
+from typing import Any, cast
+
+from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
+from proxy_core.net.clock import NEVER, Clock
+from proxy_core.net.tls_session import TlsSession
+
+_JOIN_BELOW = 16384
+
+
+class Channel(asyncio.Protocol):
+    """One connection. Use from its loop only; `receive` and `drain` by one task each."""
+
+    __slots__ = (
+        "_clock",
+        "_eof",
+        "_error",
+        "_expiry",
+        "_incoming",
+        "_incoming_size",
+        "_limit",
+        "_loop",
+        "_more",
+        "_paused",
+        "_read_waiter",
+        "_tls",
+        "_transport",
+        "_write_blocked",
+        "_write_waiter",
+        "closed",
+        "deadline",
+        "on_activity",
+        "on_lost",
+        "on_made",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limit: int) -> None:
+        """Keep at most about `limit` bytes that nobody received yet, and as many unsent."""
+        self._loop = loop
+        self._clock = clock
+        self._limit = limit
+        self._transport: asyncio.Transport
+        self._incoming: bytes = b""
+        self._more: list[bytes] | None = None
+        self._incoming_size = 0
+        self._eof = False
+        self._error: Exception | None = None
+        self._paused = False
+        self._read_waiter: asyncio.Future[None] | None = None
+        self._write_blocked = False
+        self._write_waiter: asyncio.Future[None] | None = None
+        self._tls: TlsSession | None = None
+        self._expiry = ""
+        self.closed = True
+        self.deadline = NEVER
+        self.on_made: Callable[[Channel], None] | None = None
+        """Called once, when the connection is there."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called once, when the connection is gone in both directions."""
+        self.on_activity: Callable[[], None] | None = None
+        """Called when anything arrives, the end included; for connections lying idle."""
+
+    # --- the loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start watching deadlines."""
+        self._transport = cast(asyncio.Transport, transport)
+        self.closed = False
+        self._transport.set_write_buffer_limits(high=self._limit)
+        self._clock.watch(self)
+        if self.on_made is not None:
+            self.on_made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what arrived and wake the receiver."""
+        if self._tls is not None:
+            data = self._through_tls(data)
+            if not data:
+                return
+        if self._incoming_size:
+            if self._more is None:
+                self._more = []
+            self._more.append(data)
+        else:
+            self._incoming = data
+        self._incoming_size += len(data)
+        if self._incoming_size > self._limit and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake_reader()
+
+    def _through_tls(self, data: bytes) -> bytes:
+        tls = self._tls
+        assert tls is not None
+        plain = b""
+        try:
+            if tls.established:
+                plain = tls.decrypt(data)
+            else:
+                tls.handshake(data)
+                if tls.established:
+                    plain = tls.decrypt(b"")
+        except TlsError as error:
+            self._error = error
+            self._send_raw(tls.take())
+            self._wake_reader()
+            return b""
+        self._send_raw(tls.take())
+        if tls.ended:
+            self._eof = True
+        if tls.ended or not plain:
+            self._wake_reader()
+        return plain
+
+    def _send_raw(self, data: bytes) -> None:
+        if data and not self.closed:
+            self._transport.write(data)
+
+    def eof_received(self) -> bool:
+        """Note that the peer sends no more; our direction stays open."""
+        self._eof = True
+        self._wake_reader()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wake everybody."""
+        self.closed = True
+        self._eof = True
+        if exc is not None and self._error is None:
+            self._error = ConnectionLost(_reason(exc))
+        self._clock.forget(self)
+        self._wake_reader()
+        self._wake_writer()
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def pause_writing(self) -> None:
+        """Note that the peer reads slower than we write."""
+        self._write_blocked = True
+
+    def resume_writing(self) -> None:
+        """Let writers go on."""
+        self._write_blocked = False
+        self._wake_writer()
+
+    def _wake_reader(self) -> None:
+        waiter = self._read_waiter
+        if waiter is not None:
+            self._read_waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        elif self.on_activity is not None:
+            self.on_activity()
+
+    def _wake_writer(self) -> None:
+        waiter = self._write_waiter
+        if waiter is not None:
+            self._write_waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- time
+
+    def allow(self, seconds: float, expiry: str) -> None:
+        """Give what comes next so many seconds; `expiry` says what was late, for people."""
+        self.deadline = self._clock.now + seconds
+        self._expiry = expiry
+
+    def allow_for_ever(self) -> None:
+        """Lift the deadline."""
+        self.deadline = NEVER
+
+    def expire(self) -> None:
+        """Fail every wait, because the deadline passed."""
+        self._error = ConnectionTimeout(self._expiry)
+        self._wake_reader()
+        self._wake_writer()
+
+    # --- the coroutine's side
+
+    async def receive(self) -> bytes:
+        """Return what arrived, at least one byte; `b""` when the peer has ended its side.
+
+        Raises ConnectionLost, ConnectionTimeout or TlsError.
+        """
+        while not self._incoming_size:
+            if self._error is not None:
+                raise self._error
+            if self._eof:
+                return b""
+            self._read_waiter = self._loop.create_future()
+            try:
+                await self._read_waiter
+            finally:
+                self._read_waiter = None
+        return self.take()
+
+    def take(self) -> bytes:
+        """Take what has arrived, possibly nothing, without waiting."""
+        data = self._incoming
+        if self._more is not None:
+            data = b"".join([data, *self._more])
+            self._more = None
+        self._incoming = b""
+        self._incoming_size = 0
+        if self._paused:
+            self._paused = False
+            if not self.closed:
+                self._transport.resume_reading()
+        return data
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front of what arrives."""
+        if data:
+            rest = self.take()
+            self._incoming = data + rest
+            self._incoming_size = len(self._incoming)
+
+    def write(self, data: bytes) -> None:
+        """Send `data`; dropped silently where the connection is gone (`drain` tells)."""
+        if self.closed:
+            return
+        if self._tls is not None:
+            try:
+                data = self._tls.encrypt(data)
+            except TlsError as error:
+                self._error = error
+                return
+        self._transport.write(data)
+
+    @property
+    def write_blocked(self) -> bool:
+        """Whether a writer should `drain` before it writes more."""
+        return self._write_blocked or self.closed
+
+    async def drain(self) -> None:
+        """Wait until the peer has read enough. Raises ConnectionLost or ConnectionTimeout."""
+        while self._write_blocked and not self.closed:
+            if isinstance(self._error, ConnectionTimeout):
+                raise self._error
+            self._write_waiter = self._loop.create_future()
+            try:
+                await self._write_waiter
+            finally:
+                self._write_waiter = None
+        if self.closed:
+            raise self._error or ConnectionLost("the connection was closed")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has ended its side, or the connection failed."""
+        return self._eof or self._error is not None
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the connection failed, where it did."""
+        return self._error
+
+    async def start_tls(self, session: TlsSession) -> None:
+        """Speak TLS from here on; returns when the handshake is done.
+
+        What was received and not taken is the handshake's beginning. Raises TlsError,
+        ConnectionLost or ConnectionTimeout.
+        """
+        begun = self.take()
+        self._tls = session
+        if begun or not session.object.server_side:
+            try:
+                session.handshake(begun)
+            finally:
+                self._send_raw(session.take())
+        while not session.established:
+            if self._error is not None:
+                raise self._error
+            if self._eof:
+                raise TlsError("the peer closed the connection during the TLS handshake")
+            self._read_waiter = self._loop.create_future()
+            try:
+                await self._read_waiter
+            finally:
+                self._read_waiter = None
+
+    @property
+    def tls(self) -> TlsSession | None:
+        """The TLS session, where there is one."""
+        return self._tls
+
+    # --- the end
+
+    def write_eof(self) -> None:
+        """End our direction; the peer may go on sending."""
+        if self.closed:
+            return
+        if self._tls is not None:
+            self._send_raw(self._tls.say_goodbye())
+        with contextlib.suppress(OSError, NotImplementedError):
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """Send what is queued, then close."""
+        if not self.closed:
+            if self._tls is not None:
+                self._send_raw(self._tls.say_goodbye())
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once; the peer may see a reset."""
+        if not self.closed:
+            self._transport.abort()
+
+    async def linger(self, seconds: float, max_bytes: int) -> None:
+        """Close so that the peer gets what was sent, though it still sends itself.
+
+        Closing a socket with unread input resets it, and the reset can overtake the answer
+        (RFC 9112, section 9.6). So end our side, read on a while, then close.
+        """
+        self.write_eof()
+        self.allow(seconds, "lingering")
+        with contextlib.suppress(ConnectionLost, ConnectionTimeout, TlsError):
+            while max_bytes > 0:
+                data = await self.receive()
+                if not data:
+                    break
+                max_bytes -= len(data)
+        self.close()
+
+    # --- facts
+
+    def peer_address(self) -> tuple[str, int]:
+        """The other end's IP address and port."""
+        return _address(self._transport.get_extra_info("peername"))
+
+    def local_address(self) -> tuple[str, int]:
+        """Our end's IP address and port."""
+        return _address(self._transport.get_extra_info("sockname"))
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The socket, for options."""
+        return cast("socket.socket | None", self._transport.get_extra_info("socket"))
+
+
+def _address(name: Any) -> tuple[str, int]:
+    if isinstance(name, tuple) and len(name) >= 2:
+        return str(name[0]), int(name[1])
+    return "", 0
+
+
+def _reason(exc: Exception) -> str:
+    if isinstance(exc, ConnectionResetError):
+        return "the connection was reset"
+    if isinstance(exc, BrokenPipeError):
+        return "the peer closed the connection"
+    return f"the connection failed: {exc}"

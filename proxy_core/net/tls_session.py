@@ -1,0 +1,117 @@
+"""One TLS session over memory BIOs: ciphertext in, plaintext out, and the other way round.
+
+Knows no socket: a channel feeds it and sends what it gives. OpenSSL's errors leave here as
+TlsError. Why not the loop's own TLS: see docs/adr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+
+from proxy_core.errors import TlsError
+
+_RECORD = 16384
+
+
+class TlsSession:
+    """The state of one TLS connection, client or server side.
+
+    `established` becomes True when the handshake is done, `ended` when the peer said goodbye.
+    """
+
+    __slots__ = ("_incoming", "_object", "_outgoing", "ended", "established")
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        try:
+            self._object = context.wrap_bio(
+                self._incoming,
+                self._outgoing,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                session=session,
+            )
+        except (ssl.SSLError, ValueError) as error:
+            raise TlsError(f"cannot begin TLS with {server_hostname!r}: {error}") from error
+        self.established = False
+        self.ended = False
+
+    @property
+    def object(self) -> ssl.SSLObject:
+        """The session's facts: cipher, version, certificate."""
+        return self._object
+
+    def handshake(self, data: bytes = b"") -> None:
+        """Go on with the handshake, given ciphertext; look at `established` and `take`."""
+        if data:
+            self._incoming.write(data)
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLError as error:
+            raise TlsError(str(error)) from error
+        self.established = True
+
+    def decrypt(self, data: bytes) -> bytes:
+        """Return the plaintext that `data` completes; may be empty."""
+        self._incoming.write(data)
+        tls = self._object
+        incoming = self._incoming
+        pieces: list[bytes] = []
+        try:
+            piece = tls.read(_RECORD)
+            # Asking only while there is something left spares an exception for each read.
+            if not incoming.pending and not tls.pending():
+                if not piece:
+                    self.ended = True
+                return piece
+            while piece:
+                pieces.append(piece)
+                if not incoming.pending and not tls.pending():
+                    break
+                piece = tls.read(_RECORD)
+            else:
+                self.ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        except ssl.SSLError as error:
+            if not pieces:
+                raise TlsError(str(error)) from error
+            self.ended = True
+        return b"".join(pieces)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Return the ciphertext of `data`, with whatever else wants to be sent."""
+        try:
+            written = self._object.write(data)
+            if written < len(data):
+                view = memoryview(data)
+                while written < len(data):
+                    written += self._object.write(view[written:])
+        except ssl.SSLError as error:
+            raise TlsError(str(error)) from error
+        return self._outgoing.read()
+
+    def take(self) -> bytes:
+        """Take what the session itself wants to send: handshake, tickets, alerts."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def say_goodbye(self) -> bytes:
+        """Return a close_notify alert, where the session got so far."""
+        if self.established:
+            # Wants the peer's close_notify, for which nobody waits.
+            with contextlib.suppress(ssl.SSLError):
+                self._object.unwrap()
+        return self.take()
