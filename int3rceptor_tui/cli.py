@@ -1,0 +1,273 @@
+"""The command line: console (the default), serve, ca.
+
+Whatever goes wrong is one line on stderr: exit code 2 for what was asked wrongly, 1 for what
+failed. What a command needs is imported in it, so that `--help` and a usage error are quick.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from proxy_core.errors import ConfigError, Int3rceptorError
+
+if TYPE_CHECKING:
+    from proxy_core.config import Settings
+
+PROGRAM = "int3rceptor-tui"
+
+_FAILED, _ASKED_WRONGLY, _INTERRUPTED = 1, 2, 130
+
+Listen = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Listen there instead of on 127.0.0.1:8080."),
+]
+Mode = Annotated[
+    str | None,
+    typer.Option(metavar="SPEC", help="regular (as always), or reverse:https://HOST:PORT."),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="DIR", help="Look for plugins there too; may be repeated."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where the CA and other data lie."),
+]
+UpstreamCa = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Trust the certificates in this PEM file upstream too."),
+]
+Insecure = Annotated[
+    bool | None,
+    typer.Option("--insecure", help="Do not verify upstream certificates."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Read settings from this TOML file."),
+]
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ca = typer.Typer(rich_markup_mode=None, help="The certificate authority.")
+app.add_typer(ca, name="ca")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"int3rceptor {version('int3rceptor')}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def console(
+    context: typer.Context,
+    listen: Listen = None,
+    mode: Mode = None,
+    plugins: Plugins = None,
+    data_dir: DataDir = None,
+    upstream_ca: UpstreamCa = None,
+    insecure: Insecure = None,
+    config: Config = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Show a small site being browsed; needs no network.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> int:
+    """INT3RCEPTOR: an intercepting HTTP(S) proxy that lives in a terminal.
+
+    Without a command it opens the console. Every setting can also be given as INT3_... in the
+    environment and in int3rceptor.toml.
+    """
+    flags = {
+        "listen": listen,
+        "mode": mode,
+        "plugins": plugins or None,
+        "data_dir": data_dir,
+        "upstream_ca": upstream_ca,
+        "insecure": insecure,
+        "config": config,
+    }
+    if context.invoked_subcommand is not None:
+        if demo:
+            raise ConfigError(f"--demo is for the console; leave out {context.invoked_subcommand}")
+        context.obj = flags  # flags before a command count for it
+        return 0
+    settings = _load(flags, _demo_defaults() if demo else None)
+    _require_terminal()
+    companion = None
+    if demo:
+        from int3rceptor_tui.demo import prepare_demo
+
+        settings, companion = prepare_demo(settings)
+    from int3rceptor_tui.app import run_console
+
+    return run_console(settings, companion=companion)
+
+
+@app.command()
+def serve(
+    context: typer.Context,
+    listen: Listen = None,
+    mode: Mode = None,
+    plugins: Plugins = None,
+    data_dir: DataDir = None,
+    upstream_ca: UpstreamCa = None,
+    insecure: Insecure = None,
+    config: Config = None,
+) -> int:
+    """Run the proxy without a console, until SIGINT or SIGTERM.
+
+    Prints a line for each address it listens on; logs go to stderr.
+    """
+    flags = {
+        "listen": listen,
+        "mode": mode,
+        "plugins": plugins or None,
+        "data_dir": data_dir,
+        "upstream_ca": upstream_ca,
+        "insecure": insecure,
+        "config": config,
+    }
+    settings = _load(_merge(context, flags))
+    from int3rceptor_tui.serve import run_serve
+
+    return run_serve(settings)
+
+
+@ca.command("path")
+def ca_path(context: typer.Context, data_dir: DataDir = None, config: Config = None) -> int:
+    """Print where the CA certificate lies.
+
+    Makes the CA first where there is none yet.
+    """
+    settings = _load(_merge(context, {"data_dir": data_dir, "config": config}))
+    from proxy_core.ca.authority import Authority
+
+    authority = Authority.load_or_create(settings.ca_dir)
+    for notice in authority.notices:
+        print(f"{PROGRAM}: {notice}", file=sys.stderr)
+    sys.stdout.buffer.write(os.fsencode(authority.certificate_path) + b"\n")
+    return 0
+
+
+@ca.callback()
+def ca_group() -> None:
+    """The certificate authority."""
+
+
+def _merge(context: typer.Context, flags: dict[str, Any]) -> dict[str, Any]:
+    """Put a command's flags over those that stood before the command."""
+    before: dict[str, Any] = context.find_root().obj or {}
+    return before | {name: value for name, value in flags.items() if value is not None}
+
+
+def _load(flags: dict[str, Any], base: Settings | None = None) -> Settings:
+    from proxy_core.config_loader import load_settings
+
+    settings = {name: value for name, value in flags.items() if name != "config"}
+    return load_settings(settings, os.environ, flags.get("config"), base)
+
+
+def _demo_defaults() -> Settings:
+    """Return defaults that give way where their port is taken: a demo must just start."""
+    from proxy_core.config import Settings
+
+    defaults = Settings()
+    if _is_taken(defaults.listen_host, defaults.listen_port):
+        return replace(defaults, listen_port=0)
+    return defaults
+
+
+def _is_taken(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError:
+            return True
+    return False
+
+
+def _require_terminal() -> None:
+    if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
+        raise Int3rceptorError(
+            f"the console needs a terminal; start it in one, or run {PROGRAM} serve"
+        )
+    if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        raise Int3rceptorError(
+            f"the console cannot draw on this terminal (TERM={os.environ.get('TERM', '')}); "
+            f"set TERM, or run {PROGRAM} serve"
+        )
+
+
+def hold_standard_files() -> None:
+    """Open what is closed of stdin, stdout and stderr, so that no socket becomes one of them."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number free: this one
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit code."""
+    hold_standard_files()
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except TyperException as error:
+        return _complain(f"{error.format_message()}; see {PROGRAM} --help", error.exit_code)
+    except ConfigError as error:
+        return _complain(str(error), _ASKED_WRONGLY)
+    except Int3rceptorError as error:
+        return _complain(str(error), _FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not try to flush it either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        return _complain(
+            f"a bug in the program: {type(error).__name__}: {error}; "
+            "run it with PYTHONDEVMODE=1 to see where, and report it",
+            _FAILED,
+        )
+
+
+def _complain(text: str, code: int) -> int:
+    from int3rceptor_tui.log_printer import visible
+
+    line = visible(" ".join(text.split()))
+    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
