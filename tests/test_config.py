@@ -325,3 +325,13 @@ def test_unknown_mode_is_refused(spec: str) -> None:
 def test_reverse_to_what_is_no_origin_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="names no origin; write reverse:https://HOST:PORT"):
         parse_mode(f"reverse:{url}")
+
+
+def test_manual_has_every_setting_and_every_limits_default() -> None:
+    manual = (Path(__file__).parents[1] / "docs/configuration.md").read_text()
+    for name in ("listen", "mode", "plugins", "data_dir", "upstream_ca", "insecure"):
+        assert f"`{name}`" in manual
+        assert f"`INT3_{name.upper()}`" in manual
+        assert f"`--{name.replace('_', '-')}" in manual
+    for limit in dataclasses.fields(Limits):
+        assert f"| `{limit.name}` | {limit.default} |" in manual
