@@ -1,0 +1,66 @@
+"""The numbers of the plugin ABI (docs/plugin-abi.md), in one place."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+# What host functions answer. Zero and more is success, or a length.
+OK: Final = 0
+ABSENT: Final = -1
+NOT_PERMITTED: Final = -2
+BAD_POINTER: Final = -3
+OVER_LIMIT: Final = -4
+NOT_IN_HOOK: Final = -5
+
+
+class Hook(enum.Enum):
+    """The entries that this version calls; the values are the names of the exports."""
+
+    REQUEST = "on_request"
+    RESPONSE = "on_response"
+    CONNECT = "on_connect"
+    CAPTURE = "on_capture"
+    RULE_MATCH = "on_rule_match"
+    START = "plugin_init"
+    """Everything that runs while a plugin is loaded; no flow is there."""
+
+
+FLOW_HOOKS: Final = (
+    Hook.REQUEST,
+    Hook.RESPONSE,
+    Hook.CONNECT,
+    Hook.CAPTURE,
+    Hook.RULE_MATCH,
+)
+
+LATER_HOOKS: Final = ("on_websocket_message", "on_request_chunk", "on_response_chunk", "on_tick")
+"""Hooks of ABI v1 that this version knows by name and does not call."""
+
+# What a hook returns. Anything negative, and anything not listed, is a failure of the plugin.
+CONTINUE: Final = 0
+BLOCK: Final = 1
+HOLD: Final = 2
+RESPOND: Final = 3
+SKIP_REST: Final = 4
+
+
+class FieldId(enum.IntEnum):
+    """What `host_get_field` and `host_set_field` name by number."""
+
+    METHOD = 0
+    URL = 1
+    STATUS = 2
+    HOST = 3
+    PORT = 4
+    SCHEME = 5
+    HTTP_VERSION = 6
+    FLOW_ID = 7
+    CLIENT_ADDRESS = 8
+    SERVER_ADDRESS = 9
+    RULE_ID = 10
+    CONFIGURATION = 11
+    WEBSOCKET_DIRECTION = 12
+    WEBSOCKET_OPCODE = 13
+    REASON = 14
+    HOST_VERSION = 15

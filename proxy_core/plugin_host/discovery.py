@@ -1,0 +1,108 @@
+"""Finding plugins in directories: manifests, and modules without one.
+
+A directory holds a plugin itself (`plugin.toml`), or plugins: subdirectories with a
+`plugin.toml`, and bare `.wasm` files beside them or one level down. Nothing is followed out of
+the directory it was found in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy_core.plugin_host import manifest as manifests
+from proxy_core.plugin_host.faults import ManifestError, ModuleRefused
+from proxy_core.plugin_host.manifest import MANIFEST_BYTES, MANIFEST_NAME, Manifest
+from proxy_core.plugin_host.module_file import read_file
+
+MAX_ENTRIES: Final = 1000
+"""Entries looked at in one directory."""
+_NOT_PLUGINS: Final = frozenset({"src", "target", "sdk", "node_modules"})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a plugin is described: its `plugin.toml`, or its module where it has none."""
+
+    path: Path
+
+    @property
+    def bare(self) -> bool:
+        """Whether there is no manifest."""
+        return self.path.name != MANIFEST_NAME
+
+    @property
+    def label(self) -> str:
+        """A name for it while its own is not known."""
+        return self.path.stem if self.bare else self.path.parent.name
+
+    def read(self) -> tuple[Manifest, Path]:
+        """Return the manifest as it is now, and the module's path.
+
+        Raises ManifestError and ModuleRefused.
+        """
+        if self.bare:
+            manifest = manifests.for_bare_module(self.path)
+        else:
+            raw = read_file(self.path, MANIFEST_BYTES)
+            try:
+                text = raw.decode()
+            except UnicodeDecodeError as error:
+                raise ManifestError(f"{MANIFEST_NAME} is not UTF-8: {error}") from error
+            manifest = manifests.parse(text)
+        directory = self.path.parent
+        module = directory / manifest.wasm
+        try:
+            inside = module.resolve().is_relative_to(directory.resolve())
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, up to 3.12
+            raise ModuleRefused(f"{manifest.wasm} cannot be resolved: {error}") from error
+        if not inside:
+            raise ModuleRefused(f"{manifest.wasm} leads out of the plugin's own directory")
+        return manifest, module
+
+
+def scan(directories: Iterable[Path]) -> tuple[list[Source], list[tuple[str, str]]]:
+    """Return what lies in `directories`, in order, and what could not be looked at, with why.
+
+    Directories that do not exist hold nothing.
+    """
+    found: dict[Path, Source] = {}
+    refused: list[tuple[str, str]] = []
+    for directory in directories:
+        if not directory.is_dir():
+            continue
+        try:
+            for source in _scan_one(directory):
+                found.setdefault(source.path.absolute(), source)
+        except (OSError, ModuleRefused) as error:
+            refused.append((str(directory), f"cannot be read: {error}"))
+    return list(found.values()), refused
+
+
+def _scan_one(directory: Path) -> Iterator[Source]:
+    if (directory / MANIFEST_NAME).is_file():
+        yield Source(directory / MANIFEST_NAME)
+        return
+    for entry in _entries(directory):
+        if entry.suffix == ".wasm":
+            yield Source(entry)
+        elif entry.is_dir() and entry.name not in _NOT_PLUGINS:
+            if (entry / MANIFEST_NAME).is_file():
+                yield Source(entry / MANIFEST_NAME)
+            else:
+                for inner in _entries(entry):
+                    if inner.suffix == ".wasm":
+                        yield Source(inner)
+
+
+def _entries(directory: Path) -> list[Path]:
+    entries = []
+    for entry in directory.iterdir():
+        if entry.name.startswith("."):
+            continue
+        entries.append(entry)
+        if len(entries) > MAX_ENTRIES:
+            raise ModuleRefused(f"{directory} has more than {MAX_ENTRIES} entries")
+    return sorted(entries)

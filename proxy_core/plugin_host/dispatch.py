@@ -1,0 +1,106 @@
+"""From the exchange's hooks to the plugins and back: who is called, and what their answers mean.
+
+Plugins run one after another, in order of priority and then name, each seeing what those before
+it changed. Block and respond end the round; hold is remembered and the round goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from proxy_core.exchange.hooks import ConnectAttempt, Hooks, RuleMatch
+from proxy_core.model.flow import Flow
+from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
+from proxy_core.plugin_host import codes
+from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.codes import FLOW_HOOKS, Hook
+from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.plugin import Plugin
+
+_FAILED_STATUS = 502
+
+
+class Dispatcher:
+    """Fills the slots of `Hooks`, and leaves those empty that no plugin wants."""
+
+    def __init__(self, hooks: Hooks, on_news: Callable[[Plugin], None]) -> None:
+        """Call `on_news` when a plugin's status changed during a call."""
+        self._hooks = hooks
+        self._on_news = on_news
+        self._rounds: dict[Hook, tuple[tuple[Plugin, Manifest], ...]] = {}
+
+    def subscribe(self, plugins: Iterable[Plugin]) -> None:
+        """Call these plugins from now on, and no others."""
+        ordered = sorted(plugins, key=lambda plugin: plugin.order)
+        for hook in FLOW_HOOKS:
+            self._rounds[hook] = tuple(
+                (plugin, plugin.manifest)
+                for plugin in ordered
+                if hook in plugin.hooks and plugin.manifest is not None
+            )
+        rounds, hooks = self._rounds, self._hooks
+        hooks.request = self._request if rounds[Hook.REQUEST] else None
+        hooks.response = self._response if rounds[Hook.RESPONSE] else None
+        hooks.connect = self._connect if rounds[Hook.CONNECT] else None
+        hooks.capture = self._capture if rounds[Hook.CAPTURE] else None
+        hooks.rule_match = self._rule_match if rounds[Hook.RULE_MATCH] else None
+
+    def _request(self, flow: Flow) -> Awaitable[Verdict]:
+        return self._run(Hook.REQUEST, flow, None, None)
+
+    def _response(self, flow: Flow) -> Awaitable[Verdict]:
+        return self._run(Hook.RESPONSE, flow, None, None)
+
+    def _connect(self, attempt: ConnectAttempt) -> Awaitable[Verdict]:
+        return self._run(Hook.CONNECT, None, attempt, None)
+
+    def _rule_match(self, match: RuleMatch) -> Awaitable[Verdict]:
+        return self._run(Hook.RULE_MATCH, match.flow, None, match.rule_id)
+
+    async def _capture(self, flow: Flow) -> None:
+        await self._run(Hook.CAPTURE, flow, None, None)
+
+    async def _run(
+        self, hook: Hook, flow: Flow | None, attempt: ConnectAttempt | None, rule_id: str | None
+    ) -> Verdict:
+        held: Hold | None = None
+        for plugin, manifest in self._rounds[hook]:
+            call = HookCall(hook, manifest, plugin.log, flow, rule_id=rule_id)
+            if attempt is not None:
+                call.client, call.authority = attempt.client, attempt.authority
+            code = await plugin.call(hook, call)
+            if code != codes.CONTINUE:
+                verdict = _meaning(plugin, code, call)
+                if hook is Hook.CAPTURE:
+                    verdict = None  # the flow is over; there is nothing to decide
+                if isinstance(verdict, Hold):
+                    held = held or verdict
+                elif verdict is not None:
+                    self._tell(plugin)
+                    return verdict
+            if plugin.news:
+                self._tell(plugin)
+            if code == codes.SKIP_REST:
+                break
+        return held or CONTINUE
+
+    def _tell(self, plugin: Plugin) -> None:
+        if plugin.news:
+            plugin.news = False
+            self._on_news(plugin)
+
+
+def _meaning(plugin: Plugin, code: int, call: HookCall) -> Verdict | None:
+    """Turn a code other than 0 into a verdict; None where the round just goes on."""
+    by = f"plugin {plugin.name}"
+    match code:
+        case codes.BLOCK:
+            return Block(by)
+        case codes.HOLD:
+            return Hold(by)
+        case codes.RESPOND:
+            head = call.respond_head
+            return None if head is None else Respond(by, head, call.respond_body)
+        case codes.SKIP_REST:
+            return None
+    return Block(by, _FAILED_STATUS) if plugin.closed_on_failure else None

@@ -1,0 +1,316 @@
+"""The plugins of one core: found, loaded, enabled, disabled, swapped, told about.
+
+Everything slow (looking into directories, compiling, `plugin_init`) happens on worker threads.
+Operations come one after another; hooks are never kept waiting by them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from proxy_core.bus.bus import Bus
+from proxy_core.errors import PluginError, PluginNotFound
+from proxy_core.exchange.hooks import Hooks
+from proxy_core.model.log_line import LogLevel
+from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
+from proxy_core.plugin_host.discovery import Source, scan
+from proxy_core.plugin_host.dispatch import Dispatcher
+from proxy_core.plugin_host.generation import Blueprint, Generation
+from proxy_core.plugin_host.guest import Engine, Guest
+from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
+from proxy_core.plugin_host.manifest import GuestLimits
+from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
+from proxy_core.plugin_host.plugin import Plugin
+
+WORKERS: Final = 2
+"""Threads that compile and load; one plugin that takes its time does not keep another waiting."""
+STOP_SECONDS: Final = 5.0
+"""How long `stop` waits for calls under way and for `plugin_shutdown`."""
+_DEFAULT_RATE: Final = GuestLimits().log_lines_per_second
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A plugin's new version, ready to take over."""
+
+    blueprint: Blueprint
+    guest: Guest
+    seconds: float
+
+
+class PluginManager:
+    """Fills the slots of `hooks` with what it finds in `directories`.
+
+    Everything but `statuses` and reading `logs` belongs to the core's loop. Where two directories
+    have plugins of one name, the earlier directory's is taken.
+    """
+
+    def __init__(self, directories: Sequence[Path], hooks: Hooks, bus: Bus, log_limit: int) -> None:
+        self.logs = LogRing(log_limit, bus.logs)
+        self._directories = tuple(directories)
+        self._bus = bus
+        self._dispatcher = Dispatcher(hooks, self._tell)
+        self._plugins: dict[str, Plugin] = {}
+        self._workers: ThreadPoolExecutor | None = None
+        self._engine: Engine | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._closing: set[asyncio.Future[None]] = set()
+
+    # What a core does with its plugins.
+
+    async def start(self) -> DiscoverReport:
+        """Load what is there."""
+        return await self.discover()
+
+    async def discover(self) -> DiscoverReport:
+        """Load what is new in the directories and forget what is gone.
+
+        What was refused is tried again; what is loaded stays as it is (see `reload`).
+        """
+        async with self._one_at_a_time:
+            sources, refused = await self._on_worker(lambda: scan(self._directories))
+            removed = self._forget_all_but({source.path for source in sources})
+            known = {plugin.source.path: plugin for plugin in self._plugins.values()}
+            added = []
+            for source in sources:
+                plugin = known.get(source.path)
+                if plugin is not None and not plugin.refused:
+                    continue
+                if plugin is not None:
+                    self._forget(plugin)
+                name, problem = await self._take_up(source)
+                if problem is not None:
+                    refused.append((str(source.path), problem))
+                else:
+                    added.append(name)
+            return DiscoverReport(
+                directories=tuple(str(directory) for directory in self._directories),
+                found=len(sources),
+                added=tuple(added),
+                removed=tuple(removed),
+                refused=tuple(refused),
+            )
+
+    async def reload(self, name: str) -> ReloadReport:
+        """Build the plugin's files as they are now, aside, and swap. Raises PluginNotFound."""
+        async with self._one_at_a_time:
+            plugin = self._find(name)
+            if not plugin.enabled:
+                message = f"{name} is disabled; enable it to load it"
+                return ReloadReport(name, False, plugin.generations, message)
+            problem = await self._load(plugin)
+            if problem is None:
+                message = f"{name}: generation {plugin.generations} is at work"
+            elif plugin.generation is None:
+                message = f"{name} could not be loaded: {problem}"
+            else:
+                message = f"{name} goes on as generation {plugin.generations}: {problem}"
+            return ReloadReport(name, problem is None, plugin.generations, message)
+
+    async def set_enabled(self, name: str, enabled: bool) -> PluginStatus:
+        """Load a plugin, or unload it until it is enabled again. Raises PluginNotFound."""
+        async with self._one_at_a_time:
+            plugin = self._find(name)
+            if enabled and plugin.generation is None:
+                plugin.enabled = True
+                await self._load(plugin)
+            elif not enabled and plugin.enabled:
+                plugin.enabled = False
+                self._unload(plugin)
+                plugin.log.notice(LogLevel.INFO, "disabled")
+                self._tell(plugin)
+            return plugin.status()
+
+    def statuses(self) -> list[PluginStatus]:
+        """Every plugin known, in the order in which they run. From any thread."""
+        plugins = list(self._plugins.values())  # one step under the interpreter's lock
+        return [plugin.status() for plugin in sorted(plugins, key=lambda plugin: plugin.order)]
+
+    async def stop(self) -> None:
+        """Unload everything, waiting a bounded time for what is under way; idempotent."""
+        async with self._one_at_a_time:
+            for plugin in list(self._plugins.values()):
+                self._unload(plugin)
+            self._plugins.clear()
+            if self._closing:
+                await asyncio.wait(self._closing, timeout=STOP_SECONDS)
+            if self._workers is not None:
+                self._workers.shutdown(wait=False, cancel_futures=True)
+                self._workers = None
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+
+    # How it is done.
+
+    def _find(self, name: str) -> Plugin:
+        plugin = self._plugins.get(name)
+        if plugin is None:
+            known = ", ".join(sorted(self._plugins)) or "none"
+            raise PluginNotFound(f"no plugin {name!r}; known: {known}")
+        return plugin
+
+    async def _take_up(self, source: Source) -> tuple[str, str | None]:
+        """Make a new source known and load it; return its name, and why it does not work."""
+        try:
+            manifest, _ = await self._on_worker(source.read)
+            name, problem = manifest.name, None
+        except PluginError as error:
+            manifest, name, problem = None, source.label, str(error)
+        other = self._plugins.get(name)
+        if other is not None:
+            return name, problem or f"the name {name!r} is taken by {other.source.path}"
+        plugin = Plugin(name, source, PluginLog(name, self.logs, _DEFAULT_RATE))
+        self._plugins[name] = plugin
+        if manifest is None:
+            self._refuse(plugin, problem or "")
+        else:
+            plugin.manifest = manifest
+            plugin.enabled = manifest.enabled
+            if manifest.enabled:
+                problem = await self._load(plugin)
+            else:
+                self._tell(plugin)
+        return name, problem
+
+    async def _load(self, plugin: Plugin) -> str | None:
+        """Bring the plugin's files to work, or leave all as it was and return why not."""
+        log = StartLog(_DEFAULT_RATE)
+        plugin.loading = True
+        self._tell(plugin)
+        try:
+            engine = await self._open_engine()
+            building = self._start(lambda: _build(plugin, engine, log))
+            try:
+                loaded = await asyncio.shield(building)
+            except asyncio.CancelledError:
+                building.add_done_callback(_close_unused)
+                raise
+        except PluginError as error:
+            self._refuse(plugin, str(error))
+            return str(error)
+        finally:
+            plugin.loading = False
+            plugin.log.replay(log)
+        self._swap(plugin, loaded)
+        return None
+
+    def _swap(self, plugin: Plugin, loaded: _Loaded) -> None:
+        old = plugin.generation
+        manifest, contract = loaded.blueprint.manifest, loaded.blueprint.contract
+        plugin.generations += 1
+        plugin.generation = Generation(
+            plugin.generations, loaded.blueprint, loaded.guest, plugin.log, self._pool()
+        )
+        plugin.manifest = manifest
+        plugin.refused = False
+        plugin.last_error = None
+        plugin.health.forget()
+        plugin.log.set_rate(manifest.limits.log_lines_per_second)
+        self._resubscribe()
+        if old is not None:
+            self._retire(old)
+        plugin.log.notice(
+            LogLevel.INFO,
+            f"generation {plugin.generations} loaded in {loaded.seconds * 1000:.1f} ms "
+            f"({contract.name})",
+        )
+        if contract.not_called:
+            names = ", ".join(contract.not_called)
+            plugin.log.notice(LogLevel.WARN, f"not called by this version: {names}")
+        self._tell(plugin)
+
+    def _refuse(self, plugin: Plugin, problem: str) -> None:
+        plugin.loading = False
+        plugin.refused = plugin.generation is None
+        plugin.last_error = problem
+        plugin.log.notice(LogLevel.ERROR, f"not loaded: {problem}")
+        self._tell(plugin)
+
+    def _unload(self, plugin: Plugin) -> None:
+        generation, plugin.generation = plugin.generation, None
+        plugin.refused = False
+        self._resubscribe()
+        if generation is not None:
+            self._retire(generation)
+
+    def _retire(self, generation: Generation) -> None:
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing.add(closed)
+        closed.add_done_callback(self._closing.discard)
+
+        def on_closed() -> None:
+            if not closed.done():
+                closed.set_result(None)
+
+        generation.retire(on_closed)
+
+    def _forget_all_but(self, paths: set[Path]) -> list[str]:
+        gone = [plugin for plugin in self._plugins.values() if plugin.source.path not in paths]
+        for plugin in gone:
+            self._forget(plugin)
+        return [plugin.name for plugin in gone]
+
+    def _forget(self, plugin: Plugin) -> None:
+        del self._plugins[plugin.name]
+        if plugin.generation is not None:
+            self._unload(plugin)
+            plugin.log.notice(LogLevel.INFO, "unloaded: its files are gone")
+
+    def _resubscribe(self) -> None:
+        self._dispatcher.subscribe(self._plugins.values())
+
+    def _tell(self, plugin: Plugin) -> None:
+        self._bus.plugins.publish(plugin.status())
+
+    async def _open_engine(self) -> Engine:
+        if self._engine is None:
+            engine, weakness = await self._on_worker(_open)
+            self._engine = engine
+            if weakness is not None:
+                self.logs.write(
+                    "", LogLevel.WARN, f"plugins run on a thread, which is slower: {weakness}"
+                )
+        return self._engine
+
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="plugin-loader")
+        return self._workers
+
+    def _start(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._pool(), work)
+
+    async def _on_worker(self, work: Callable[[], T]) -> T:
+        return await self._start(work)
+
+
+def _open() -> tuple[Engine, str | None]:
+    from proxy_core.plugin_host.runtime import open_engine  # 0.2 s, only where there are plugins
+
+    return open_engine()
+
+
+def _build(plugin: Plugin, engine: Engine, log: StartLog) -> _Loaded:
+    began = time.perf_counter()
+    manifest, module = plugin.source.read()
+    if manifest.name != plugin.name:
+        raise PluginError(
+            f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
+        )
+    blueprint = Blueprint.draw(engine, manifest, read_file(module, MODULE_BYTES))
+    guest = blueprint.build(log)
+    return _Loaded(blueprint, guest, time.perf_counter() - began)
+
+
+def _close_unused(building: asyncio.Future[_Loaded]) -> None:
+    if not building.cancelled() and building.exception() is None:
+        building.result().guest.close()

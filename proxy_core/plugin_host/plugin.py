@@ -1,0 +1,200 @@
+"""One plugin: where it comes from, the generation at work, its record and its figures.
+
+`call` is the way into a guest for every hook. It never raises for what a guest does: a failure is
+logged, counted, and answered with FAILED.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy_core.model.ids import FlowId
+from proxy_core.model.log_line import LogLevel
+from proxy_core.model.plugin_status import PluginState, PluginStatus
+from proxy_core.plugin_host import codes
+from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.discovery import Source
+from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
+from proxy_core.plugin_host.generation import Generation
+from proxy_core.plugin_host.health import Health
+from proxy_core.plugin_host.logs import PluginLog
+from proxy_core.plugin_host.manifest import Manifest
+
+FAILED: Final = -1
+SKIPPED: Final = -2
+"""The plugin is in quarantine and was not called."""
+
+
+def _what_is_wrong(hook: Hook, code: int, call: HookCall) -> str | None:
+    """Say why a hook's answer cannot be taken, or None."""
+    if code < 0:
+        return f"failed with {code}"
+    if code > codes.SKIP_REST:
+        return f"returned {code}, which means nothing"
+    if code == codes.RESPOND and call.respond_head is None and hook is not Hook.CAPTURE:
+        return "returned 3 (respond) without host_respond"
+    if code == codes.HOLD and hook is Hook.CONNECT:
+        return "returned 2 (hold), but only a flow can be held"
+    return None
+
+
+class _InternalError(Exception):
+    """An exception that no host function should have raised."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(f"met an internal error: {type(cause).__name__}: {cause}")
+
+
+class Plugin:
+    """Changed on the core's loop only; `status` may be called from any thread."""
+
+    def __init__(self, name: str, source: Source, log: PluginLog) -> None:
+        self.name = name
+        self.source = source
+        self.log = log
+        self.health = Health()
+        self.manifest: Manifest | None = None
+        self.generation: Generation | None = None
+        self.generations = 0
+        self.enabled = True
+        self.loading = False
+        self.refused = False
+        self.last_error: str | None = None
+        self.calls = 0
+        self.traps = 0
+        self.fuel_used = 0
+        self.time_used = 0.0
+        self._ailing = False
+        self.news = False
+        """Whether the status changed in a way that consoles are told of."""
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Where it stands among the others: by priority, then by name."""
+        return (100 if self.manifest is None else self.manifest.priority, self.name)
+
+    @property
+    def hooks(self) -> frozenset[Hook]:
+        """The hooks to call it for."""
+        generation = self.generation
+        return frozenset() if generation is None else generation.blueprint.contract.hooks
+
+    @property
+    def closed_on_failure(self) -> bool:
+        """Whether a flow may not go on without it."""
+        return self.manifest is not None and self.manifest.on_failure == "closed"
+
+    async def call(self, hook: Hook, call: HookCall) -> int:
+        """Run one hook; return its code (>= 0), FAILED or SKIPPED.
+
+        The call's edits are on the flow where the code is not negative, and nowhere otherwise.
+        """
+        generation = self.generation
+        if generation is None:
+            return codes.CONTINUE
+        if self.health.quarantined:
+            return SKIPPED
+        try:
+            if generation.busy:
+                await generation.wait()
+            else:
+                generation.busy = True
+        except GuestFailure as failure:
+            return self._failed(hook, failure, call.flow_id)
+        try:
+            guest = generation.guest
+            if guest is None:
+                guest = await generation.renew()
+            guest.host.call = call
+            try:
+                code = guest.begin(hook.value)
+                if code is None:
+                    code = await guest.finish()
+            finally:
+                self.calls += 1
+                self.fuel_used += guest.fuel_used
+                self.time_used += guest.seconds
+        except (GuestFailure, ModuleRefused) as failure:
+            generation.discard()
+            return self._trapped(hook, failure, call.flow_id)
+        except Exception as error:  # a bug of ours in a host function must not end the flow
+            generation.discard()
+            return self._trapped(hook, _InternalError(error), call.flow_id)
+        except BaseException:
+            # Cancelled half-way: the client is gone and the guest's state is anybody's guess.
+            generation.discard()
+            raise
+        finally:
+            generation.release()
+        wrong = _what_is_wrong(hook, code, call)
+        if wrong is None:
+            call.commit()
+            if self._ailing and not self.health.failing:
+                self._ailing = False
+                self.news = True
+            return code
+        self._note(f"{hook.value} {wrong}; its edits are dropped", call.flow_id)
+        return FAILED
+
+    def _failed(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
+        self._note(f"{hook.value} {failure}", flow_id)
+        return FAILED
+
+    def _trapped(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
+        self.traps += 1
+        self._ailing = self.news = True
+        pause = self.health.note_trap()
+        self._note(f"{hook.value} {failure}", flow_id)
+        self.log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
+        if pause is not None:
+            self.log.notice(LogLevel.ERROR, f"in quarantine for {pause:g} s after repeated traps")
+        return FAILED
+
+    def _note(self, text: str, flow_id: FlowId | None) -> None:
+        if text != self.last_error:
+            self.last_error = text
+            self.news = True
+        self.log.complain(LogLevel.ERROR, text, flow_id)
+
+    @property
+    def state(self) -> PluginState:
+        """Where it stands in its lifecycle."""
+        if self.loading:
+            return PluginState.LOADING
+        if not self.enabled:
+            return PluginState.DISABLED
+        if self.generation is None:
+            return PluginState.REFUSED if self.refused else PluginState.DISCOVERED
+        if self.health.quarantined:
+            return PluginState.QUARANTINED
+        return PluginState.FAILING if self.health.failing else PluginState.READY
+
+    def status(self) -> PluginStatus:
+        """Return a snapshot."""
+        manifest, generation = self.manifest, self.generation
+        contract = None if generation is None else generation.blueprint.contract
+        path = self.source.path
+        if manifest is not None:
+            path = path.parent / manifest.wasm
+        return PluginStatus(
+            name=self.name,
+            version="" if manifest is None else manifest.version,
+            description="" if manifest is None else manifest.description,
+            abi="" if contract is None else contract.name,
+            state=self.state,
+            enabled=self.enabled,
+            path=str(path),
+            hooks=()
+            if contract is None
+            else tuple(hook.value for hook in codes.FLOW_HOOKS if hook in contract.hooks),
+            permissions=() if manifest is None else manifest.permissions.names(),
+            generation=self.generations,
+            calls=self.calls,
+            traps=self.traps,
+            fuel_used=self.fuel_used,
+            time_used=self.time_used,
+            log_lines=self.log.written,
+            log_dropped=self.log.dropped,
+            last_error=self.last_error,
+        )

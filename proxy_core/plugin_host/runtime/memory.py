@@ -1,0 +1,69 @@
+"""A guest's linear memory as seen from outside, every access checked without wrapping.
+
+The view is kept between calls, which is what makes an access cost a tenth of a microsecond; it
+stays valid because the engine is told that memories do not move, and they never shrink.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Final
+
+PAGE: Final = 64 * 1024
+
+
+class LinearMemory:
+    """Implements `host_side.GuestMemory` on an address and a size."""
+
+    __slots__ = ("_locate", "_size", "_view")
+
+    def __init__(self, locate: Callable[[], tuple[int, int]] | None) -> None:
+        """Ask `locate` for the address and size in bytes; None where there is no memory."""
+        self._locate = locate
+        self._size = 0
+        self._view = memoryview(b"")
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if self._locate is None:
+            return
+        address, size = self._locate()
+        if size != self._size:
+            self._view = memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+            self._size = size
+
+    def holds(self, offset: int, length: int) -> bool:
+        """Whether `length` bytes from `offset` lie inside."""
+        end = offset + length
+        if end <= self._size:
+            return True
+        self._refresh()  # the guest may have grown it since
+        return end <= self._size
+
+    def read(self, offset: int, length: int) -> bytes | None:
+        """Return a copy of `length` bytes, or None where they are not all inside."""
+        end = offset + length
+        if end <= self._size or self.holds(offset, length):
+            return self._view[offset:end].tobytes()
+        return None
+
+    def write(self, offset: int, data: bytes) -> bool:
+        """Put `data` at `offset`; False, and nothing written, where it does not fit inside."""
+        length = len(data)
+        end = offset + length
+        if end <= self._size or self.holds(offset, length):
+            self._view[offset:end] = data
+            return True
+        return False
+
+    def pages(self) -> int:
+        """The size in pages of 64 KiB."""
+        self._refresh()
+        return self._size // PAGE
+
+    def forget(self) -> None:
+        """Let go of the memory before it is freed."""
+        self._locate = None
+        self._view = memoryview(b"")
+        self._size = 0

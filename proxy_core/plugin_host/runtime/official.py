@@ -1,0 +1,227 @@
+"""The library's Python API: slower and on threads, for where the C entry points do not fit.
+
+A guest runs on a worker thread while the loop awaits it; a ticking epoch enforces the deadline.
+The API keeps the last exception of a host function in one global, so guests run one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from time import perf_counter
+from typing import Any, Final
+
+import wasmtime
+
+from proxy_core.plugin_host.abi import Contract, Import
+from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.faults import (
+    DeadlineExceeded,
+    GuestTrapped,
+    ModuleRefused,
+)
+from proxy_core.plugin_host.guest import Code
+from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.manifest import START_FACTOR, GuestLimits
+from proxy_core.plugin_host.runtime.memory import LinearMemory
+from proxy_core.plugin_host.runtime.settings import (
+    compile_code,
+    failure_of,
+    first_line,
+    limit_store,
+    make_config,
+)
+
+TICK_SECONDS: Final = 0.01
+_TRAP_OF_EPOCH: Final = "INTERRUPT"
+_MASKS: Final = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
+
+
+class OfficialEngine:
+    """Implements `Engine`; guests run on one thread, one at a time."""
+
+    name = "threads"
+
+    def __init__(self) -> None:
+        config = make_config()
+        config.epoch_interruption = True
+        self.engine = wasmtime.Engine(config)
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-guest")
+        self.one_at_a_time = threading.Lock()
+        self._running = threading.Event()
+        self._closed = False
+        self._ticker = threading.Thread(target=self._tick, name="plugin-epoch", daemon=True)
+        self._ticker.start()
+
+    def compile(self, data: bytes) -> Code:
+        """Compile a binary module. Raises ModuleRefused."""
+        return compile_code(self.engine, data)
+
+    def instantiate(
+        self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall
+    ) -> OfficialGuest:
+        """Make an instance and run its start function. Raises ModuleRefused, GuestFailure."""
+        guest = OfficialGuest(self, limits, call)
+        try:
+            guest.start(code, contract)
+        except BaseException:
+            guest.close()
+            raise
+        return guest
+
+    def enter(self, work: Callable[[], Any]) -> Any:
+        """Run `work` alone, with the epoch ticking."""
+        with self.one_at_a_time:
+            self._running.set()
+            try:
+                return work()
+            finally:
+                self._running.clear()
+
+    def _tick(self) -> None:
+        pause = threading.Event()
+        while not self._closed:
+            self._running.wait()
+            pause.wait(TICK_SECONDS)
+            self.engine.increment_epoch()
+
+    def close(self) -> None:
+        """Stop the threads."""
+        self._closed = True
+        self._running.set()
+        self.thread.shutdown(wait=False, cancel_futures=True)
+        self._ticker.join()
+
+
+class OfficialGuest:
+    """Implements `Guest`."""
+
+    def __init__(self, engine: OfficialEngine, limits: GuestLimits, call: HookCall) -> None:
+        self.fuel_used = 0
+        self.seconds = 0.0
+        self._engine = engine
+        self._limits = limits
+        self._fuel = limits.fuel * START_FACTOR
+        self._seconds_allowed = limits.deadline_ms / 1000
+        self._loading_until: float | None = None
+        self._deadline = 0.0
+        self._store = wasmtime.Store(engine.engine)
+        self._memory = LinearMemory(None)
+        self.host = HostSide(call, self._memory)
+        self._entries: dict[str, wasmtime.Func] = {}
+        self._under_way: Future[int] | None = None
+        self._close_after = False
+
+    def start(self, code: Code, contract: Contract) -> None:
+        """Instantiate; the start function, if any, runs here."""
+        limit_store(self._store, self._limits)
+        self._store.set_fuel(self._fuel)
+        self._loading_until = perf_counter() + self._seconds_allowed
+        linker = wasmtime.Linker(self._engine.engine)
+        for item in contract.imports:
+            self._define(linker, item)
+        instance = self._enter(lambda: linker.instantiate(self._store, code.handle), loading=True)
+        exports = instance.exports(self._store)
+        for name in contract.entries:
+            self._entries[name] = exports[name]
+        if contract.has_memory:
+            memory = exports["memory"]
+
+            def locate() -> tuple[int, int]:
+                size = memory.data_len(self._store)
+                return ctypes.addressof(memory.data_ptr(self._store).contents), size
+
+            self._memory = self.host.memory = LinearMemory(locate)
+
+    def _define(self, linker: wasmtime.Linker, item: Import) -> None:
+        function = item.function
+        types = {"i32": wasmtime.ValType.i32, "i64": wasmtime.ValType.i64}
+        masks = [_MASKS[kind] for kind in function.params]
+        mask = _MASKS[function.result]
+        sign = (mask >> 1) + 1
+
+        def callback(*arguments: int) -> int | None:
+            if perf_counter() > self._deadline:
+                raise self._too_late()
+            unsigned = (value & m for value, m in zip(arguments, masks, strict=True))
+            result = function.run(self.host, *unsigned)
+            return ((result & mask) ^ sign) - sign if item.with_result else None
+
+        declared = wasmtime.FuncType(
+            [types[kind]() for kind in function.params],
+            [types[function.result]()] if item.with_result else [],
+        )
+        linker.define_func("env", function.name, declared, callback)
+
+    def run(self, entry: str) -> int:
+        """Call an export to its end. Raises GuestFailure."""
+        if self._loading_until is None:
+            self._store.set_fuel(self._fuel)
+        result = self._enter(lambda: self._entries[entry](self._store))
+        return 0 if result is None else int(result)
+
+    def _enter(self, work: Callable[[], Any], loading: bool = False) -> Any:
+        def inside() -> Any:
+            began = perf_counter()
+            self._deadline = self._loading_until or began + self._seconds_allowed
+            # One tick more: the current one may be about to end.
+            ticks = int(max(0.0, self._deadline - began) / TICK_SECONDS) + 2
+            self._store.set_epoch_deadline(ticks)
+            try:
+                return work()
+            finally:
+                self.seconds = perf_counter() - began
+                self.fuel_used = self._fuel - self._store.get_fuel()
+
+        try:
+            return self._engine.enter(inside)
+        except wasmtime.Trap as trap:
+            code = trap.trap_code
+            if code is not None and code.name == _TRAP_OF_EPOCH:
+                raise self._too_late() from trap
+            raise failure_of(trap, self._fuel) from trap
+        except wasmtime.WasmtimeError as error:
+            if loading:
+                raise ModuleRefused(f"cannot be instantiated: {first_line(error)}") from error
+            raise GuestTrapped(first_line(error)) from error
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"did not return within {self._limits.deadline_ms} ms; see limits.deadline_ms in its "
+            "manifest"
+        )
+
+    def settle(self) -> None:
+        """Loading is over."""
+        self._loading_until = None
+        self._fuel = self._limits.fuel
+
+    def begin(self, entry: str) -> int | None:
+        """Hand the call to the thread; it never ends here."""
+        self._under_way = self._engine.thread.submit(self.run, entry)
+        return None
+
+    async def finish(self) -> int:
+        """Await the thread. Raises GuestFailure."""
+        if self._under_way is None:
+            raise RuntimeError("finish() without an unfinished begin()")
+        future = self._under_way
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            if future.done():
+                self._under_way = None
+
+    def close(self) -> None:
+        """Free everything once the thread has left the guest; idempotent."""
+        if self._under_way is not None and not self._under_way.done():
+            self._under_way.add_done_callback(lambda _: self._free())
+        else:
+            self._free()
+
+    def _free(self) -> None:
+        self._memory.forget()
+        self._store.close()

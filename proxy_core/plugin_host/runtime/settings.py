@@ -1,0 +1,132 @@
+"""How both engines are set up, and how the library's failures are told to people."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import wasmtime
+
+from proxy_core.plugin_host.abi import Declared, Signature
+from proxy_core.plugin_host.faults import GuestFailure, GuestTrapped, ModuleRefused, OutOfFuel
+from proxy_core.plugin_host.guest import Code
+from proxy_core.plugin_host.manifest import MIB, GuestLimits
+
+TABLE_ELEMENTS: Final = 100_000
+TABLES: Final = 8
+_MESSAGE_LENGTH: Final = 500
+
+
+def make_config() -> wasmtime.Config:
+    """The settings common to both engines.
+
+    Switched off: what runs other threads or waits for them (threads), and what allocates outside
+    the limits or is not paid for in fuel (garbage collection, stack switching).
+    """
+    config = wasmtime.Config()
+    config.consume_fuel = True
+    config.wasm_threads = False
+    config.shared_memory = False
+    config.wasm_memory64 = False
+    config.wasm_multi_memory = False
+    config.wasm_gc = False
+    config.wasm_function_references = False
+    config.wasm_stack_switching = False
+    config.wasm_exceptions = False
+    config.wasm_component_model = False
+    config.wasm_relaxed_simd_deterministic = True
+    # LinearMemory keeps a view between calls.
+    config.memory_may_move = False
+    # A large module must not take every core away from the loop while it compiles.
+    config.parallel_compilation = False
+    return config
+
+
+def limit_store(store: wasmtime.Store, limits: GuestLimits) -> None:
+    """Bound what instances of a store may allocate."""
+    store.set_limits(
+        memory_size=limits.memory_mb * MIB,
+        table_elements=TABLE_ELEMENTS,
+        instances=1,
+        tables=TABLES,
+        memories=1,
+    )
+
+
+def compile_code(engine: wasmtime.Engine, data: bytes) -> Code:
+    """Compile a binary module and read its declarations. Raises ModuleRefused."""
+    try:
+        module = wasmtime.Module(engine, data)
+    except wasmtime.WasmtimeError as error:
+        raise ModuleRefused(f"not a valid module: {first_line(error)}") from error
+    imports = tuple(_declare(i.name or "", i.type, i.module) for i in module.imports)
+    exports = tuple(_declare(e.name, e.type, "") for e in module.exports)
+    return Code(module, imports, exports)
+
+
+def _declare(name: str, type_: object, module: str) -> Declared:
+    signature: Signature | None = None
+    shared = False
+    match type_:
+        case wasmtime.FuncType():
+            kind = "function"
+            signature = (
+                tuple(str(t) for t in type_.params),
+                tuple(str(t) for t in type_.results),
+            )
+        case wasmtime.MemoryType():
+            kind, shared = "memory", type_.is_shared
+        case wasmtime.TableType():
+            kind = "table"
+        case wasmtime.GlobalType():
+            kind = "global"
+        case _:
+            kind = "tag"
+    return Declared(name, kind, signature, module, shared)
+
+
+def first_line(error: Exception) -> str:
+    """The gist of a library message: the cause where one is named, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    if "Caused by:" in lines:
+        causes = lines[lines.index("Caused by:") + 1 :]
+        return f"{lines[0]}: {' '.join(causes)}"[:_MESSAGE_LENGTH]
+    return lines[0][:_MESSAGE_LENGTH]
+
+
+_WORDS: Final = {
+    "UNREACHABLE": "executed 'unreachable' (a panic or a failed assertion)",
+    "MEMORY_OUT_OF_BOUNDS": "accessed memory out of bounds",
+    "HEAP_MISALIGNED": "accessed memory misaligned",
+    "STACK_OVERFLOW": "overflowed its stack",
+    "TABLE_OUT_OF_BOUNDS": "accessed a table out of bounds",
+    "INDIRECT_CALL_TO_NULL": "called a null function",
+    "BAD_SIGNATURE": "called a function by the wrong type",
+    "INTEGER_OVERFLOW": "overflowed an integer",
+    "INTEGER_DIVISION_BY_ZERO": "divided by zero",
+    "BAD_CONVERSION_TO_INTEGER": "converted a number to an integer that cannot hold it",
+}
+
+
+def failure_of(trap: wasmtime.Trap, fuel: int) -> GuestFailure:
+    """Say what a trap means; `fuel` is what the entry had."""
+    try:
+        code = trap.trap_code
+        name = "" if code is None else code.name
+    except ValueError:  # a code newer than the library's Python half
+        name = ""
+    if name == "OUT_OF_FUEL":
+        return OutOfFuel(f"used up its fuel of {fuel} units; see limits.fuel in its manifest")
+    what = _WORDS.get(name) or (name.lower().replace("_", " ") if name else first_line(trap))
+    where = _innermost(trap)
+    return GuestTrapped(f"trapped: {what}{where}")
+
+
+def _innermost(trap: wasmtime.Trap) -> str:
+    try:
+        frames = trap.frames
+        function = frames[0].func_name or f"#{frames[0].func_index}" if frames else None
+    except ValueError:  # a name that is not UTF-8
+        return ""
+    return f" in function {function[:200]}" if function else ""
