@@ -40,7 +40,7 @@ _ENTRIES: Final = {
     "_initialize": _TO_NOTHING,
     "plugin_init": _TO_I32,
     "plugin_shutdown": _TO_NOTHING,
-    **{hook.value: _TO_I32 for hook in FLOW_HOOKS},
+    **{hook.export: _TO_I32 for hook in FLOW_HOOKS},
 }
 
 Signature = tuple[tuple[str, ...], tuple[str, ...]]
@@ -102,10 +102,10 @@ def agree(
     by_name = {export.name: export for export in exports}
     version = _version(by_name)
     entries = _entries(by_name)
-    hooks = frozenset(hook for hook in FLOW_HOOKS if hook.value in entries)
+    hooks = frozenset(hook for hook in FLOW_HOOKS if hook.export in entries)
     later = tuple(name for name in LATER_HOOKS if version >= 1 and name in by_name)
     if not hooks:
-        known = ", ".join(hook.value for hook in FLOW_HOOKS)
+        known = ", ".join(hook.export for hook in FLOW_HOOKS)
         found = ", ".join(sorted(by_name)[:10]) or "nothing"
         raise ModuleRefused(f"exports no hook that this host calls ({known}); it exports {found}")
     memory = by_name.get("memory")

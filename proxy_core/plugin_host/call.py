@@ -42,17 +42,14 @@ class HookCall:
         manifest: Manifest,
         journal: Journal,
         flow: Flow | None = None,
-        client: ClientConnection | None = None,
-        authority: bytes | None = None,
-        rule_id: str | None = None,
     ) -> None:
         self.hook = hook
         self.manifest = manifest
         self.journal = journal
         self.flow = flow
-        self.client = client
-        self.authority = authority
-        self.rule_id = rule_id
+        self.client: ClientConnection | None = None
+        self.authority: bytes | None = None
+        self.rule_id: str | None = None
         self.annotations: dict[str, str] | None = None
         self.respond_head: ResponseHead | None = None
         self.respond_body = b""
@@ -96,6 +93,11 @@ class HookCall:
     def begun_draft(self) -> RequestDraft | ResponseDraft | None:
         """The message under edit where the guest has asked for it, else None."""
         return self._draft
+
+    @property
+    def edited(self) -> bool:
+        """Whether there may be something to commit."""
+        return self._draft is not None or self.annotations is not None
 
     def commit(self) -> None:
         """Put the edits on the flow."""

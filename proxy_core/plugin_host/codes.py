@@ -25,6 +25,10 @@ class Hook(enum.Enum):
     START = "plugin_init"
     """Everything that runs while a plugin is loaded; no flow is there."""
 
+    def __init__(self, export: str) -> None:
+        self.export = export
+        """The name of the export; the same as `value`, in a fifth of the time."""
+
 
 FLOW_HOOKS: Final = (
     Hook.REQUEST,

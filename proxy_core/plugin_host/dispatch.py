@@ -19,6 +19,9 @@ from proxy_core.plugin_host.plugin import Plugin
 
 _FAILED_STATUS = 502
 
+Round = tuple[tuple[Plugin, Manifest], ...]
+"""Who is called for one hook, in order."""
+
 
 class Dispatcher:
     """Fills the slots of `Hooks`, and leaves those empty that no plugin wants."""
@@ -27,47 +30,65 @@ class Dispatcher:
         """Call `on_news` when a plugin's status changed during a call."""
         self._hooks = hooks
         self._on_news = on_news
-        self._rounds: dict[Hook, tuple[tuple[Plugin, Manifest], ...]] = {}
+        self._on_request: Round = ()
+        self._on_response: Round = ()
+        self._on_connect: Round = ()
+        self._on_capture: Round = ()
+        self._on_rule_match: Round = ()
 
     def subscribe(self, plugins: Iterable[Plugin]) -> None:
         """Call these plugins from now on, and no others."""
         ordered = sorted(plugins, key=lambda plugin: plugin.order)
-        for hook in FLOW_HOOKS:
-            self._rounds[hook] = tuple(
+
+        def wanting(hook: Hook) -> Round:
+            return tuple(
                 (plugin, plugin.manifest)
                 for plugin in ordered
                 if hook in plugin.hooks and plugin.manifest is not None
             )
-        rounds, hooks = self._rounds, self._hooks
-        hooks.request = self._request if rounds[Hook.REQUEST] else None
-        hooks.response = self._response if rounds[Hook.RESPONSE] else None
-        hooks.connect = self._connect if rounds[Hook.CONNECT] else None
-        hooks.capture = self._capture if rounds[Hook.CAPTURE] else None
-        hooks.rule_match = self._rule_match if rounds[Hook.RULE_MATCH] else None
+
+        self._on_request = wanting(Hook.REQUEST)
+        self._on_response = wanting(Hook.RESPONSE)
+        self._on_connect = wanting(Hook.CONNECT)
+        self._on_capture = wanting(Hook.CAPTURE)
+        self._on_rule_match = wanting(Hook.RULE_MATCH)
+        hooks = self._hooks
+        hooks.request = self._request if self._on_request else None
+        hooks.response = self._response if self._on_response else None
+        hooks.connect = self._connect if self._on_connect else None
+        hooks.capture = self._capture if self._on_capture else None
+        hooks.rule_match = self._rule_match if self._on_rule_match else None
 
     def _request(self, flow: Flow) -> Awaitable[Verdict]:
-        return self._run(Hook.REQUEST, flow, None, None)
+        return self._run(self._on_request, Hook.REQUEST, flow)
 
     def _response(self, flow: Flow) -> Awaitable[Verdict]:
-        return self._run(Hook.RESPONSE, flow, None, None)
+        return self._run(self._on_response, Hook.RESPONSE, flow)
 
     def _connect(self, attempt: ConnectAttempt) -> Awaitable[Verdict]:
-        return self._run(Hook.CONNECT, None, attempt, None)
+        return self._run(self._on_connect, Hook.CONNECT, None, attempt=attempt)
 
     def _rule_match(self, match: RuleMatch) -> Awaitable[Verdict]:
-        return self._run(Hook.RULE_MATCH, match.flow, None, match.rule_id)
+        return self._run(self._on_rule_match, Hook.RULE_MATCH, match.flow, rule_id=match.rule_id)
 
     async def _capture(self, flow: Flow) -> None:
-        await self._run(Hook.CAPTURE, flow, None, None)
+        await self._run(self._on_capture, Hook.CAPTURE, flow)
 
     async def _run(
-        self, hook: Hook, flow: Flow | None, attempt: ConnectAttempt | None, rule_id: str | None
+        self,
+        plugins: Round,
+        hook: Hook,
+        flow: Flow | None,
+        attempt: ConnectAttempt | None = None,
+        rule_id: str | None = None,
     ) -> Verdict:
         held: Hold | None = None
-        for plugin, manifest in self._rounds[hook]:
-            call = HookCall(hook, manifest, plugin.log, flow, rule_id=rule_id)
-            if attempt is not None:
+        for plugin, manifest in plugins:
+            call = HookCall(hook, manifest, plugin.log, flow)
+            if hook is Hook.CONNECT and attempt is not None:
                 call.client, call.authority = attempt.client, attempt.authority
+            elif hook is Hook.RULE_MATCH:
+                call.rule_id = rule_id
             code = await plugin.call(hook, call)
             if code != codes.CONTINUE:
                 verdict = _meaning(plugin, code, call)

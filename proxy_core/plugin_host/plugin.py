@@ -93,7 +93,7 @@ class Plugin:
         generation = self.generation
         if generation is None:
             return codes.CONTINUE
-        if self.health.quarantined:
+        if self._ailing and self.health.quarantined:
             return SKIPPED
         try:
             if generation.busy:
@@ -108,7 +108,7 @@ class Plugin:
                 guest = await generation.renew()
             guest.host.call = call
             try:
-                code = guest.begin(hook.value)
+                code = guest.begin(hook.export)
                 if code is None:
                     code = await guest.finish()
             finally:
@@ -127,25 +127,27 @@ class Plugin:
             raise
         finally:
             generation.release()
-        wrong = _what_is_wrong(hook, code, call)
-        if wrong is None:
+        if code != codes.CONTINUE:
+            wrong = _what_is_wrong(hook, code, call)
+            if wrong is not None:
+                self._note(f"{hook.export} {wrong}; its edits are dropped", call.flow_id)
+                return FAILED
+        if call.edited:
             call.commit()
-            if self._ailing and not self.health.failing:
-                self._ailing = False
-                self.news = True
-            return code
-        self._note(f"{hook.value} {wrong}; its edits are dropped", call.flow_id)
-        return FAILED
+        if self._ailing and not self.health.failing:
+            self._ailing = False
+            self.news = True
+        return code
 
     def _failed(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
-        self._note(f"{hook.value} {failure}", flow_id)
+        self._note(f"{hook.export} {failure}", flow_id)
         return FAILED
 
     def _trapped(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
         self.traps += 1
         self._ailing = self.news = True
         pause = self.health.note_trap()
-        self._note(f"{hook.value} {failure}", flow_id)
+        self._note(f"{hook.export} {failure}", flow_id)
         self.log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
         if pause is not None:
             self.log.notice(LogLevel.ERROR, f"in quarantine for {pause:g} s after repeated traps")
@@ -187,7 +189,7 @@ class Plugin:
             path=str(path),
             hooks=()
             if contract is None
-            else tuple(hook.value for hook in codes.FLOW_HOOKS if hook in contract.hooks),
+            else tuple(hook.export for hook in codes.FLOW_HOOKS if hook in contract.hooks),
             permissions=() if manifest is None else manifest.permissions.names(),
             generation=self.generations,
             calls=self.calls,
