@@ -66,6 +66,18 @@ class UpstreamError(Int3rceptorError):
         self.status = status
 
 
+class UpstreamGone(UpstreamError):
+    """A connection ended, or refused the stream, before the origin answered anything.
+
+    `unseen` says that the origin surely did not act on the request, so that it may be sent again
+    whatever its method is (RFC 9113, section 8.7).
+    """
+
+    def __init__(self, message: str, unseen: bool = False) -> None:
+        super().__init__(message)
+        self.unseen = unseen
+
+
 class PluginError(Int3rceptorError):
     """A plugin could not be found, loaded, reloaded or called."""
 

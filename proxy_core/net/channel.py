@@ -21,7 +21,7 @@ _JOIN_BELOW = 16384
 
 
 class Channel(asyncio.Protocol):
-    """One connection. Use from its loop only; `receive` and `drain` by one task each."""
+    """One connection. Use from its loop only, and `receive` in one task at a time."""
 
     __slots__ = (
         "_clock",
@@ -38,7 +38,7 @@ class Channel(asyncio.Protocol):
         "_tls",
         "_transport",
         "_write_blocked",
-        "_write_waiter",
+        "_write_waiters",
         "closed",
         "deadline",
         "on_activity",
@@ -60,7 +60,7 @@ class Channel(asyncio.Protocol):
         self._paused = False
         self._read_waiter: asyncio.Future[None] | None = None
         self._write_blocked = False
-        self._write_waiter: asyncio.Future[None] | None = None
+        self._write_waiters: list[asyncio.Future[None]] = []
         self._tls: TlsSession | None = None
         self._expiry = ""
         self.closed = True
@@ -108,10 +108,8 @@ class Channel(asyncio.Protocol):
         try:
             if tls.established:
                 plain = tls.decrypt(data)
-            else:
-                tls.handshake(data)
-                if tls.established:
-                    plain = tls.decrypt(b"")
+            elif tls.handshake(data):
+                plain = tls.decrypt(b"")
         except TlsError as error:
             self._error = error
             self._send_raw(tls.take())
@@ -165,9 +163,8 @@ class Channel(asyncio.Protocol):
             self.on_activity()
 
     def _wake_writer(self) -> None:
-        waiter = self._write_waiter
-        if waiter is not None:
-            self._write_waiter = None
+        waiters, self._write_waiters = self._write_waiters, []
+        for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -250,11 +247,9 @@ class Channel(asyncio.Protocol):
         while self._write_blocked and not self.closed:
             if isinstance(self._error, ConnectionTimeout):
                 raise self._error
-            self._write_waiter = self._loop.create_future()
-            try:
-                await self._write_waiter
-            finally:
-                self._write_waiter = None
+            waiter = self._loop.create_future()
+            self._write_waiters.append(waiter)
+            await waiter
         if self.closed:
             raise self._error or ConnectionLost("the connection was closed")
 

@@ -50,17 +50,18 @@ class TlsSession:
         """The session's facts: cipher, version, certificate."""
         return self._object
 
-    def handshake(self, data: bytes = b"") -> None:
-        """Go on with the handshake, given ciphertext; look at `established` and `take`."""
+    def handshake(self, data: bytes = b"") -> bool:
+        """Go on with the handshake, given ciphertext; return whether it is done. See `take`."""
         if data:
             self._incoming.write(data)
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            return
+            return False
         except ssl.SSLError as error:
             raise TlsError(str(error)) from error
         self.established = True
+        return True
 
     def decrypt(self, data: bytes) -> bytes:
         """Return the plaintext that `data` completes; may be empty."""

@@ -276,6 +276,11 @@ class ResponseReader(_Reader[ResponseReceived]):
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
+def reason_of(status: int) -> bytes:
+    """Return the standard reason phrase, or nothing."""
+    return _REASONS.get(status, b"")
+
+
 def end_to_end(fields: list[Field]) -> list[Field]:
     """Return the fields that may go on: no hop-by-hop ones (RFC 9110, section 7.6.1).
 
@@ -353,7 +358,7 @@ def encode_response_head(
         fields = [field for field in fields if field_kind(field[0]) != FieldKind.CONTENT_LENGTH]
     elif not to_head and head.status != 304:
         fields = _framed(fields, length, request=False)
-    reason = head.reason or _REASONS.get(head.status, b"")
+    reason = head.reason or reason_of(head.status)
     lines = [b"HTTP/1.1 %d %b\r\n" % (head.status, reason)]
     lines += [b"%b: %b\r\n" % field for field in fields]
     if upgrade is not None:

@@ -1,0 +1,159 @@
+"""The composition root: builds the parts, starts them in order, stops them in reverse.
+
+Everything is made here and handed down; no other module reaches for its neighbours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import traceback
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from proxy_core.bus.bus import Bus
+from proxy_core.bus.flow_ring import FlowRing
+from proxy_core.ca.authority import Authority
+from proxy_core.ca.contexts import ServerContexts
+from proxy_core.config import Settings, default_plugin_dir
+from proxy_core.control.local import LocalControl
+from proxy_core.exchange.capture import CaptureQueue
+from proxy_core.exchange.exchange import Exchange
+from proxy_core.exchange.held import HeldFlows
+from proxy_core.exchange.hooks import Hooks
+from proxy_core.model.counters import Counters
+from proxy_core.model.log_line import LogLevel
+from proxy_core.net.client import ClientParts
+from proxy_core.net.clock import Clock
+from proxy_core.net.dial import Dialer
+from proxy_core.net.listener import Listener
+from proxy_core.net.pool import UpstreamPool
+from proxy_core.net.upstream_tls import UpstreamTls
+from proxy_core.plugin_host.manager import PluginManager
+
+
+class Core:
+    """One proxy. Make, `start`, `stop`; not to be started twice."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.bus = Bus()
+        self.counters = Counters()
+        self.flows = FlowRing(settings.limits.captured_total)
+        self.held = HeldFlows()
+        self.hooks = Hooks()
+        self.plugins = PluginManager(
+            [*settings.plugins, default_plugin_dir()],
+            self.hooks,
+            self.bus,
+            settings.limits.log_lines,
+        )
+        self.listening: tuple[str, ...] = ()
+        """`host:port` of each listener, with the real port; empty before and after."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pool: UpstreamPool | None = None
+        self._listener: Listener | None = None
+        self._stopped: asyncio.Future[None] | None = None
+        self._stopping = False
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The listeners' modes, as they were given."""
+        return (str(self.settings.mode),)
+
+    @property
+    def ca_path(self) -> Path:
+        """The CA certificate's file, PEM."""
+        return self.settings.ca_certificate
+
+    def control(self) -> LocalControl:
+        """Return a console's handle; call on the core's loop, after `start`."""
+        return LocalControl(self, asyncio.get_running_loop())
+
+    async def start(self) -> None:
+        """Load CA and plugins, then listen. Raises CaError, ConfigError or ListenError."""
+        settings, limits = self.settings, self.settings.limits
+        self._stopped = asyncio.get_running_loop().create_future()
+        authority = Authority.load_or_create(settings.ca_dir)
+        for notice in authority.notices:
+            self.plugins.logs.write("", LogLevel.WARN, notice)
+
+        ids = itertools.count(1)
+        clock = Clock()
+        upstream_tls = UpstreamTls(settings.upstream_ca, settings.insecure)
+        dialer = Dialer(clock, upstream_tls, limits, self.counters, ids)
+        self._pool = UpstreamPool(dialer, clock, limits)
+        captures = CaptureQueue(self.hooks)
+        exchange = Exchange(
+            flows=self.flows,
+            bus=self.bus,
+            hooks=self.hooks,
+            upstreams=self._pool,
+            counters=self.counters,
+            held=self.held,
+            captures=captures,
+            body_limit=limits.captured_body,
+        )
+        parts = ClientParts(
+            mode=settings.mode,
+            exchange=exchange,
+            upstreams=self._pool,
+            contexts=ServerContexts(authority),
+            clock=clock,
+            limits=limits,
+            ids=ids,
+            on_fault=self._log_fault,
+        )
+        self._listener = Listener(parts, self.counters, self._log_fault)
+        self._own(clock.run())
+        self._own(captures.run())
+        await self.plugins.start()
+        self.listening = (await self._listener.start(settings.listen_host, settings.listen_port),)
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what the core cannot live without: its end is the core's."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._lost)
+
+    def _lost(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        stopped = self._stopped
+        if task.cancelled() or stopped is None or stopped.done():
+            return
+        error = task.exception()
+        if error is not None:
+            stopped.set_exception(error)
+
+    def _log_fault(self, error: BaseException) -> None:
+        """Note a bug: one connection or stream has died of it, the rest goes on."""
+        text = "".join(traceback.format_exception(error)).rstrip()
+        self.plugins.logs.write("", LogLevel.ERROR, f"a fault of the proxy:\n{text}")
+
+    async def wait_stopped(self) -> None:
+        """Return once the core has stopped; raise what stopped it, where nobody asked."""
+        if self._stopped is not None:
+            await asyncio.shield(self._stopped)
+
+    async def stop(self) -> None:
+        """Finish what is under way within 2 s, then end everything; idempotent."""
+        if self._stopping:
+            await self.wait_stopped()
+            return
+        self._stopping = True
+        if self._listener is not None:
+            await self._listener.stop()
+        self.listening = ()
+        if self._pool is not None:
+            await self._pool.close()
+        await self.plugins.stop()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        if self._stopped is not None and not self._stopped.done():
+            self._stopped.set_result(None)

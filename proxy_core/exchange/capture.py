@@ -1,0 +1,41 @@
+"""Finished flows on their way to the `capture` hook, one after the other, behind the traffic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from proxy_core.exchange.hooks import Hooks
+from proxy_core.model.flow import Flow
+
+_BACKLOG = 10_000
+
+
+class CaptureQueue:
+    """Hands each finished flow to `hooks.capture`; drops the oldest beyond the backlog."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._queue: deque[Flow] = deque(maxlen=_BACKLOG)
+        self._wake = asyncio.Event()
+        self.dropped = 0
+
+    def put(self, flow: Flow) -> None:
+        """Queue a flow that is over; free where nobody subscribed."""
+        if self._hooks.capture is None:
+            return
+        if len(self._queue) == _BACKLOG:
+            self.dropped += 1
+        self._queue.append(flow)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serve the queue until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                hook = self._hooks.capture
+                flow = self._queue.popleft()
+                if hook is not None:
+                    await hook(flow)

@@ -1,0 +1,71 @@
+"""The request's body on its way to the origin, beside the response's way back.
+
+Most bodies are there whole when the head is read, and go out at once. The rest is carried by a
+task of its own, because an origin may answer before it has read everything (RFC 9112, 9.5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+
+from proxy_core.errors import Int3rceptorError
+from proxy_core.exchange.ports import ClientStream, UpstreamStream
+from proxy_core.model.flow import Flow
+
+
+class Upload:
+    """Carries one request body; `close` ends it in any case."""
+
+    __slots__ = ("_client", "_flow", "_task", "_upstream", "done", "error")
+
+    def __init__(self, client: ClientStream, upstream: UpstreamStream, flow: Flow) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._flow = flow
+        self._task: asyncio.Task[None] | None = None
+        self.done = False
+        self.error: Int3rceptorError | None = None
+        """Why it failed: then the upstream stream has been aborted, and this is the true cause."""
+
+    def start(self) -> None:
+        """Send what is there; begin to carry the rest, if there is any."""
+        while not self._upstream.blocked:
+            data = self._client.read_nowait()
+            if data is None:
+                break
+            if not self._pass_on(data):
+                return
+        self._task = asyncio.get_running_loop().create_task(self._carry())
+
+    def _pass_on(self, data: bytes) -> bool:
+        """Send one piece; return whether there may be more."""
+        if data:
+            self._flow.request_body.feed(data)
+            self._upstream.send_data(data)
+            return True
+        self._flow.request_body.trailers = self._client.trailers
+        self._upstream.send_end(self._client.trailers)
+        self._flow.request_sent = time.time()
+        self.done = True
+        return False
+
+    async def _carry(self) -> None:
+        try:
+            while True:
+                if self._upstream.blocked:
+                    await self._upstream.drain()
+                if not self._pass_on(await self._client.read()):
+                    return
+        except Int3rceptorError as error:
+            self.error = error
+            self._upstream.abort()
+
+    async def close(self) -> None:
+        """Stop carrying; returns when nothing is under way any more."""
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

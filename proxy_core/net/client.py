@@ -1,0 +1,319 @@
+"""The story of one client connection: who is there, what it speaks, where it wants to go.
+
+The first bytes decide (`wire/sniff`): HTTP/1, HTTP/2 or TLS, of which the ClientHello is read
+before anything is answered. CONNECT leads to the same question once more, inside the tunnel;
+what is neither HTTP nor TLS is carried as bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ssl import SSLContext
+from typing import Protocol as TypingProtocol
+
+from proxy_core.config import Limits, Mode, ReverseMode
+from proxy_core.errors import (
+    CaError,
+    ConnectionLost,
+    ConnectionTimeout,
+    RemoteProtocolError,
+    TlsError,
+    UpstreamError,
+)
+from proxy_core.exchange.exchange import Exchange
+from proxy_core.exchange.ports import ByteStream, Route, Upstreams
+from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
+from proxy_core.model.headers import Headers
+from proxy_core.model.ids import ConnectionId
+from proxy_core.model.message import RequestHead, ResponseHead, join_authority, split_authority
+from proxy_core.net.channel import Channel
+from proxy_core.net.client_http1 import Http1Client
+from proxy_core.net.client_http2 import Http2Client
+from proxy_core.net.clock import Clock
+from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
+from proxy_core.net.tls_session import TlsSession
+from proxy_core.wire.http1 import encode_response_head
+from proxy_core.wire.sniff import Protocol, sniff
+from proxy_core.wire.tls_hello import ClientHello, read_client_hello
+
+_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+_SERVER_FIRST_GRACE = 0.25
+"""Seconds a client may stay silent in a new tunnel before the server is asked to speak."""
+
+
+class ServerContextSource(TypingProtocol):
+    """Where certificates for clients come from."""
+
+    def for_host(self, host: str) -> SSLContext:
+        """Return a server context whose certificate names `host`. Raises CaError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientParts:
+    """What serving clients takes; made once per core."""
+
+    mode: Mode
+    exchange: Exchange
+    upstreams: Upstreams
+    contexts: ServerContextSource
+    clock: Clock
+    limits: Limits
+    ids: itertools.count[int]
+    on_fault: Callable[[BaseException], None]
+    """Told of errors that should not be: bugs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tunnel:
+    """A CONNECT that was answered: where it leads, and the head that asked for it."""
+
+    host: str
+    port: int
+    head: RequestHead
+
+    def route(self, scheme: str, sni: str = "") -> Route:
+        return Route(scheme, self.host, self.port, sni)
+
+
+class ClientSession:
+    """Serves one accepted connection from the first byte to the last."""
+
+    def __init__(self, parts: ClientParts, channel: Channel) -> None:
+        self._parts = parts
+        self._channel = channel
+        self._client = ClientConnection(
+            ConnectionId(next(parts.ids)),
+            channel.peer_address(),
+            channel.local_address(),
+            str(parts.mode),
+            time.time(),
+        )
+
+    async def run(self) -> None:
+        """Serve until the connection ends; failures of the client end here."""
+        try:
+            if await self._parts.exchange.admit(self._client, None) is not None:
+                self._channel.abort()
+                return
+            self._channel.allow(self._parts.limits.head_timeout, "no request came")
+            protocol, _ = await self._sniff()
+            await self._speak(protocol, None)
+        except (ConnectionLost, ConnectionTimeout, TlsError):
+            self._channel.abort()
+        finally:
+            self._client.closed = time.time()
+
+    async def _sniff(self) -> tuple[Protocol | None, bytes]:
+        """Tell the protocol from the first bytes, which stay unread; None at their early end."""
+        data = b""
+        while (protocol := sniff(data)) is None:
+            more = await self._channel.receive()
+            if not more:
+                break
+            data += more
+        self._channel.unread(data)
+        return protocol, data
+
+    async def _speak(self, protocol: Protocol | None, tunnel: _Tunnel | None) -> None:
+        if protocol is Protocol.TLS:
+            await self._speak_tls(tunnel)
+        elif protocol is Protocol.HTTP2:
+            await self._speak_http2("http", tunnel, "")
+        elif tunnel is not None and protocol is not Protocol.HTTP1:
+            await self._carry_bytes(tunnel, None)
+        else:
+            # Bytes that are no HTTP get an HTTP/1 error as their answer.
+            await self._speak_http1("http", tunnel, "")
+
+    def _router(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> Router:
+        if tunnel is not None:
+            return FixedRouter(scheme, tunnel.route(scheme, sni))
+        mode = self._parts.mode
+        if isinstance(mode, ReverseMode):
+            return ReverseRouter(scheme, Route(mode.scheme, mode.host, mode.port))
+        return Router("http")
+
+    # --- TLS
+
+    async def _speak_tls(self, tunnel: _Tunnel | None) -> None:
+        parts = self._parts
+        self._channel.allow(parts.limits.head_timeout, "the TLS handshake took too long")
+        host = self._default_host(tunnel)
+        try:
+            hello = await self._read_hello()
+            host = hello.sni or host
+            session = TlsSession(parts.contexts.for_host(host), server_side=True)
+            await self._channel.start_tls(session)
+        except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
+            self._refuse_tls(tunnel, host, error)
+            self._channel.close()
+            return
+        self._client = replace(
+            self._client,
+            id=ConnectionId(next(parts.ids)),
+            tls=_facts(session, hello),
+            opened=time.time(),
+        )
+        sni = hello.sni or ""
+        if session.object.selected_alpn_protocol() == "h2":
+            await self._speak_http2("https", tunnel, sni)
+        else:
+            await self._speak_http1("https", tunnel, sni)
+
+    def _default_host(self, tunnel: _Tunnel | None) -> str:
+        """Return the name to certify for a client that asks for none."""
+        if tunnel is not None:
+            return tunnel.host
+        mode = self._parts.mode
+        return mode.host if isinstance(mode, ReverseMode) else self._client.local[0]
+
+    async def _read_hello(self) -> ClientHello:
+        data = b""
+        while True:
+            more = await self._channel.receive()
+            if not more:
+                raise TlsError("the connection ended in the middle of a ClientHello")
+            data += more
+            hello = read_client_hello(data)
+            if hello is not None:
+                self._channel.unread(data)
+                return hello
+
+    def _refuse_tls(self, tunnel: _Tunnel | None, host: str, error: Exception) -> None:
+        head = tunnel.head if tunnel is not None else _unknown_request("https", host)
+        self._parts.exchange.refuse(
+            self._client, head, f"TLS with the client failed for {host}: {error}"
+        )
+
+    # --- HTTP
+
+    async def _speak_http1(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> None:
+        parts = self._parts
+        http = Http1Client(
+            self._channel,
+            self._client,
+            self._router(scheme, tunnel, sni),
+            parts.limits,
+            parts.exchange.run,
+            self._refuse,
+        )
+        connect = await http.run()
+        if connect is not None:
+            http.release_channel()
+            await self._connect(connect.head, tunnel)
+
+    async def _speak_http2(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> None:
+        parts = self._parts
+        await Http2Client(
+            self._channel,
+            self._client,
+            self._router(scheme, tunnel, sni),
+            parts.clock,
+            parts.limits,
+            parts.exchange.run,
+            self._refuse,
+            parts.on_fault,
+        ).serve()
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        head = _unknown_request("http", "")
+        self._parts.exchange.refuse(
+            self._client, head, f"the client sent what is no request: {error}", error.status
+        )
+
+    # --- CONNECT
+
+    async def _connect(self, head: RequestHead, outer: _Tunnel | None) -> None:
+        parts = self._parts
+        blocked = await parts.exchange.admit(self._client, head.authority)
+        if outer is not None or blocked is not None or isinstance(parts.mode, ReverseMode):
+            status = 403 if blocked is not None else 405
+            who = f"blocked by {blocked.by}" if blocked is not None else "CONNECT is not taken here"
+            parts.exchange.refuse(self._client, head, who, status)
+            self._channel.write(_closing_answer(status, who))
+            await self._channel.linger(2.0, 65536)
+            return
+        self._channel.write(_ESTABLISHED)
+        host, port = split_authority(head.authority, "https")
+        tunnel = _Tunnel(host.lower(), port, head)
+        self._channel.allow(parts.limits.head_timeout, "nothing came through the tunnel")
+        try:
+            async with asyncio.timeout(_SERVER_FIRST_GRACE):
+                protocol, data = await self._sniff()
+        except TimeoutError:
+            await self._ask_server_first(tunnel)
+            return
+        if data:
+            await self._speak(protocol, tunnel)
+        else:
+            self._channel.close()
+
+    async def _ask_server_first(self, tunnel: _Tunnel) -> None:
+        """Dial while the client is silent: in some protocols the server has the first word."""
+        parts = self._parts
+        try:
+            server, connection = await parts.upstreams.connect(tunnel.route("https"))
+        except UpstreamError as error:
+            parts.exchange.refuse(self._client, tunnel.head, str(error))
+            self._channel.close()
+            return
+        self._channel.allow(parts.limits.idle_timeout, "nothing came through the tunnel")
+        async with asyncio.TaskGroup() as group:
+            server_speaks = group.create_task(_first_bytes(connection))
+            client_speaks = group.create_task(_first_bytes(self._channel))
+            await asyncio.wait((server_speaks, client_speaks), return_when=asyncio.FIRST_COMPLETED)
+            for task in (server_speaks, client_speaks):
+                task.cancel()
+        if client_speaks.cancelled() or (server_speaks.done() and not server_speaks.cancelled()):
+            await self._carry_bytes(tunnel, (server, connection))
+            return
+        connection.close()
+        protocol, data = await self._sniff()
+        if data:
+            await self._speak(protocol, tunnel)
+        else:
+            self._channel.close()
+
+    async def _carry_bytes(
+        self, tunnel: _Tunnel, dialled: tuple[ServerConnection, ByteStream] | None
+    ) -> None:
+        self._channel.allow_for_ever()
+        await self._parts.exchange.tunnel(
+            self._client, tunnel.head, self._channel, tunnel.route("https"), dialled
+        )
+
+
+async def _first_bytes(side: ByteStream) -> None:
+    """Wait until something has come, and leave it there."""
+    side.unread(await side.receive())
+
+
+def _closing_answer(status: int, text: str) -> bytes:
+    body = f"int3rceptor: {text}\n".encode(errors="replace")
+    fields = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"Content-Length", b"%d" % len(body)),
+    ]
+    head = ResponseHead(status, b"", Headers(fields))
+    return encode_response_head(head, len(body), connection=b"close") + body
+
+
+def _unknown_request(scheme: str, host: str) -> RequestHead:
+    return RequestHead(b"-", scheme, join_authority(host, 443, scheme), b"", Headers())
+
+
+def _facts(session: TlsSession, hello: ClientHello) -> TlsFacts:
+    tls = session.object
+    cipher = tls.cipher()
+    return TlsFacts(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=tls.selected_alpn_protocol(),
+        sni=hello.sni,
+        ja3=hello.ja3,
+        ja4=hello.ja4,
+    )

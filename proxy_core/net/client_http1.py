@@ -1,0 +1,287 @@
+"""The client's side of HTTP/1.1: one request after the other on one channel.
+
+Implements `ClientStream` for the exchange at hand. Pipelined requests wait in the reader until
+the answer before them is out (RFC 9112, section 9.3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from proxy_core.config import Limits
+from proxy_core.errors import (
+    ClientDisconnected,
+    ConnectionLost,
+    ConnectionTimeout,
+    RemoteProtocolError,
+    TlsError,
+)
+from proxy_core.exchange.ports import Route
+from proxy_core.model.connection import ClientConnection
+from proxy_core.model.headers import Field, Headers
+from proxy_core.model.message import HTTP_10, HTTP_11, RequestHead, ResponseHead
+from proxy_core.net.channel import Channel
+from proxy_core.net.routing import Router
+from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE, BodyLength, EndOfMessage, RequestReceived
+from proxy_core.wire.http1 import ConnectionClosed, RequestReader, encode_response_head
+from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
+
+_JOIN_BELOW = 16384
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1024 * 1024
+_SKIP_BYTES = 64 * 1024  # of a request body nobody wants, before the connection is closed instead
+
+
+class Http1Client:
+    """One client connection that speaks HTTP/1."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        client: ClientConnection,
+        router: Router,
+        limits: Limits,
+        run_exchange: Callable[[Http1Client, RequestReceived], Awaitable[None]],
+        refuse: Callable[[RemoteProtocolError], None],
+    ) -> None:
+        """`refuse` is told of bytes that are no request; they get an answer, and the end."""
+        self.client = client
+        self.trailers: list[Field] | None = None
+        self.head_sent = False
+        self._channel = channel
+        self._router = router
+        self._limits = limits
+        self._run_exchange = run_exchange
+        self._refuse = refuse
+        self._reader = RequestReader(
+            router.scheme, limits.head_bytes, limits.header_count, limits.target_bytes
+        )
+        self._request: RequestReceived
+        self._body_read = True
+        self._keep_alive = True
+        self._chunked = False
+        self._pending = b""
+        self._answered = True
+        self._gone = False
+        """The connection was handed over, or broken off."""
+
+    async def run(self) -> RequestReceived | None:
+        """Serve requests until the connection ends; return a CONNECT that is to be tunnelled."""
+        while True:
+            received = await self._next_request()
+            if received is None:
+                return None
+            if received.head.method == b"CONNECT":
+                return received
+            self._begin(received)
+            await self._run_exchange(self, received)
+            if self._gone:
+                return None
+            if not self._keep_alive or not self._skip_rest_of_body():
+                await self._channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
+                return None
+            self._reader.start_next()
+
+    async def _next_request(self) -> RequestReceived | None:
+        reader, channel, limits = self._reader, self._channel, self._limits
+        channel.allow(limits.idle_timeout, "no request came")
+        try:
+            while True:
+                event = reader.next_event()
+                if event is None:
+                    if reader.mid_message:
+                        channel.allow(limits.head_timeout, "the request's head took too long")
+                    reader.receive_data(await channel.receive())
+                elif isinstance(event, RequestReceived):
+                    channel.allow_for_ever()
+                    return self._router.adopt(event)
+                elif isinstance(event, ConnectionClosed):
+                    channel.close()
+                    return None
+                else:
+                    raise RuntimeError(f"{event!r} where a request should begin")
+        except RemoteProtocolError as error:
+            await self._reject(error)
+        except ConnectionTimeout as error:
+            if reader.mid_message:
+                await self._reject(RemoteProtocolError(str(error), 408))
+            else:
+                channel.close()
+        except (ConnectionLost, TlsError):
+            channel.abort()
+        return None
+
+    async def _reject(self, error: RemoteProtocolError) -> None:
+        self._refuse(error)
+        body = f"int3rceptor: {error}\n".encode(errors="replace")
+        fields = [
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(body)),
+        ]
+        head = ResponseHead(error.status, b"", Headers(fields))
+        self._channel.write(encode_response_head(head, len(body), connection=b"close") + body)
+        await self._channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
+
+    def _begin(self, received: RequestReceived) -> None:
+        self._request = received
+        self._keep_alive = received.keep_alive
+        self._body_read = received.length == 0
+        self.head_sent = False
+        self.trailers = None
+        if self._body_read:
+            self._reader.next_event()  # the end, which follows at once
+
+    def _skip_rest_of_body(self) -> bool:
+        """Read over what is there of a body that the exchange did not want."""
+        skipped = 0
+        while not self._body_read and skipped < _SKIP_BYTES:
+            try:
+                data = self.read_nowait()
+            except RemoteProtocolError:
+                return False
+            if data is None:
+                return False
+            skipped += len(data)
+        return self._body_read
+
+    def route(self, head: RequestHead) -> Route:
+        """See `ClientStream.route`."""
+        return self._router.route(head, self._request.head, self._request.upgrade is not None)
+
+    # --- the request's body
+
+    def read_nowait(self) -> bytes | None:
+        """See `BodySource.read_nowait`."""
+        event = self._reader.next_event()
+        if event is None:
+            data = self._channel.take()
+            if not data:
+                return None
+            self._reader.receive_data(data)
+            event = self._reader.next_event()
+        return self._body_event(event)
+
+    def _body_event(self, event: object) -> bytes | None:
+        if isinstance(event, bytes):
+            return event
+        if isinstance(event, EndOfMessage):
+            self.trailers = event.trailers
+            self._body_read = True
+            return b""
+        return None
+
+    async def read(self) -> bytes:
+        """See `BodySource.read`."""
+        try:
+            while True:
+                data = self._body_event(self._reader.next_event())
+                if data is not None:
+                    return data
+                self._channel.allow(self._limits.idle_timeout, "the request's body stopped coming")
+                received = await self._channel.receive()
+                self._channel.allow_for_ever()
+                self._reader.receive_data(received)
+                if not received and self._reader.next_event() is None:
+                    raise ClientDisconnected("the client went away")
+        except (ConnectionLost, ConnectionTimeout, TlsError) as error:
+            raise self._lost(error) from error
+
+    # --- the response
+
+    def send_informational(self, head: ResponseHead) -> None:
+        """See `ClientStream.send_informational`."""
+        if self._request.head.version == HTTP_11:  # RFC 9110, section 15.2
+            self._channel.write(encode_response_head(head, 0))
+
+    def send_head(self, head: ResponseHead, length: BodyLength, clean: bytes | None = None) -> None:
+        """See `ClientStream.send_head`."""
+        self.head_sent = True
+        request = self._request
+        old = request.head.version == HTTP_10
+        self._chunked = False
+        if length < 0:
+            if old:
+                length = UNTIL_CLOSE
+                self._keep_alive = False
+            else:
+                length = CHUNKED
+                self._chunked = True
+        if not self._body_read:
+            # Unless the rest of its body comes in time, the connection cannot go on.
+            self._keep_alive = self._keep_alive and request.length != UNTIL_CLOSE
+        if clean is not None and self._keep_alive and not old and length >= 0:
+            reason = head.reason
+            self._pending = b"HTTP/1.1 %d %b\r\n%b" % (head.status, reason, clean)
+            return
+        connection = None
+        if not self._keep_alive:
+            connection = b"close"
+        elif old:
+            connection = b"keep-alive"
+        self._pending = encode_response_head(
+            head,
+            length,
+            connection,
+            upgrade=request.upgrade if head.status == 101 else None,
+            to_head=request.head.method == b"HEAD",
+        )
+
+    @property
+    def blocked(self) -> bool:
+        """See `BodySink.blocked`."""
+        return self._channel.write_blocked
+
+    def send_data(self, data: bytes) -> None:
+        """See `BodySink.send_data`."""
+        if self._chunked:
+            data = encode_chunk(data)
+        if self._pending:
+            if len(data) < _JOIN_BELOW:
+                data = self._pending + data
+            else:
+                self._channel.write(self._pending)
+            self._pending = b""
+        self._channel.write(data)
+
+    async def drain(self) -> None:
+        """See `BodySink.drain`."""
+        self._channel.allow(self._limits.idle_timeout, "the client stopped reading")
+        try:
+            await self._channel.drain()
+        except (ConnectionLost, ConnectionTimeout) as error:
+            raise self._lost(error) from error
+        self._channel.allow_for_ever()
+
+    def send_end(self, trailers: list[Field] | None) -> None:
+        """See `BodySink.send_end`."""
+        data = self._pending
+        if self._chunked:
+            data += encode_last_chunk(trailers)
+        if data:
+            self._channel.write(data)
+            self._pending = b""
+
+    def abort(self, reason: str) -> None:
+        """See `ClientStream.abort`: a body cut short is told by the connection's end."""
+        self._gone = True
+        if self._pending:
+            self._channel.write(self._pending)
+            self._pending = b""
+        if self._chunked or not self.head_sent:
+            self._channel.close()  # without a last chunk, or without any answer
+        else:
+            self._channel.abort()
+
+    def become_bytes(self) -> Channel:
+        """See `ClientStream.become_bytes`."""
+        self._gone = True
+        return self.release_channel()
+
+    def release_channel(self) -> Channel:
+        """Hand over the channel with the bytes that were read and not used."""
+        self._channel.unread(self._reader.take_rest())
+        self._channel.allow_for_ever()
+        return self._channel
+
+    def _lost(self, error: Exception) -> ClientDisconnected:
+        return ClientDisconnected(f"the client went away: {error}")

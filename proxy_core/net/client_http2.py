@@ -1,0 +1,182 @@
+"""The client's side of HTTP/2: every stream is an exchange of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from proxy_core.config import Limits
+from proxy_core.errors import (
+    ClientDisconnected,
+    ConnectionLost,
+    ConnectionTimeout,
+    Int3rceptorError,
+    LocalProtocolError,
+    RemoteProtocolError,
+)
+from proxy_core.exchange.ports import ByteStream, Route
+from proxy_core.model.connection import ClientConnection
+from proxy_core.model.headers import Headers
+from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.net.channel import Channel
+from proxy_core.net.clock import NEVER, Clock
+from proxy_core.net.http2_link import Http2Link, Http2Stream
+from proxy_core.net.routing import Router
+from proxy_core.wire.events import BodyLength, RequestReceived
+from proxy_core.wire.http2 import INTERNAL_ERROR, NO_ERROR
+from proxy_core.wire.http2_fields import response_fields
+
+
+class Http2ClientStream(Http2Stream):
+    """Implements `ClientStream`."""
+
+    __slots__ = ("_arrived", "_connection", "client", "head_sent", "task")
+
+    def __init__(self, connection: Http2Client, stream_id: int, arrived: RequestHead) -> None:
+        super().__init__(connection, stream_id)
+        self.client = connection.client
+        self.head_sent = False
+        self.task: asyncio.Task[None] | None = None
+        self._connection = connection
+        self._arrived = arrived
+
+    def route(self, head: RequestHead) -> Route:
+        """See `ClientStream.route`."""
+        return self._connection.router.route(head, self._arrived)
+
+    async def wait(self) -> None:
+        """See `Http2Stream.wait`."""
+        self.allow(self._link.limits.idle_timeout, "the request's body stopped coming")
+        await super().wait()
+        self.deadline = NEVER
+
+    def timed_out(self, error: ConnectionTimeout) -> Int3rceptorError:
+        """See `Http2Stream.timed_out`."""
+        return ClientDisconnected(f"the client went away: {error}")
+
+    def send_informational(self, head: ResponseHead) -> None:
+        """See `ClientStream.send_informational`."""
+        self._link.send_head(self, response_fields(head, 0), False)
+        self._link.mark(self)
+
+    def send_head(self, head: ResponseHead, length: BodyLength, clean: bytes | None = None) -> None:
+        """See `ClientStream.send_head`."""
+        self.head_sent = True
+        self.queue_fields(response_fields(head, length))
+
+    async def drain(self) -> None:
+        """See `BodySink.drain`."""
+        self.allow(self._link.limits.idle_timeout, "the client stopped reading")
+        try:
+            await super().drain()
+        except (ConnectionLost, ConnectionTimeout) as error:
+            raise ClientDisconnected(f"the client went away: {error}") from error
+        self.deadline = NEVER
+
+    def abort(self, reason: str) -> None:
+        """See `ClientStream.abort`."""
+        self._link.flush()
+        self._link.reset(self, INTERNAL_ERROR)
+        self._finished = True
+
+    def become_bytes(self) -> ByteStream:
+        """See `ClientStream.become_bytes`; HTTP/2 has no 101."""
+        raise LocalProtocolError("an HTTP/2 stream cannot be upgraded")
+
+    def finish(self) -> None:
+        """End what the exchange left: the rest of a request that nobody reads."""
+        if not self._ended and self._failure is None:
+            self._link.flush()
+            # The answer is complete: the client may stop sending (RFC 9113, section 8.1).
+            self._link.reset(self, NO_ERROR)
+
+
+class Http2Client(Http2Link):
+    """One client connection that speaks HTTP/2."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        client: ClientConnection,
+        router: Router,
+        clock: Clock,
+        limits: Limits,
+        run_exchange: Callable[[Http2ClientStream, RequestReceived], Awaitable[None]],
+        refuse: Callable[[RemoteProtocolError], None],
+        on_fault: Callable[[BaseException], None],
+    ) -> None:
+        """`refuse` is told of what is no request; `on_fault` of errors that should not be."""
+        super().__init__(channel, clock, limits, client_side=False)
+        self.client = client
+        self.router = router
+        self._run_exchange = run_exchange
+        self._refuse = refuse
+        self._on_fault = on_fault
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self) -> None:
+        """Serve streams until the connection ends, then end what they still do."""
+        self.channel.allow(self.limits.idle_timeout, "no request came")
+        try:
+            error = await self.run()
+            if isinstance(error, RemoteProtocolError):
+                self._refuse(error)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
+            await self.close()
+
+    def on_request(self, stream_id: int, received: RequestReceived) -> None:
+        """See `Listener.on_request`."""
+        stream = Http2ClientStream(self, stream_id, received.head)
+        self.streams[stream_id] = stream
+        self.clock.watch(stream)
+        self.channel.allow_for_ever()
+        task = asyncio.get_running_loop().create_task(self._exchange(stream, received))
+        stream.task = task
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fault(error)
+
+    async def _exchange(self, stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            if received.head.method == b"CONNECT":
+                raise RemoteProtocolError("CONNECT inside HTTP/2 is not supported", 501)
+            self.router.adopt(received)
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            self._answer(stream, error)
+        else:
+            await self._run_exchange(stream, received)
+        stream.finish()
+
+    def _answer(self, stream: Http2ClientStream, error: RemoteProtocolError) -> None:
+        body = f"int3rceptor: {error}\n".encode(errors="replace")
+        fields = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        stream.send_head(ResponseHead(error.status, b"", Headers(fields)), len(body))
+        stream.send_data(body)
+        stream.send_end(None)
+
+    def drop(self, stream: Http2Stream) -> None:
+        """See `Http2Link.drop`."""
+        super().drop(stream)
+        if not self.streams:
+            self.channel.allow(self.limits.idle_timeout, "no request came")
+
+    def on_reset(self, stream_id: int, code: int, reason: str) -> None:
+        """See `Listener.on_reset`."""
+        stream = self.streams.get(stream_id)
+        if isinstance(stream, Http2ClientStream):
+            stream.fail(ClientDisconnected(f"the client went away: {reason}"))
+            self.drop(stream)
+            if stream.task is not None:
+                stream.task.cancel()

@@ -1,0 +1,104 @@
+"""The listening sockets, and the tasks that serve what they accept."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+
+from proxy_core.config import join_host_port
+from proxy_core.errors import ListenError
+from proxy_core.model.counters import Counters
+from proxy_core.net.channel import Channel
+from proxy_core.net.client import ClientParts, ClientSession
+
+_BACKLOG = 1024
+_LOOK_EVERY = 0.02
+_GRACE = 2.0  # seconds for exchanges under way when the listener stops
+
+
+class Listener:
+    """Accepts clients at one address and owns their tasks."""
+
+    def __init__(
+        self,
+        parts: ClientParts,
+        counters: Counters,
+        on_fault: Callable[[BaseException], None],
+    ) -> None:
+        self._parts = parts
+        self._counters = counters
+        self._on_fault = on_fault
+        self._server: asyncio.Server | None = None
+        self._tasks: dict[asyncio.Task[None], Channel] = {}
+        self.refused = 0
+        """Connections turned away because there were too many."""
+
+    async def start(self, host: str, port: int) -> str:
+        """Listen; return `host:port` with the real port. Raises ListenError."""
+        loop = asyncio.get_running_loop()
+        where = join_host_port(host, port)
+        try:
+            self._server = await loop.create_server(self._accept, host, port, backlog=_BACKLOG)
+        except OSError as error:
+            raise ListenError(_why_not(error, where, port)) from error
+        name = self._server.sockets[0].getsockname()
+        return join_host_port(name[0], name[1])
+
+    def _accept(self) -> Channel:
+        channel = Channel(
+            asyncio.get_running_loop(), self._parts.clock, self._parts.limits.stream_buffer
+        )
+        channel.on_made = self._made
+        return channel
+
+    def _made(self, channel: Channel) -> None:
+        if len(self._tasks) >= self._parts.limits.connections:
+            self.refused += 1
+            channel.abort()
+            return
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(ClientSession(self._parts, channel).run())
+        self._tasks[task] = channel
+        self._counters.client_connections += 1
+        task.add_done_callback(self._done)
+
+        def lost() -> None:
+            task.cancel()  # nobody is there to be served any more
+
+        channel.on_lost = lost
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        channel = self._tasks.pop(task)
+        self._counters.client_connections -= 1
+        channel.on_lost = None
+        channel.close()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._on_fault(error)
+
+    async def stop(self) -> None:
+        """Accept no more, let exchanges under way finish for a moment, then end them."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _GRACE
+        while self._counters.active and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_EVERY)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+
+def _why_not(error: OSError, where: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is taken ({where}); pass --listen or stop the other listener"
+    if error.errno == errno.EACCES:
+        return f"{where} needs more rights than you have; pass --listen with a port above 1023"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{where} is no address of this machine; pass --listen with one that is"
+    reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+    return f"cannot listen on {where}: {reason}; pass --listen HOST:PORT"

@@ -1,0 +1,143 @@
+"""The connections to origins: kept while they may be used again, shared where HTTP/2 allows.
+
+An HTTP/1 connection is either lent to one exchange or lies in `_idle`, newest last, where any byte
+it delivers unasked closes it. HTTP/2 connections are shared while they have room. Several
+requests for an origin whose HTTP version is not known yet wait for the first one's handshake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+
+from proxy_core.config import Limits
+from proxy_core.exchange.ports import ByteStream, Route, UpstreamStream
+from proxy_core.model.connection import ServerConnection
+from proxy_core.net.clock import Clock
+from proxy_core.net.dial import Dialer
+from proxy_core.net.upstream_http1 import Http1Upstream
+from proxy_core.net.upstream_http2 import Http2Upstream
+
+_MAX_KNOWN = 4096
+
+
+class UpstreamPool:
+    """Implements `Upstreams`."""
+
+    def __init__(self, dialer: Dialer, clock: Clock, limits: Limits) -> None:
+        self._dialer = dialer
+        self._clock = clock
+        self._limits = limits
+        self._idle: dict[Route, list[Http1Upstream]] = {}
+        self._shared: dict[Route, list[Http2Upstream]] = {}
+        self._dialling: dict[Route, asyncio.Future[None]] = {}
+        self._http1: dict[Route, None] = {}
+        """Origins that chose HTTP/1 when asked last, newest last."""
+
+    def acquire(self, route: Route) -> UpstreamStream | None:
+        """See `Upstreams.acquire`."""
+        shared = self._shared.get(route)
+        if shared is not None:
+            for connection in shared:
+                if connection.has_room:
+                    return connection.open_stream()
+        idle = self._idle.get(route)
+        while idle:
+            upstream = idle.pop()
+            if not idle:
+                del self._idle[route]
+            upstream.channel.on_activity = None
+            if not upstream.channel.ended:
+                upstream.begin()
+                return upstream
+            upstream.channel.close()
+        return None
+
+    async def open(self, route: Route, fresh: bool = False) -> UpstreamStream:
+        """See `Upstreams.open`."""
+        while not fresh and self._may_be_http2(route):
+            dialling = self._dialling.get(route)
+            if dialling is None:
+                return await self._open_first(route)
+            await asyncio.wait([dialling])
+            stream = self.acquire(route)
+            if stream is not None:
+                return stream
+        return await self._dial(route)
+
+    def _may_be_http2(self, route: Route) -> bool:
+        return route.scheme == "https" and not route.http1_only and route not in self._http1
+
+    async def _open_first(self, route: Route) -> UpstreamStream:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._dialling[route] = done
+        try:
+            return await self._dial(route)
+        finally:
+            del self._dialling[route]
+            done.set_result(None)
+
+    async def _dial(self, route: Route) -> UpstreamStream:
+        server, channel = await self._dialer.connect(route)
+        if route.scheme == "https":
+            await self._dialer.secure(route, server, channel)
+            if server.tls is not None and server.tls.alpn == "h2":
+                shared = Http2Upstream(
+                    channel, server, route, self._clock, self._limits, self._drop_shared
+                )
+                self._shared.setdefault(route, []).append(shared)
+                self._http1.pop(route, None)
+                shared.start()
+                return shared.open_stream()
+            self._note_http1(route)
+        upstream = Http1Upstream(channel, server, route, self._limits, self._keep)
+        upstream.begin()
+        return upstream
+
+    def _note_http1(self, route: Route) -> None:
+        self._http1.pop(route, None)
+        if len(self._http1) >= _MAX_KNOWN:
+            del self._http1[next(iter(self._http1))]
+        self._http1[route] = None
+
+    async def connect(self, route: Route) -> tuple[ServerConnection, ByteStream]:
+        """See `Upstreams.connect`."""
+        return await self._dialer.connect(route)
+
+    def _keep(self, upstream: Http1Upstream) -> None:
+        idle = self._idle.setdefault(upstream.route, [])
+        if len(idle) >= self._limits.upstream_idle_per_origin:
+            upstream.channel.close()
+            return
+        idle.append(upstream)
+        channel = upstream.channel
+        channel.on_activity = partial(self._drop_idle, upstream)
+        channel.allow(self._limits.upstream_idle, "nothing to do")
+
+    def _drop_idle(self, upstream: Http1Upstream) -> None:
+        idle = self._idle.get(upstream.route)
+        if idle is not None:
+            with contextlib.suppress(ValueError):
+                idle.remove(upstream)
+            if not idle:
+                del self._idle[upstream.route]
+        upstream.channel.on_activity = None
+        upstream.channel.close()
+
+    def _drop_shared(self, upstream: Http2Upstream) -> None:
+        shared = self._shared.get(upstream.route)
+        if shared is not None:
+            with contextlib.suppress(ValueError):
+                shared.remove(upstream)
+            if not shared:
+                del self._shared[upstream.route]
+
+    async def close(self) -> None:
+        """Close every connection, kept or lent."""
+        shared = [connection for group in self._shared.values() for connection in group]
+        self._shared.clear()
+        self._idle.clear()
+        for connection in shared:
+            await connection.close()
+        self._dialer.close()

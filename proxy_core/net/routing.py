@@ -1,0 +1,97 @@
+"""Where a connection's requests go: as they say, where its CONNECT said, or to one fixed origin."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from proxy_core.errors import RemoteProtocolError
+from proxy_core.exchange.ports import Route
+from proxy_core.model.message import HTTP_2, RequestHead, join_authority, split_authority
+from proxy_core.wire.events import RequestReceived
+
+
+class Router:
+    """Routes the requests of a client that names the origin in each (RFC 9112, section 3.2.2).
+
+    `scheme` is what an origin-form target means on the connection.
+    """
+
+    def __init__(self, scheme: str = "http") -> None:
+        self.scheme = scheme
+
+    def adopt(self, received: RequestReceived) -> RequestReceived:
+        """Check a request against the connection it came on, and complete it.
+
+        Raises RemoteProtocolError for one that does not say where it wants to go.
+        """
+        head = received.head
+        if head.version != HTTP_2 and head.raw[len(head.method) + 1 : len(head.method) + 2] == b"/":
+            raise RemoteProtocolError(
+                "this is a proxy; set it as your client's HTTP proxy instead of opening its address"
+            )
+        if not head.authority:
+            raise RemoteProtocolError("neither the request's target nor a Host names an origin")
+        return received
+
+    def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
+        """Return where `head` goes, which came as `arrived` and may have been edited since."""
+        return _route_to(head.authority, head.scheme, http1_only)
+
+
+class FixedRouter(Router):
+    """Routes everything to one origin: inside a CONNECT tunnel, to the tunnel's target.
+
+    Where an edit has changed a request's authority, that request goes there instead.
+    """
+
+    def __init__(self, scheme: str, origin: Route) -> None:
+        super().__init__(scheme)
+        self._origin = origin
+        self._only_http1 = Route(origin.scheme, origin.host, origin.port, origin.sni, True)
+        self._authority = join_authority(origin.host, origin.port, origin.scheme)
+
+    def adopt(self, received: RequestReceived) -> RequestReceived:
+        """See `Router.adopt`; a request that names no authority gets the tunnel's."""
+        if not received.head.authority:
+            received.head.authority = self._authority
+            received.clean = None
+        return received
+
+    def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
+        """See `Router.route`."""
+        if head is not arrived and head.authority != arrived.authority:
+            return _route_to(head.authority, head.scheme, http1_only)
+        return self._only_http1 if http1_only else self._origin
+
+
+class ReverseRouter(FixedRouter):
+    """Routes everything to one origin, under whose name the requests are sent on."""
+
+    def adopt(self, received: RequestReceived) -> RequestReceived:
+        """See `Router.adopt`; scheme and authority become the origin's."""
+        head = received.head
+        _ = head.raw  # as it came: rendered before it changes
+        head.scheme = self._origin.scheme
+        if head.authority != self._authority:
+            if received.clean is not None:
+                received.clean = _with_host(received.clean, head.authority, self._authority)
+            head.authority = self._authority
+        return received
+
+
+@lru_cache(maxsize=1024)
+def _route_to(authority: bytes, scheme: str, http1_only: bool) -> Route:
+    host, port = split_authority(authority, scheme)
+    return Route(scheme, host.lower(), port, "", http1_only)
+
+
+def _with_host(lines: bytes, old: bytes, new: bytes) -> bytes | None:
+    """Replace the Host line, or return None where it is not spelled the usual way."""
+    padded = b"\r\n" + lines
+    for name in (b"Host", b"host"):
+        changed = padded.replace(
+            b"\r\n%b: %b\r\n" % (name, old), b"\r\n%b: %b\r\n" % (name, new), 1
+        )
+        if changed != padded:
+            return changed[2:]
+    return None

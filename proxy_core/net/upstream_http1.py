@@ -1,0 +1,231 @@
+"""An HTTP/1.1 connection to an origin, and the exchange it carries at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy_core.config import Limits
+from proxy_core.errors import (
+    ConnectionLost,
+    ConnectionTimeout,
+    RemoteProtocolError,
+    TlsError,
+    UpstreamError,
+    UpstreamGone,
+)
+from proxy_core.exchange.ports import Route
+from proxy_core.model.connection import ServerConnection
+from proxy_core.model.headers import Field
+from proxy_core.model.message import RequestHead
+from proxy_core.net.channel import Channel
+from proxy_core.wire.events import CHUNKED, BodyLength, EndOfMessage, ResponseReceived
+from proxy_core.wire.http1 import ConnectionClosed, ResponseReader, encode_request_head
+from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
+
+_JOIN_BELOW = 16384  # smaller pieces are copied behind the head, larger ones written by themselves
+
+
+class Http1Upstream:
+    """Implements `UpstreamStream` for one exchange after the other."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        server: ServerConnection,
+        route: Route,
+        limits: Limits,
+        give_back: Callable[[Http1Upstream], None],
+    ) -> None:
+        """`give_back` takes the connection after an exchange that left it fit for another."""
+        self.channel = channel
+        self.server = server
+        self.route = route
+        self.trailers: list[Field] | None = None
+        self.reused = False
+        self._limits = limits
+        self._give_back = give_back
+        self._reader = ResponseReader(limits.head_bytes, limits.header_count)
+        self._pending = b""
+        self._chunked = False
+        self._sent = True
+        self._keep_alive = True
+        self._answered = False
+
+    def begin(self) -> None:
+        """Get ready for an exchange."""
+        self.reused = self.server.exchanges > 0
+        self.server.exchanges += 1
+        self.trailers = None
+        self._answered = False
+
+    # --- the request
+
+    def send_head(
+        self,
+        head: RequestHead,
+        length: BodyLength,
+        clean: bytes | None = None,
+        upgrade: bytes | None = None,
+    ) -> None:
+        """See `UpstreamStream.send_head`."""
+        self._reader.expect(head.method)
+        self._chunked = length == CHUNKED
+        if clean is not None:
+            data = b"%b %b HTTP/1.1\r\n%b" % (head.method, head.path, clean)
+        else:
+            data = encode_request_head(head, length, upgrade)
+        if length == 0:
+            self._sent = True
+            self.channel.write(data)
+            self.channel.allow(self._limits.response_timeout, _SILENT)
+        else:
+            self._sent = False
+            self._pending = data
+
+    @property
+    def blocked(self) -> bool:
+        """See `BodySink.blocked`."""
+        return self.channel.write_blocked
+
+    def send_data(self, data: bytes) -> None:
+        """See `BodySink.send_data`."""
+        if self._chunked:
+            data = encode_chunk(data)
+        if self._pending:
+            if len(data) < _JOIN_BELOW:
+                data = self._pending + data
+            else:
+                self.channel.write(self._pending)
+            self._pending = b""
+        self.channel.write(data)
+        self.channel.allow(self._limits.idle_timeout, _SLOW)
+
+    async def drain(self) -> None:
+        """See `BodySink.drain`."""
+        if self._pending:
+            self.channel.write(self._pending)
+            self._pending = b""
+        try:
+            await self.channel.drain()
+        except (ConnectionLost, ConnectionTimeout) as error:
+            raise self._broken(error) from error
+
+    def send_end(self, trailers: list[Field] | None) -> None:
+        """See `BodySink.send_end`."""
+        data = encode_last_chunk(trailers) if self._chunked else b""
+        if self._pending or data:
+            self.channel.write(self._pending + data)
+            self._pending = b""
+        self._sent = True
+        self.channel.allow(self._limits.response_timeout, _SILENT)
+
+    # --- the response
+
+    async def read_head(self) -> ResponseReceived:
+        """See `UpstreamStream.read_head`."""
+        if self._pending:  # a body that is slow to come must not keep its head back
+            self.channel.write(self._pending)
+            self._pending = b""
+        reader = self._reader
+        try:
+            while True:
+                event = reader.next_event()
+                if event is None:
+                    reader.receive_data(await self.channel.receive())
+                elif isinstance(event, ResponseReceived):
+                    self._answered = True
+                    if event.informational:
+                        self._skip_to_final()
+                    else:
+                        self._keep_alive = event.keep_alive
+                        self.channel.allow(self._limits.idle_timeout, _STALLED)
+                    return event
+                elif isinstance(event, ConnectionClosed):
+                    raise self._gone("closed the connection without an answer")
+                else:
+                    raise UpstreamError(f"{self._name} sent a body where a head should be")
+        except RemoteProtocolError as error:
+            if self._reader.mid_message and self.channel.ended and self.channel.error:
+                raise self._broken(self.channel.error) from error
+            raise UpstreamError(f"{self._name} sent a bad answer: {error}") from error
+        except (ConnectionLost, ConnectionTimeout, TlsError) as error:
+            raise self._broken(error) from error
+
+    def _skip_to_final(self) -> None:
+        reader = self._reader
+        reader.next_event()  # an informational answer has no body, only an end
+        reader.start_next()
+
+    def read_nowait(self) -> bytes | None:
+        """See `BodySource.read_nowait`."""
+        event = self._reader.next_event()
+        if isinstance(event, bytes):
+            return event
+        if isinstance(event, EndOfMessage):
+            self.trailers = event.trailers
+            return b""
+        return None
+
+    async def read(self) -> bytes:
+        """See `BodySource.read`."""
+        reader = self._reader
+        try:
+            while True:
+                event = reader.next_event()
+                if event is None:
+                    reader.receive_data(await self.channel.receive())
+                    self.channel.allow(self._limits.idle_timeout, _STALLED)
+                elif isinstance(event, bytes):
+                    return event
+                elif isinstance(event, EndOfMessage):
+                    self.trailers = event.trailers
+                    return b""
+                else:
+                    raise UpstreamError(f"{self._name} sent something after its answer's end")
+        except RemoteProtocolError as error:
+            raise UpstreamError(f"{self._name} cut its answer short: {error}") from error
+        except (ConnectionLost, ConnectionTimeout, TlsError) as error:
+            raise self._broken(error) from error
+
+    # --- the end
+
+    def release(self) -> None:
+        """See `UpstreamStream.release`."""
+        reader = self._reader
+        if not reader.at_rest:
+            reader.next_event()  # the end of a message without a body
+        if self._keep_alive and self._sent and reader.at_rest and not self.channel.ended:
+            reader.start_next()
+            self._give_back(self)
+        else:
+            self.channel.close()
+
+    def abort(self) -> None:
+        """See `UpstreamStream.abort`."""
+        self.channel.abort()
+
+    def become_bytes(self) -> Channel:
+        """See `UpstreamStream.become_bytes`."""
+        self.channel.unread(self._reader.take_rest())
+        self.channel.allow_for_ever()
+        return self.channel
+
+    # --- what went wrong
+
+    @property
+    def _name(self) -> str:
+        return f"{self.route.host}:{self.route.port}"
+
+    def _gone(self, what: str) -> UpstreamError:
+        text = f"{self._name} {what}"
+        return UpstreamError(text) if self._answered else UpstreamGone(text)
+
+    def _broken(self, error: Exception) -> UpstreamError:
+        if isinstance(error, ConnectionTimeout):
+            return UpstreamError(f"{self._name} {error}", 504)
+        return self._gone(f"failed: {error}")
+
+
+_SILENT = "did not answer in time"
+_SLOW = "did not read the request in time"
+_STALLED = "stopped in the middle of its answer"

@@ -1,0 +1,239 @@
+"""An HTTP/2 connection to an origin, shared by as many exchanges as the origin lets in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from proxy_core.config import Limits
+from proxy_core.errors import (
+    ConnectionLost,
+    ConnectionTimeout,
+    Int3rceptorError,
+    LocalProtocolError,
+    UpstreamError,
+    UpstreamGone,
+)
+from proxy_core.exchange.ports import ByteStream, Route
+from proxy_core.model.connection import ServerConnection
+from proxy_core.model.headers import Field
+from proxy_core.model.message import RequestHead
+from proxy_core.net.channel import Channel
+from proxy_core.net.clock import Clock
+from proxy_core.net.http2_link import Http2Link, Http2Stream
+from proxy_core.wire.events import BodyLength, ResponseReceived
+from proxy_core.wire.http2 import CANCEL, REFUSED_STREAM, error_name
+from proxy_core.wire.http2_fields import request_fields, wants_trailers
+
+_LAST_STREAM = 2**31 - 3
+
+
+class Http2UpstreamStream(Http2Stream):
+    """Implements `UpstreamStream`."""
+
+    __slots__ = ("_answered", "_heads", "_method", "_upstream", "reused", "server")
+
+    def __init__(self, upstream: Http2Upstream, reused: bool) -> None:
+        super().__init__(upstream, 0)
+        self.server = upstream.server
+        self.reused = reused
+        self._upstream = upstream
+        self._heads: list[ResponseReceived] = []
+        self._answered = False
+        self._method = b""
+
+    def send_head(
+        self,
+        head: RequestHead,
+        length: BodyLength,
+        clean: bytes | None = None,
+        upgrade: bytes | None = None,
+    ) -> None:
+        """See `UpstreamStream.send_head`."""
+        self._method = head.method
+        self.queue_fields(request_fields(head, length, wants_trailers(head.headers.fields)))
+        if length == 0:
+            self.send_end(None)
+            self.allow(self._link.limits.response_timeout, "did not answer in time")
+
+    @property
+    def method(self) -> bytes:
+        """The request's method."""
+        return self._method
+
+    def send_end(self, trailers: list[Field] | None) -> None:
+        """See `BodySink.send_end`."""
+        super().send_end(trailers)
+        self.allow(self._link.limits.response_timeout, "did not answer in time")
+
+    def take_head(self, received: ResponseReceived) -> None:
+        """Queue a head; the link calls this."""
+        self._heads.append(received)
+        self.wake()
+
+    async def read_head(self) -> ResponseReceived:
+        """See `UpstreamStream.read_head`."""
+        while not self._heads:
+            if self._ended:
+                raise UpstreamError(f"{self._upstream.name} ended its answer without a head")
+            await self.wait()
+        received = self._heads.pop(0)
+        self._answered = True
+        if not received.informational:
+            self.allow(self._link.limits.idle_timeout, "stopped in the middle of its answer")
+        return received
+
+    async def drain(self) -> None:
+        """See `BodySink.drain`."""
+        try:
+            await super().drain()
+        except (ConnectionLost, ConnectionTimeout) as error:
+            raise UpstreamError(f"{self._upstream.name} failed: {error}") from error
+
+    def release(self) -> None:
+        """See `UpstreamStream.release`."""
+        if self._ended or self._failure is not None:
+            self._link.drop(self)
+        else:
+            # The head said that no body comes, the END_STREAM is still on its way.
+            self._link.reset(self, CANCEL)
+
+    def abort(self) -> None:
+        """See `UpstreamStream.abort`."""
+        self._link.reset(self, CANCEL)
+        if self._failure is None:
+            self.fail(UpstreamError("the exchange was given up"))
+
+    def become_bytes(self) -> ByteStream:
+        """See `UpstreamStream.become_bytes`; HTTP/2 has no 101."""
+        raise LocalProtocolError("an HTTP/2 stream cannot be upgraded")
+
+    def timed_out(self, error: ConnectionTimeout) -> Int3rceptorError:
+        """See `Http2Stream.timed_out`."""
+        return UpstreamError(f"{self._upstream.name} {error}", 504)
+
+    def broken(self, what: str, unseen: bool) -> None:
+        """Fail with the origin's fault; the link calls this."""
+        text = f"{self._upstream.name} {what}"
+        if self._answered or self._heads:
+            self.fail(UpstreamError(text))
+        else:
+            self.fail(UpstreamGone(text, unseen))
+
+
+class Http2Upstream(Http2Link):
+    """One shared connection."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        server: ServerConnection,
+        route: Route,
+        clock: Clock,
+        limits: Limits,
+        drop: Callable[[Http2Upstream], None],
+    ) -> None:
+        """`drop` is told when no new stream may be opened any more."""
+        super().__init__(channel, clock, limits, client_side=True)
+        self.server = server
+        self.route = route
+        self.name = f"{route.host}:{route.port}"
+        self._drop_me = drop
+        self._open: set[Http2UpstreamStream] = set()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to serve; the connection owns the task."""
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    async def _serve(self) -> None:
+        error: Exception | None = None
+        try:
+            error = await self.run()
+        finally:
+            self._retire()
+            why = "closed the connection" if error is None else f"failed: {error}"
+            for stream in list(self._open):
+                stream.broken(why, unseen=stream.id == 0)
+            self._open.clear()
+            self.streams.clear()
+            self.channel.close()
+
+    def _retire(self) -> None:
+        self._closing = True
+        self._drop_me(self)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more stream may be opened."""
+        return (
+            not self._closing
+            and not self.channel.ended
+            and len(self._open) < self.engine.peer_max_streams
+        )
+
+    def open_stream(self) -> Http2UpstreamStream:
+        """Return a new stream; it takes its id when its head is sent."""
+        stream = Http2UpstreamStream(self, self.server.exchanges > 0)
+        self.server.exchanges += 1
+        self._open.add(stream)
+        self.clock.watch(stream)
+        self.channel.allow_for_ever()
+        return stream
+
+    def send_head(self, stream: Http2Stream, fields: list[Field], end: bool) -> None:
+        """See `Http2Link.send_head`."""
+        assert isinstance(stream, Http2UpstreamStream)
+        if self._closing:
+            stream.broken("takes no new streams", unseen=True)
+            return
+        stream.id = self.engine.next_stream_id()
+        self.streams[stream.id] = stream
+        self.engine.send_request(stream.id, stream.method, fields, end)
+        if stream.id >= _LAST_STREAM:
+            self._retire()
+
+    def settle(self, stream: Http2Stream) -> None:
+        """See `Http2Link.settle`: the exchange releases the stream."""
+
+    def drop(self, stream: Http2Stream) -> None:
+        """See `Http2Link.drop`."""
+        super().drop(stream)
+        self._open.discard(stream)
+        if not self._open:
+            if self._closing:
+                self.channel.close()
+            else:
+                self.channel.allow(self.limits.upstream_idle, "nothing to do")
+
+    def on_response(self, stream_id: int, received: ResponseReceived) -> None:
+        """See `Listener.on_response`."""
+        stream = self.streams.get(stream_id)
+        if isinstance(stream, Http2UpstreamStream):
+            stream.take_head(received)
+
+    def on_reset(self, stream_id: int, code: int, reason: str) -> None:
+        """See `Listener.on_reset`."""
+        stream = self.streams.get(stream_id)
+        if isinstance(stream, Http2UpstreamStream):
+            what = "refused the stream" if code == REFUSED_STREAM else f"broke off: {reason}"
+            stream.broken(what, unseen=code == REFUSED_STREAM)
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None:
+        """See `Listener.on_goaway`."""
+        self._retire()
+        for stream in list(self._open):
+            if stream.id > last_stream_id or not stream.id:
+                stream.broken(f"said goodbye ({error_name(code)})", unseen=True)
+        if not self._open:
+            self.channel.close()
+
+    async def close(self, code: int = 0) -> None:
+        """See `Http2Link.close`; ends the task too."""
+        await super().close(code)
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task

@@ -1,0 +1,297 @@
+"""HTTP/2 for either side: bytes in, our events out, on top of the h2 library (RFC 9113).
+
+The library keeps frames, HPACK, stream states and windows; heads are read and checked by
+`http2_fields`. Its own header checks are off: they cost a fifth of an exchange and are not ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import h2.events as h2_events
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import H2Error
+from h2.settings import SettingCodes
+from hpack import NeverIndexedHeaderTuple
+from hyperframe.frame import GoAwayFrame
+
+from proxy_core.errors import RemoteProtocolError
+from proxy_core.model.headers import Field
+from proxy_core.wire.events import BodyLength, RequestReceived, ResponseReceived
+from proxy_core.wire.http2_fields import read_request, read_response, read_trailers
+
+NO_ERROR = int(ErrorCodes.NO_ERROR)
+PROTOCOL_ERROR = int(ErrorCodes.PROTOCOL_ERROR)
+INTERNAL_ERROR = int(ErrorCodes.INTERNAL_ERROR)
+REFUSED_STREAM = int(ErrorCodes.REFUSED_STREAM)
+CANCEL = int(ErrorCodes.CANCEL)
+HTTP_1_1_REQUIRED = int(ErrorCodes.HTTP_1_1_REQUIRED)
+
+_CONNECTION_WINDOW = 2**24 * 4  # streams are held back one by one, not by each other
+
+
+class Listener:
+    """What a connection is told. Stream ids are those of RFC 9113; sizes are in bytes."""
+
+    def on_request(self, stream_id: int, received: RequestReceived) -> None:
+        """A client opened a stream."""
+
+    def on_response(self, stream_id: int, received: ResponseReceived) -> None:
+        """A head came back, maybe an informational one."""
+
+    def on_data(self, stream_id: int, data: bytes, credit: int) -> None:
+        """A piece of body; give `credit` back with `give_credit` when it has been used."""
+
+    def on_end(self, stream_id: int, trailers: list[Field] | None) -> None:
+        """The peer's side of a stream is complete."""
+
+    def on_reset(self, stream_id: int, code: int, reason: str) -> None:
+        """A stream was broken off, by the peer or because what it sent was malformed."""
+
+    def on_window(self, stream_id: int) -> None:
+        """There is more room to send in; on all streams where the id is 0."""
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None:
+        """The peer takes no new streams and has not seen those above `last_stream_id`."""
+
+
+class Http2Engine:
+    """The state of one HTTP/2 connection. What it wants to send is fetched with `take`."""
+
+    def __init__(
+        self,
+        client_side: bool,
+        listener: Listener,
+        *,
+        stream_window: int = 256 * 1024,
+        max_streams: int = 128,
+        max_head: int = 65536,
+        max_target: int = 32768,
+    ) -> None:
+        self._h2 = _Connection(
+            H2Configuration(
+                client_side=client_side,
+                header_encoding=None,
+                validate_inbound_headers=False,
+                normalize_inbound_headers=False,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        self._listener = listener
+        self._max_target = max_target
+        self._methods: dict[int, bytes] = {}
+        settings: dict[SettingCodes | int, int] = {
+            SettingCodes.INITIAL_WINDOW_SIZE: stream_window,
+            SettingCodes.MAX_CONCURRENT_STREAMS: max_streams,
+            SettingCodes.MAX_HEADER_LIST_SIZE: max_head,
+            SettingCodes.ENABLE_PUSH: 0,
+        }
+        if not client_side:
+            del settings[SettingCodes.ENABLE_PUSH]
+        self._h2.local_settings.update(settings)
+        self._h2.decoder.max_header_list_size = max_head
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            h2_events.RequestReceived: self._on_request,
+            h2_events.ResponseReceived: self._on_response,
+            h2_events.InformationalResponseReceived: self._on_response,
+            h2_events.DataReceived: self._on_data,
+            h2_events.StreamEnded: self._on_end,
+            h2_events.TrailersReceived: self._on_trailers,
+            h2_events.StreamReset: self._on_reset,
+            h2_events.WindowUpdated: self._on_window,
+            h2_events.RemoteSettingsChanged: self._on_settings,
+            h2_events.ConnectionTerminated: self._on_goaway,
+        }
+        self._trailers: dict[int, list[Field]] = {}
+
+    def begin(self) -> None:
+        """Send the preface and settings (RFC 9113, section 3.4)."""
+        self._h2.initiate_connection()
+        self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes and tell the listener what they mean.
+
+        Raises RemoteProtocolError where the connection cannot go on; `take` then has the GOAWAY.
+        """
+        try:
+            events = self._h2.receive_data(data)
+        except H2Error as error:
+            raise RemoteProtocolError(f"HTTP/2: {error}") from error
+        except (ValueError, KeyError, IndexError, AssertionError) as error:
+            # What the library does not catch itself in malformed frames.
+            raise RemoteProtocolError(f"HTTP/2: malformed frame: {error!r}") from error
+        handlers = self._handlers
+        for event in events:
+            handler = handlers.get(type(event))
+            if handler is not None:
+                handler(event)
+
+    def take(self) -> bytes:
+        """Take what is to be sent."""
+        return self._h2.data_to_send()
+
+    # --- what came
+
+    def _on_request(self, event: h2_events.RequestReceived) -> None:
+        stream_id = event.stream_id
+        assert stream_id is not None
+        try:
+            received = read_request(
+                event.headers or (), event.stream_ended is not None, self._max_target
+            )
+        except RemoteProtocolError as error:
+            self._malformed(stream_id, error)
+            return
+        self._listener.on_request(stream_id, received)
+
+    def _on_response(self, event: h2_events.ResponseReceived) -> None:
+        stream_id = event.stream_id
+        assert stream_id is not None
+        method = self._methods.get(stream_id)
+        if method is None:
+            return
+        try:
+            received = read_response(
+                event.headers or (), getattr(event, "stream_ended", None) is not None, method
+            )
+        except RemoteProtocolError as error:
+            self._malformed(stream_id, error)
+            return
+        self._listener.on_response(stream_id, received)
+
+    def _on_data(self, event: h2_events.DataReceived) -> None:
+        assert event.stream_id is not None
+        self._listener.on_data(
+            event.stream_id, event.data or b"", event.flow_controlled_length or 0
+        )
+
+    def _on_trailers(self, event: h2_events.TrailersReceived) -> None:
+        stream_id = event.stream_id
+        assert stream_id is not None
+        try:
+            self._trailers[stream_id] = read_trailers(event.headers or ())
+        except RemoteProtocolError as error:
+            self._malformed(stream_id, error)
+
+    def _on_end(self, event: h2_events.StreamEnded) -> None:
+        assert event.stream_id is not None
+        self._listener.on_end(event.stream_id, self._trailers.pop(event.stream_id, None))
+
+    def _on_reset(self, event: h2_events.StreamReset) -> None:
+        assert event.stream_id is not None
+        code = int(event.error_code or 0)
+        self._trailers.pop(event.stream_id, None)
+        self._listener.on_reset(event.stream_id, code, f"reset with {error_name(code)}")
+
+    def _on_window(self, event: h2_events.WindowUpdated) -> None:
+        self._listener.on_window(event.stream_id or 0)
+
+    def _on_settings(self, event: h2_events.RemoteSettingsChanged) -> None:
+        if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
+            self._listener.on_window(0)
+
+    def _on_goaway(self, event: h2_events.ConnectionTerminated) -> None:
+        self._listener.on_goaway(event.last_stream_id or 0, int(event.error_code or 0))
+
+    def _malformed(self, stream_id: int, error: RemoteProtocolError) -> None:
+        """A malformed message is a stream error (RFC 9113, section 8.1.1)."""
+        self.reset(stream_id, PROTOCOL_ERROR)
+        self._listener.on_reset(stream_id, PROTOCOL_ERROR, str(error))
+
+    # --- what goes
+
+    def next_stream_id(self) -> int:
+        """Return the id of a stream that a client side may open now."""
+        return self._h2.get_next_available_stream_id()
+
+    @property
+    def peer_max_streams(self) -> int:
+        """How many streams the peer lets us have open."""
+        return self._h2.remote_settings.max_concurrent_streams
+
+    def send_request(self, stream_id: int, method: bytes, fields: list[Field], end: bool) -> None:
+        """Send a request's fields."""
+        self._methods[stream_id] = method
+        self.send_fields(stream_id, fields, end)
+
+    def send_fields(self, stream_id: int, fields: list[Field], end: bool) -> None:
+        """Send a response's fields, or trailers; secrets stay out of compression contexts."""
+        self._h2.send_headers(
+            stream_id,
+            [
+                NeverIndexedHeaderTuple(*field) if field[0] == b"authorization" else field
+                for field in fields
+            ],
+            end,
+        )
+
+    def room(self, stream_id: int) -> int:
+        """Return how many bytes of body may be sent on a stream now; 0 where it is gone."""
+        try:
+            return self._h2.local_flow_control_window(stream_id)
+        except H2Error:
+            return 0
+
+    @property
+    def max_frame(self) -> int:
+        """How many bytes one frame may carry."""
+        return self._h2.max_outbound_frame_size
+
+    def send_data(self, stream_id: int, data: bytes, end: bool) -> None:
+        """Send a piece of body of at most `room` and `max_frame` bytes."""
+        self._h2.send_data(stream_id, data, end)
+
+    def give_credit(self, stream_id: int, size: int) -> None:
+        """Let the peer send as many bytes more as have been used."""
+        try:
+            self._h2.acknowledge_received_data(size, stream_id)
+        except (H2Error, KeyError):
+            return  # the stream is gone, and its credit with it
+
+    def reset(self, stream_id: int, code: int) -> None:
+        """Break a stream off; harmless where it is over."""
+        self._methods.pop(stream_id, None)
+        try:
+            self._h2.reset_stream(stream_id, code)
+        except H2Error:
+            return
+
+    def forget(self, stream_id: int) -> None:
+        """Drop what is kept for a stream that is over."""
+        self._methods.pop(stream_id, None)
+
+    def close(self, code: int = NO_ERROR) -> None:
+        """Say goodbye (GOAWAY)."""
+        try:
+            self._h2.close_connection(code)
+        except H2Error:
+            return
+
+
+class _Connection(H2Connection):
+    """The library's connection, mended where it ends more than the peer said."""
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Any], list[Any]]:
+        # The library takes GOAWAY for the end of everything. Streams that the peer has accepted
+        # go on (RFC 9113, section 6.8).
+        event = h2_events.ConnectionTerminated()
+        event.error_code = frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        event.additional_data = frame.additional_data or None
+        return [], [event]
+
+
+def error_name(code: int) -> str:
+    """Return the name of an error code (RFC 9113, section 7)."""
+    try:
+        return ErrorCodes(code).name
+    except ValueError:
+        return f"error {code:#x}"
+
+
+__all__ = ["BodyLength", "Http2Engine", "Listener", "error_name"]
