@@ -164,8 +164,10 @@ def ca_path(context: typer.Context, data_dir: DataDir = None, config: Config = N
     from proxy_core.ca.authority import Authority
 
     authority = Authority.load_or_create(settings.ca_dir)
-    for notice in authority.notices:
-        print(f"{PROGRAM}: {notice}", file=sys.stderr)
+    if authority.is_new:
+        print(f"{PROGRAM}: made a new certificate authority", file=sys.stderr)
+    for repair in authority.repairs:
+        print(f"{PROGRAM}: {repair}", file=sys.stderr)
     sys.stdout.buffer.write(os.fsencode(authority.certificate_path) + b"\n")
     return 0
 

@@ -33,18 +33,24 @@ _RENEW = "move both files away to have a new CA made, which clients then must tr
 
 
 class Authority:
-    """A CA that signs leaves. `notices` are sentences the user should see, oldest first."""
+    """A CA that signs leaves.
+
+    `repairs` are sentences that the user should see: permissions that were too wide, an end that
+    is near. `is_new` tells that it was made just now, and that no client trusts it yet.
+    """
 
     def __init__(
         self,
         certificate: x509.Certificate,
         key: CaKey,
         certificate_path: Path,
-        notices: tuple[str, ...] = (),
+        repairs: tuple[str, ...] = (),
+        is_new: bool = False,
     ) -> None:
         self.certificate = certificate
         self.certificate_path = certificate_path
-        self.notices = notices
+        self.repairs = repairs
+        self.is_new = is_new
         self._key = key
         self._issuer_id = _issuer_id(certificate)
 
@@ -52,10 +58,11 @@ class Authority:
     def load_or_create(cls, directory: Path) -> Authority:
         """Load the CA in `directory`; make one first where there is none.
 
-        Permissions that are too wide are repaired and told in `notices`. Raises CaError where the
+        Permissions that are too wide are repaired and told in `repairs`. Raises CaError where the
         files cannot be had, read, understood or matched.
         """
-        notices = private_directory(directory)
+        repairs = private_directory(directory)
+        is_new = False
         certificate_path, key_path = directory / CERTIFICATE_NAME, directory / KEY_NAME
         for _ in range(_ATTEMPTS):
             found = read_private(key_path)
@@ -66,18 +73,17 @@ class Authority:
                         f"{certificate_path} is there but its key {key_path} is not; put the key "
                         "back, or move the certificate away to have a new CA made"
                     )
-                if publish(key_path, _new_key_pem(), 0o600):
-                    notices.append(f"made a new certificate authority in {directory}")
+                is_new = publish(key_path, _new_key_pem(), 0o600)
                 continue
-            key_pem, repairs = found
-            notices.extend(repairs)
+            key_pem, key_repairs = found
+            repairs.extend(key_repairs)
             key = _parse_key(key_pem, key_path)
             if certificate_pem is None:
                 publish(certificate_path, _pem(_self_signed(key)), 0o644)
                 continue
             certificate = _parse_certificate(certificate_pem, certificate_path)
-            notices.extend(_check(certificate, key, certificate_path, key_path))
-            return cls(certificate, key, certificate_path, tuple(notices))
+            repairs.extend(_check(certificate, key, certificate_path, key_path))
+            return cls(certificate, key, certificate_path, tuple(repairs), is_new)
         raise CaError(
             f"the files in {directory} vanish while they are read; "
             "stop whatever removes them, or pass another --data-dir"

@@ -31,14 +31,16 @@ def test_first_run_makes_a_ca_and_says_so(directory: Path) -> None:
     made = Authority.load_or_create(directory)
     assert made.certificate_path == directory / "int3rceptor-ca.pem"
     assert made.certificate_path.read_bytes() == made.certificate_pem
-    assert made.notices == (f"made a new certificate authority in {directory}",)
+    assert made.is_new
+    assert made.repairs == ()
 
 
 def test_second_run_loads_the_same_ca_in_silence(directory: Path) -> None:
     made = Authority.load_or_create(directory)
     loaded = Authority.load_or_create(directory)
     assert loaded.certificate == made.certificate
-    assert loaded.notices == ()
+    assert not loaded.is_new
+    assert loaded.repairs == ()
 
 
 def test_files_are_private_and_no_drafts_are_left(directory: Path) -> None:
@@ -107,7 +109,7 @@ def test_key_open_to_others_is_repaired_loudly(directory: Path, wide: int) -> No
     loaded = Authority.load_or_create(directory)
     assert mode(directory / KEY_NAME) == 0o600
     assert loaded.certificate == made.certificate
-    assert [f"mode {wide:04o}" in notice for notice in loaded.notices] == [True]
+    assert [f"mode {wide:04o}" in repair for repair in loaded.repairs] == [True]
 
 
 def test_directory_open_to_others_is_repaired_loudly(directory: Path) -> None:
@@ -115,7 +117,7 @@ def test_directory_open_to_others_is_repaired_loudly(directory: Path) -> None:
     directory.chmod(0o755)
     made = Authority.load_or_create(directory)
     assert mode(directory) == 0o700
-    assert "mode 0755" in made.notices[0]
+    assert "mode 0755" in made.repairs[0]
 
 
 def test_key_open_to_others_that_cannot_be_repaired_is_refused(
@@ -158,6 +160,7 @@ def test_loser_of_a_race_takes_the_winners_ca(
     monkeypatch.setattr(authority, "publish", publish_late)
     loser = Authority.load_or_create(directory)
     assert loser.certificate == winners[0].certificate
+    assert winners[0].is_new != loser.is_new
 
 
 def test_many_first_runs_at_once_end_with_one_ca(tmp_path: Path) -> None:
@@ -242,7 +245,7 @@ def test_ca_about_to_expire_is_used_and_announced(directory: Path) -> None:
     (directory / KEY_NAME).write_bytes(pair.key_pem)
     (directory / KEY_NAME).chmod(0o600)
     (directory / CERTIFICATE_NAME).write_bytes(pair.pem)
-    assert "expires on" in Authority.load_or_create(directory).notices[0]
+    assert "expires on" in Authority.load_or_create(directory).repairs[0]
 
 
 def test_directory_in_place_of_the_key_is_refused(directory: Path) -> None:
