@@ -77,8 +77,12 @@ class Core:
         settings, limits = self.settings, self.settings.limits
         self._stopped = asyncio.get_running_loop().create_future()
         authority = Authority.load_or_create(settings.ca_dir)
-        for notice in authority.notices:
-            self.plugins.logs.write("", LogLevel.WARN, notice)
+        for repair in authority.repairs:
+            self.plugins.logs.write("", LogLevel.WARN, repair)
+        if authority.is_new:
+            self.plugins.logs.write(
+                "", LogLevel.INFO, f"made a new CA; let clients trust {authority.certificate_path}"
+            )
 
         ids = itertools.count(1)
         clock = Clock()

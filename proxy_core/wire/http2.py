@@ -14,7 +14,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 from hpack import NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame
 
@@ -84,7 +84,7 @@ class Http2Engine:
         self._listener = listener
         self._max_target = max_target
         self._methods: dict[int, bytes] = {}
-        settings: dict[SettingCodes | int, int] = {
+        settings: dict[SettingCodes, int] = {
             SettingCodes.INITIAL_WINDOW_SIZE: stream_window,
             SettingCodes.MAX_CONCURRENT_STREAMS: max_streams,
             SettingCodes.MAX_HEADER_LIST_SIZE: max_head,
@@ -92,7 +92,8 @@ class Http2Engine:
         }
         if not client_side:
             del settings[SettingCodes.ENABLE_PUSH]
-        self._h2.local_settings.update(settings)
+        # Values put into the library's own object would count as sent, and would not be.
+        self._h2.local_settings = Settings(client=client_side, initial_values=settings)
         self._h2.decoder.max_header_list_size = max_head
         self._handlers: dict[type, Callable[[Any], None]] = {
             h2_events.RequestReceived: self._on_request,
