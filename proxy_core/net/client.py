@@ -8,6 +8,7 @@ what is neither HTTP nor TLS is carried as bytes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -145,8 +146,9 @@ class ClientSession:
         host = self._default_host(tunnel)
         try:
             hello = await self._read_hello()
-            host = hello.sni or host
-            session = TlsSession(parts.contexts.for_host(host), server_side=True)
+            context, sni = self._certify(hello.sni, host)
+            host = sni or host
+            session = TlsSession(context, server_side=True)
             await self._channel.start_tls(session)
         except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
             self._refuse_tls(tunnel, host, error)
@@ -158,11 +160,20 @@ class ClientSession:
             tls=_facts(session, hello),
             opened=time.time(),
         )
-        sni = hello.sni or ""
         if session.object.selected_alpn_protocol() == "h2":
             await self._speak_http2("https", tunnel, sni)
         else:
             await self._speak_http1("https", tunnel, sni)
+
+    def _certify(self, sni: str | None, host: str) -> tuple[SSLContext, str]:
+        """Return a context for the name a client asks for, and that name; else for `host`.
+
+        Some clients ask for what is no host name, "127.0.0.1:443" for one.
+        """
+        if sni:
+            with contextlib.suppress(CaError):
+                return self._parts.contexts.for_host(sni), sni
+        return self._parts.contexts.for_host(host), ""
 
     def _default_host(self, tunnel: _Tunnel | None) -> str:
         """Return the name to certify for a client that asks for none."""
