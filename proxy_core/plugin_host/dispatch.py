@@ -13,7 +13,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.call import HookCall
-from proxy_core.plugin_host.codes import FLOW_HOOKS, Hook
+from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.manifest import Manifest
 from proxy_core.plugin_host.plugin import Plugin
 

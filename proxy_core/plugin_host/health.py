@@ -46,12 +46,10 @@ class Health:
         self._pause = 0.0
         self._until = 0.0
 
-    @property
-    def quarantined(self) -> bool:
+    def is_quarantined(self) -> bool:
         """Whether the plugin is not to be called now."""
         return self._until > 0.0 and self._clock() < self._until
 
-    @property
-    def failing(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether it trapped within the last minute."""
         return bool(self._traps) and self._clock() - self._traps[-1] <= WINDOW

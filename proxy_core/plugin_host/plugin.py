@@ -93,7 +93,7 @@ class Plugin:
         generation = self.generation
         if generation is None:
             return codes.CONTINUE
-        if self._ailing and self.health.quarantined:
+        if self._ailing and self.health.is_quarantined():
             return SKIPPED
         try:
             if generation.busy:
@@ -134,7 +134,7 @@ class Plugin:
                 return FAILED
         if call.edited:
             call.commit()
-        if self._ailing and not self.health.failing:
+        if self._ailing and not self.health.is_failing():
             self._ailing = False
             self.news = True
         return code
@@ -168,9 +168,9 @@ class Plugin:
             return PluginState.DISABLED
         if self.generation is None:
             return PluginState.REFUSED if self.refused else PluginState.DISCOVERED
-        if self.health.quarantined:
+        if self.health.is_quarantined():
             return PluginState.QUARANTINED
-        return PluginState.FAILING if self.health.failing else PluginState.READY
+        return PluginState.FAILING if self.health.is_failing() else PluginState.READY
 
     def status(self) -> PluginStatus:
         """Return a snapshot."""
