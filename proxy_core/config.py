@@ -53,7 +53,7 @@ class Limits:
     streams: int = 128
     """Concurrent HTTP/2 streams of one client connection."""
     captured_body: int = 1 * MIB
-    """Bytes kept of each body."""
+    """Bytes kept of each body; of a larger one only the first 64 KiB."""
     captured_total: int = 256 * MIB
     """Bytes of all flows in memory."""
     stream_buffer: int = 256 * 1024

@@ -7,6 +7,7 @@ for cores in other processes, one over HTTP. Coroutines may be awaited on any lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from proxy_core.control.views import (
@@ -44,6 +45,12 @@ class Control(Protocol):
 
     async def flow(self, flow_id: FlowId) -> FlowDetail | None:
         """Return one flow, or None where it is unknown or was evicted."""
+
+    async def resume_flows(self, flow_ids: Sequence[FlowId] | None = None) -> int:
+        """Let held flows go on (all, where None); return how many were held."""
+
+    async def kill_flows(self, flow_ids: Sequence[FlowId]) -> int:
+        """End held flows without an answer; return how many were held."""
 
     async def clear_flows(self) -> int:
         """Forget all finished flows; return how many."""

@@ -7,7 +7,7 @@ thread, and what was captured stays readable after the core has stopped.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from proxy_core.control.local_feed import LocalFeed
@@ -15,6 +15,7 @@ from proxy_core.control.parts import CoreParts
 from proxy_core.control.render import detail, summarize
 from proxy_core.control.views import CoreStatus, FlowDetail, FlowSummary
 from proxy_core.errors import ControlError
+from proxy_core.exchange.held import Decision
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.plugin_status import (
@@ -83,6 +84,22 @@ class LocalControl:
         """Return one flow, or None where it is unknown or was evicted."""
         flow = self._parts.flows.get(flow_id)
         return None if flow is None else detail(flow)
+
+    async def resume_flows(self, flow_ids: Sequence[FlowId] | None = None) -> int:
+        """Let held flows go on (all, where None); return how many were held."""
+        return await self._decide(flow_ids, Decision.RESUME)
+
+    async def kill_flows(self, flow_ids: Sequence[FlowId]) -> int:
+        """End held flows without an answer; return how many were held."""
+        return await self._decide(flow_ids, Decision.KILL)
+
+    async def _decide(self, flow_ids: Sequence[FlowId] | None, decision: Decision) -> int:
+        async def decide() -> int:
+            held = self._parts.held
+            wanted = held.ids() if flow_ids is None else flow_ids
+            return sum(held.decide(flow_id, decision) for flow_id in wanted)
+
+        return await self._on_core(decide)
 
     async def clear_flows(self) -> int:
         """Forget all finished flows; return how many."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
+from proxy_core.exchange.held import HeldFlows
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
@@ -54,6 +55,10 @@ class CoreParts(Protocol):
     @property
     def bus(self) -> Bus:
         """The topics."""
+
+    @property
+    def held(self) -> HeldFlows:
+        """The flows that wait for the user's word."""
 
     @property
     def plugins(self) -> Plugins:

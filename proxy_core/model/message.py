@@ -211,8 +211,16 @@ def join_authority(host: str, port: int, scheme: str) -> bytes:
     return name.encode() if port == default else f"{name}:{port}".encode()
 
 
+PREVIEW = 64 * 1024
+"""Bytes kept of a body that is larger than its limit."""
+
+
 class Body:
-    """What was captured of one body: at most `limit` bytes kept of `size` that passed."""
+    """What was captured of one body: all of it up to `limit` bytes, else only a beginning.
+
+    Half a download is of no more use than its first 64 KiB, and a few large ones must not push
+    everything else out of memory.
+    """
 
     __slots__ = ("_kept", "_room", "size", "trailers")
 
@@ -224,29 +232,29 @@ class Body:
         self.trailers: list[Field] | None = None
 
     def feed(self, data: bytes) -> None:
-        """Count a piece that passed and keep what there is room for."""
+        """Count a piece that passed and keep it while everything so far fits."""
         length = len(data)
         self.size += length
-        if not self._room:
-            return
-        if length > self._room:
-            data = data[: self._room]
-            length = self._room
-        self._room -= length
-        if not self._kept:
-            self._kept = data
-        elif isinstance(self._kept, list):
-            self._kept.append(data)
-        else:
-            self._kept = [self._kept, data]
+        if length <= self._room:
+            self._room -= length
+            if not self._kept:
+                self._kept = data
+            elif isinstance(self._kept, list):
+                self._kept.append(data)
+            else:
+                self._kept = [self._kept, data]
+        elif self._room >= 0:
+            limit = self._room + self.size - length
+            kept = self.kept if len(self.kept) >= PREVIEW else self.kept + data[:PREVIEW]
+            self._kept = kept[: min(limit, PREVIEW)]
+            self._room = -1
 
     @property
     def kept(self) -> bytes:
         """The bytes kept, content-encoding untouched."""
-        if isinstance(self._kept, list):
-            # May race with `feed` on the core's thread: then the newest piece shows next time.
-            return b"".join(list(self._kept))
-        return self._kept
+        kept = self._kept
+        # `feed` may add a piece on the core's thread meanwhile: it shows next time.
+        return b"".join(list(kept)) if isinstance(kept, list) else kept
 
     @property
     def truncated(self) -> bool:

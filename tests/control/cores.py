@@ -11,6 +11,7 @@ from typing import TypeVar
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.errors import PluginNotFound
+from proxy_core.exchange.held import HeldFlows
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow, FlowState
@@ -141,6 +142,7 @@ class RunningCore:
         self.flows = FlowRing(max_bytes)
         self.plugins = ScriptedPlugins(self.bus, log_limit)
         self.counters = Counters()
+        self.held = HeldFlows()
         self.listening = ["127.0.0.1:8080"]
         self.modes = ["regular"]
         self.ca_path = Path("/data/ca/int3rceptor-ca.pem")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+
 import pytest
 
 from proxy_core.control.control import Feed
 from proxy_core.control.views import FlowSummary, Update
 from proxy_core.errors import ControlError, PluginNotFound
+from proxy_core.exchange.held import Decision
 from proxy_core.model.flow import FlowState
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.plugin_status import PluginState, PluginStatus
 from tests.control.conftest import Rig
 from tests.control.cores import make_flow
+from tests.waiting import until
 
 
 def drain_all(feed: Feed) -> Update:
@@ -186,6 +191,20 @@ async def test_when_all_flows_are_gone_none_counts_as_kept(rig: Rig) -> None:
     assert drain_all(feed).first_kept == 5
     await rig.control.clear_flows()
     assert feed.drain().first_kept == 6
+
+
+async def test_held_flows_go_on_or_end_as_the_user_says(rig: Rig) -> None:
+    def hold(flow_id: FlowId) -> concurrent.futures.Future[Decision]:
+        return asyncio.run_coroutine_threadsafe(rig.core.held.wait(flow_id), rig.core.loop)
+
+    first, second, third = (hold(FlowId(number)) for number in (1, 2, 3))
+    await until(lambda: len(rig.core.held) == 3)
+    assert await rig.control.kill_flows([FlowId(2), FlowId(99)]) == 1
+    assert await asyncio.wrap_future(second) is Decision.KILL
+    assert await rig.control.resume_flows() == 2
+    assert await asyncio.wrap_future(first) is Decision.RESUME
+    assert await asyncio.wrap_future(third) is Decision.RESUME
+    assert await rig.control.resume_flows() == 0
 
 
 async def test_two_feeds_do_not_take_from_each_other(rig: Rig) -> None:
