@@ -7,7 +7,6 @@ SIGINT or SIGTERM ends the process at once.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -15,9 +14,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol
 
+from int3rceptor_tui import garbage
 from int3rceptor_tui.log_printer import LogPrinter
 from proxy_core.bus.bus import Bus
 from proxy_core.config import Settings
+from proxy_core.model.counters import Counters
 
 
 class ServedCore(Protocol):
@@ -26,6 +27,10 @@ class ServedCore(Protocol):
     @property
     def bus(self) -> Bus:
         """Its topics; logs may be published from the start on."""
+
+    @property
+    def counters(self) -> Counters:
+        """Its figures."""
 
     @property
     def listening(self) -> tuple[str, ...]:
@@ -62,16 +67,19 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def serve_until_signal(make_core: Callable[[], ServedCore]) -> int:
     """Start a core, say where it listens, and stop it when a signal comes."""
     core = make_core()
+    collector = garbage.LullCollector(core.counters)
     with LogPrinter(core.bus.logs, sys.stderr), _Signals() as signals:
         try:
             await core.start()
-            settle_memory()
+            garbage.settle()
+            collector.start()
             announce(core.listening)
             await core.wait_stopped()
         except asyncio.CancelledError:
             if not signals.forgive():
                 raise
         finally:
+            collector.stop()
             await core.stop()
     return 0
 
@@ -85,12 +93,6 @@ def announce(addresses: tuple[str, ...]) -> None:
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the exit flushes again
-
-
-def settle_memory() -> None:
-    """Tell the garbage collector that what exists now stays."""
-    gc.collect()
-    gc.freeze()
 
 
 class _Signals:

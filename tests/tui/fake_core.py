@@ -12,6 +12,7 @@ from int3rceptor_tui.cli import PROGRAM, hold_standard_files
 from int3rceptor_tui.serve import loop_factory, serve_until_signal
 from proxy_core.bus.bus import Bus
 from proxy_core.errors import Int3rceptorError, ListenError
+from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel, LogLine
 
 
@@ -20,6 +21,7 @@ class FakeCore:
 
     def __init__(self, behaviour: str) -> None:
         self.bus = Bus()
+        self.counters = Counters()
         self.listening: tuple[str, ...] = ("127.0.0.1:1", "[::1]:2")
         self._behaviour = behaviour
         self._stopped = asyncio.Event()
