@@ -110,6 +110,8 @@ def test_ca_lies_in_the_data_directory_and_is_private(serve: Serve, tmp_path: Pa
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert modes == {"int3rceptor-ca.key": 0o600, "int3rceptor-ca.pem": 0o644}
+    process.terminate()
+    assert f"let clients trust {directory}/int3rceptor-ca.pem" in process.communicate()[1]
 
 
 def test_key_open_to_others_is_closed_and_the_log_says_so(serve: Serve, tmp_path: Path) -> None:
