@@ -1,0 +1,83 @@
+"""The build script, and what is committed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from proxy_core.plugin_host.discovery import Source, scan
+from tests.plugins.conftest import NO_TOOLCHAIN, PLUGINS
+
+NAMES = ["example-logger", "header-modifier", "request-counter"]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(PLUGINS / "build-all.sh"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_every_plugin_has_its_module_and_source() -> None:
+    sources, refused = scan([PLUGINS])
+    assert refused == []
+    assert [source.label for source in sources] == NAMES
+    for source in sources:
+        manifest, module = source.read()
+        assert manifest.name == source.label
+        assert manifest.version
+        assert manifest.description
+        assert module.is_file()
+        assert (source.path.parent / "src" / "lib.rs").is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_modules_stay_small(name: str) -> None:
+    assert Source(PLUGINS / name / "plugin.toml").read()[1].stat().st_size < 1500
+
+
+def test_without_a_toolchain_it_says_what_to_install(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("sh", "cat", "dirname", "ls"):
+        found = shutil.which(tool)
+        assert found is not None
+        (tools / tool).symlink_to(found)
+    fake = tools / "rustc"
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    script = (PLUGINS / "build-all.sh").read_text().replace("/usr/bin/rustc", "/nowhere/rustc")
+    copy = tmp_path / "build-all.sh"
+    copy.write_text(script)
+    done = subprocess.run(
+        ["sh", str(copy)], capture_output=True, text=True, check=False, env={"PATH": str(tools)}
+    )
+    assert done.returncode == NO_TOOLCHAIN
+    assert "rustup target add wasm32-unknown-unknown" in done.stderr
+    assert "apt-get install rustc libstd-rust-dev-wasm32 lld" in done.stderr
+
+
+def test_unknown_arguments_are_refused() -> None:
+    done = run("--fast")
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
+
+
+def test_what_is_built_does_not_depend_on_where(rebuilt: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(PLUGINS, elsewhere)
+    done = subprocess.run(
+        [str(elsewhere / "build-all.sh")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name in NAMES:
+        built = (elsewhere / name / f"{name}.wasm").read_bytes()
+        assert built == (rebuilt / name / f"{name}.wasm").read_bytes()
+        assert str(tmp_path).encode() not in built
