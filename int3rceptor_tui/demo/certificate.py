@@ -23,7 +23,7 @@ class OriginCertificate:
     def __init__(self, directory: Path) -> None:
         """Make the keys and write the files; the directory should be private to the user."""
         self.ca_file = directory / "demo-origin-ca.pem"
-        self._chain_file = directory / "demo-origin.pem"
+        self.chain_file = directory / "demo-origin.pem"
         ca_key = ec.generate_private_key(ec.SECP256R1())
         ca = _build_ca(ca_key)
         key = ec.generate_private_key(ec.SECP256R1())
@@ -33,13 +33,13 @@ class OriginCertificate:
         secret = key.private_bytes(
             pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        _write_private(self._chain_file, secret + leaf.public_bytes(pem))
+        _write_private(self.chain_file, secret + leaf.public_bytes(pem))
 
     def server_context(self, *alpn: str) -> ssl.SSLContext:
         """Return a server's TLS context that agrees to one of `alpn`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self._chain_file)
+        context.load_cert_chain(self.chain_file)
         context.set_alpn_protocols(list(alpn))
         return context
 

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,10 +62,12 @@ class Answer:
 class ProxyClient:
     """Opens connections through the proxy at `host`:`port`, trusting `ca_file` (PEM) behind it."""
 
-    def __init__(self, host: str, port: int, ca_file: Path) -> None:
+    def __init__(
+        self, host: str, port: int, ca_file: Path, alpn: Sequence[str] = ("h2", "http/1.1")
+    ) -> None:
         self._host = host
         self._port = port
-        self._context = _tls_context(ca_file, "h2", "http/1.1")
+        self._context = _tls_context(ca_file, *alpn)
         self._http1_context = _tls_context(ca_file, "http/1.1")
 
     @asynccontextmanager

@@ -106,7 +106,7 @@ class Request:
 
 
 class Reply(ABC):
-    """The way back. One `head`, any number of `send`, one `finish`; or `abort` at any point."""
+    """The way back: one `head`, any number of `send`, one `finish`; `abort` or `cut` anywhere."""
 
     @abstractmethod
     async def inform(self, status: int, fields: Fields) -> None:
@@ -127,6 +127,10 @@ class Reply(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Break off: a TCP reset in HTTP/1, RST_STREAM in HTTP/2."""
+
+    @abstractmethod
+    def cut(self) -> None:
+        """End before the end: the connection closes in HTTP/1, RST_STREAM in HTTP/2."""
 
     @abstractmethod
     async def until_gone(self) -> None:

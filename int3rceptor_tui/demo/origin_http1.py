@@ -83,7 +83,7 @@ class Http1Server:
             return False
         reply = Http1Reply(self, event)
         await self._site.handle(Request(record, self.record, self._body(record)), reply)
-        if reply.aborted or not await self._skip_body():
+        if reply.over or not await self._skip_body():
             return False
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
 
@@ -188,7 +188,8 @@ class Http1Reply(Reply):
     def __init__(self, server: Http1Server, request: h11.Request) -> None:
         self._server = server
         self._bodiless = request.method == b"HEAD"
-        self.aborted = False
+        self.over = False
+        """Whether the connection is of no use any more."""
 
     async def inform(self, status: int, fields: Fields) -> None:
         """Send an interim response."""
@@ -215,10 +216,14 @@ class Http1Reply(Reply):
 
     def abort(self) -> None:
         """Reset the connection."""
-        self.aborted = True
+        self.over = True
         self._server.abort()
+
+    def cut(self) -> None:
+        """Close the connection, as if that had been all."""
+        self.over = True
 
     async def until_gone(self) -> None:
         """Wait until the client closes the connection."""
-        self.aborted = True
+        self.over = True
         await self._server.until_gone()

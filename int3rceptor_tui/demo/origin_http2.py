@@ -230,6 +230,10 @@ class Http2Reply(Reply):
         self._server.push()
         self._stream.gone.set()
 
+    def cut(self) -> None:
+        """Reset the stream."""
+        self.abort()
+
     async def until_gone(self) -> None:
         """Wait until the client resets the stream or closes the connection."""
         await self._stream.gone.wait()
