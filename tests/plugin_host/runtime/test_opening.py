@@ -21,12 +21,23 @@ def test_the_fast_engine_passes_its_test_here() -> None:
 
 
 def test_a_newer_interpreter_gets_the_other_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening, "_KNOWN_STACKS", (3, 0))
+    monkeypatch.setattr(opening, "_CHECKED_STACKS", (3, 0))
     engine, weakness = open_engine()
     engine.close()
     assert isinstance(engine, OfficialEngine)
     assert weakness is not None
     assert "stack" in weakness
+
+
+@pytest.mark.parametrize("installed", ["45.0.0", "51.0.0", "dev"])
+def test_a_library_that_was_not_proven_is_not_tried(
+    monkeypatch: pytest.MonkeyPatch, installed: str
+) -> None:
+    monkeypatch.setattr(opening, "version", lambda _: installed)
+    engine, weakness = open_engine()
+    engine.close()
+    assert isinstance(engine, OfficialEngine)
+    assert weakness == f"wasmtime is {installed}; known are 46 to 50"
 
 
 def test_missing_entry_points_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
