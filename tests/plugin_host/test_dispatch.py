@@ -40,6 +40,11 @@ def everywhere(body: str) -> bytes:
     return wasm(f"(module {LOG} {MEMORY} {functions})")
 
 
+@pytest.fixture
+def host(any_host: Host) -> Host:
+    return any_host
+
+
 async def test_hooks_that_nobody_wants_are_none(host: Host) -> None:
     await host.load("a", guest("i32.const 0", "on_request"))
     hooks = host.hooks
