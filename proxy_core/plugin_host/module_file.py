@@ -14,7 +14,7 @@ from typing import Final
 
 from proxy_core.plugin_host.faults import ModuleRefused
 
-MODULE_BYTES: Final = 64 * 1024 * 1024
+MODULE_BYTES: Final = 32 * 1024 * 1024
 MAX_IMPORTS: Final = 1000
 MAX_EXPORTS: Final = 1000
 
