@@ -1,0 +1,1 @@
+"""The command palette and the `:` prompt: two ways to the same actions."""

@@ -1,0 +1,108 @@
+"""The one tick that brings news from the core to the screen.
+
+However many flows and lines came since the last tick, there is one batch and one repaint. While
+the terminal has not taken the frames before, nothing is drawn and nothing is fetched: the core
+keeps the news, bounded, and the next batch is larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from int3rceptor_tui.view_model.flow_book import FlowBook
+from int3rceptor_tui.view_model.log_book import LogBook
+from proxy_core.control.control import Control, Feed
+from proxy_core.control.views import CoreStatus, Update
+from proxy_core.model.plugin_status import PluginStatus
+
+
+class Books:
+    """Everything the console knows about the core at the moment."""
+
+    def __init__(self) -> None:
+        self.flows = FlowBook()
+        self.logs = LogBook()
+        self.plugins: dict[str, PluginStatus] = {}
+        self.status: CoreStatus | None = None
+        self.rate = 0.0
+        """Flows per second, over the last status interval."""
+
+
+class Pump:
+    """Moves news from a feed into the books; `tick` is called by the console's timer."""
+
+    def __init__(
+        self,
+        books: Books,
+        on_update: Callable[[Update], None],
+        on_status: Callable[[], None],
+        is_behind: Callable[[], bool],
+        clock: Callable[[], float],
+        status_interval: float = 0.5,
+    ) -> None:
+        self._books = books
+        self._on_update = on_update
+        self._on_status = on_status
+        self._is_behind = is_behind
+        self._clock = clock
+        self._status_interval = status_interval
+        self._control: Control | None = None
+        self._feed: Feed | None = None
+        self._status_at = 0.0
+        self._seen = 0
+        self.skipped = 0
+        """Ticks at which the terminal was behind."""
+
+    def attach(self, control: Control) -> None:
+        """Begin with a core; what was known of another is forgotten."""
+        self.detach()
+        self._books.flows.clear()
+        self._books.logs.clear()
+        self._books.plugins.clear()
+        self._control = control
+        self._feed = control.subscribe()
+        self._status_at = 0.0
+        self._seen = 0
+
+    def detach(self) -> None:
+        """Leave the core; what is known of it stays on the screen."""
+        if self._feed is not None:
+            self._feed.close()
+        self._feed = None
+        self._control = None
+
+    def tick(self) -> None:
+        """Fetch and show what is new."""
+        if self._feed is None:
+            return
+        if self._is_behind():
+            self.skipped += 1
+            return
+        update = self._feed.drain()
+        if update.flows or update.logs or update.plugins or update.first_kept is not None:
+            self._take(update)
+        now = self._clock()
+        if now - self._status_at >= self._status_interval:
+            self._take_status(now)
+
+    def _take(self, update: Update) -> None:
+        books = self._books
+        books.flows.update(update.flows, update.first_kept)
+        books.logs.extend(update.logs)
+        for plugin in update.plugins:
+            books.plugins[plugin.name] = plugin
+        if update.flows or update.logs or update.plugins:
+            self._on_update(update)
+
+    def _take_status(self, now: float) -> None:
+        if self._control is None:
+            return
+        status = self._control.status()
+        elapsed = now - self._status_at
+        if self._status_at:
+            self._books.rate = (status.flows_seen - self._seen) / elapsed
+        self._seen = status.flows_seen
+        self._status_at = now
+        if status != self._books.status or self._books.rate:
+            self._books.status = status
+        self._on_status()

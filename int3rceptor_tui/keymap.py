@@ -1,0 +1,180 @@
+"""Every action of the console in one table: its id, keys, and the words for it.
+
+Bindings, the command palette, the `:` prompt and `?` are all made from this table. An id such as
+`flow.open` names the method `action_flow_open`; users remap keys by id in `[keys]` of
+int3rceptor.toml. Letters, function keys and ctrl+letter only: terminals cannot tell the others
+apart, and what sits on ctrl+b (tmux) has a second key.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from textual.binding import Binding, BindingType
+
+from proxy_core.errors import ConfigError
+
+
+class Where(enum.Enum):
+    """Where an action is there to be used."""
+
+    ALL = "everywhere"
+    FLOWS = "flows"
+    DETAIL = "flow"
+    PLUGINS = "plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing the user can do."""
+
+    id: str
+    keys: str
+    """Comma-separated, as Textual names keys."""
+    title: str
+    """For the palette: an imperative."""
+    where: Where
+    help: str = ""
+    """A sentence more for `?`, where the title does not say it all."""
+    argument: str = ""
+    """What the `:` prompt takes behind the id: `NAME`."""
+    listed: bool = True
+    """Whether the palette shows it; moving about is for fingers."""
+
+    @property
+    def method(self) -> str:
+        """The action's name for Textual."""
+        return self.id.replace(".", "_")
+
+    @property
+    def shown_keys(self) -> str:
+        """The keys for people."""
+        return "  ".join(_shown(key) for key in self.keys.split(","))
+
+
+_NAMES = {
+    "question_mark": "?",
+    "colon": ":",
+    "slash": "/",
+    "space": "space",
+    "pagedown": "PgDn",
+    "pageup": "PgUp",
+    "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+}
+
+
+def _shown(key: str) -> str:
+    return _NAMES.get(key, key)
+
+
+ACTIONS: tuple[Action, ...] = (
+    # moving, the same in every list and view
+    Action("move.up", "k,up", "Move up", Where.ALL, listed=False),
+    Action("move.down", "j,down", "Move down", Where.ALL, listed=False),
+    Action("move.left", "h,left", "Move left", Where.ALL, listed=False),
+    Action("move.right", "l,right", "Move right", Where.ALL, listed=False),
+    Action("move.top", "g,home", "Go to the top", Where.ALL, listed=False),
+    Action("move.bottom", "G,end", "Go to the bottom", Where.ALL, listed=False),
+    Action("move.page_down", "pagedown,ctrl+f", "Page down", Where.ALL, listed=False),
+    Action("move.page_up", "pageup,ctrl+b", "Page up", Where.ALL, listed=False),
+    # the program
+    Action("screen.flows", "1", "Show flows", Where.ALL),
+    Action("screen.plugins", "2", "Show plugins", Where.ALL),
+    Action("pane.next", "tab", "Go to the next pane", Where.ALL, listed=False),
+    Action("pane.previous", "shift+tab", "Go to the previous pane", Where.ALL, listed=False),
+    Action("app.prompt", "colon", "Open the command prompt", Where.ALL),
+    Action("app.palette", "ctrl+p", "Open the command palette", Where.ALL, listed=False),
+    Action("app.help", "question_mark,f1", "Show the keys", Where.ALL),
+    Action("app.back", "q,escape", "Go back", Where.ALL, "Closes what is open.", listed=False),
+    Action("app.quit", "Q,ctrl+c", "Quit", Where.ALL, "Stops the proxy and leaves."),
+    Action(
+        "core.start",
+        "ctrl+r",
+        "Start the proxy again",
+        Where.ALL,
+        "After it could not be started, or has stopped.",
+    ),
+    # flows
+    Action("flow.open", "enter", "Open the flow", Where.FLOWS, listed=False),
+    Action("flow.page", "space", "Page down", Where.FLOWS, listed=False),
+    Action("flow.follow", "F", "Follow the newest flow", Where.FLOWS, "On and off."),
+    Action("flow.resume", "a", "Resume the held flow", Where.FLOWS),
+    Action("flow.resume_all", "A", "Resume all held flows", Where.ALL),
+    Action("flow.kill", "X", "Kill the held flow", Where.FLOWS),
+    Action("flow.clear", "z", "Clear all finished flows", Where.FLOWS, "Asks first."),
+    # one flow
+    Action("detail.next_pane", "tab", "Go to the next part", Where.DETAIL, listed=False),
+    Action(
+        "detail.previous_pane", "shift+tab", "Go to the part before", Where.DETAIL, listed=False
+    ),
+    Action("detail.mode", "m", "Change the content view", Where.DETAIL, "JSON, text, hex, ..."),
+    Action("detail.full", "f", "Show the content alone", Where.DETAIL, "And the heads again."),
+    Action("detail.next", "space", "Show the next flow", Where.DETAIL),
+    Action("detail.previous", "p", "Show the flow before", Where.DETAIL),
+    Action("detail.search", "slash", "Search", Where.DETAIL),
+    Action("detail.search_next", "n", "Find the next", Where.DETAIL, listed=False),
+    Action("detail.search_previous", "N", "Find the one before", Where.DETAIL, listed=False),
+    Action("detail.resume", "a", "Resume the held flow", Where.DETAIL),
+    Action("detail.kill", "X", "Kill the held flow", Where.DETAIL),
+    # plugins
+    Action(
+        "plugins.discover",
+        "D",
+        "Discover plugins",
+        Where.PLUGINS,
+        "Looks into the plugin directories, loads what is new, forgets what is gone.",
+    ),
+    Action(
+        "plugins.reload",
+        "r",
+        "Reload the plugin",
+        Where.PLUGINS,
+        "Swaps in the file as it is now; if that fails the old one goes on.",
+        argument="NAME",
+    ),
+    Action("plugins.toggle", "e", "Enable or disable the plugin", Where.PLUGINS, argument="NAME"),
+    Action("plugins.enable", "", "Enable a plugin", Where.PLUGINS, argument="NAME", listed=False),
+    Action("plugins.disable", "", "Disable a plugin", Where.PLUGINS, argument="NAME", listed=False),
+    Action(
+        "plugins.log", "l", "Show only this plugin's log", Where.PLUGINS, "And all of them again."
+    ),
+    Action("plugins.follow", "F", "Follow the log", Where.PLUGINS, "On and off."),
+    Action("plugins.page", "space", "Page down", Where.PLUGINS, listed=False),
+    Action(
+        "plugins.open",
+        "enter",
+        "Show the log line's flow",
+        Where.PLUGINS,
+        "On a plugin: only its log lines.",
+        listed=False,
+    ),
+)
+
+BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
+
+
+def bindings(*places: Where) -> list[BindingType]:
+    """Return the bindings of the actions that belong to these places."""
+    return [
+        Binding(action.keys, action.method, action.title, show=False, id=action.id)
+        for action in ACTIONS
+        if action.where in places and action.keys
+    ]
+
+
+def check_remapped(keys: Mapping[str, str]) -> None:
+    """Refuse a `[keys]` table that names an action there is not. Raises ConfigError."""
+    for action_id in keys:
+        if action_id not in BY_ID:
+            near = [known for known in BY_ID if known.split(".")[0] == action_id.split(".")[0]]
+            known = ", ".join(near or sorted(BY_ID))
+            raise ConfigError(f"keys: there is no action {action_id!r}; there are {known}")
+
+
+def with_remapped(keys: Mapping[str, str]) -> dict[str, Action]:
+    """Return the table as the user's keys make it, for help and palette."""
+    return {action.id: replace(action, keys=keys.get(action.id, action.keys)) for action in ACTIONS}

@@ -1,0 +1,1 @@
+"""Screens: they lay out widgets and turn keys into calls."""

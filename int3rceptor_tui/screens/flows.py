@@ -1,0 +1,92 @@
+"""The list of flows, or, while there is none, how to send some."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+
+from int3rceptor_tui.feed import Books
+from int3rceptor_tui.keymap import Where, bindings
+from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.view_model.flow_rows import COLUMNS, FlowRows
+from int3rceptor_tui.widgets.line_table import LineTable
+from int3rceptor_tui.widgets.welcome import Welcome
+from proxy_core.control.views import Update
+from proxy_core.model.ids import FlowId
+
+
+class FlowsScreen(ConsoleScreen):
+    """The first screen."""
+
+    BINDINGS = bindings(Where.FLOWS)
+
+    def __init__(self, books: Books) -> None:
+        super().__init__(books)
+        self.table = LineTable(COLUMNS, FlowRows(books.flows), follow=True, id="flows")
+        self.welcome = Welcome(books)
+
+    def compose(self) -> ComposeResult:
+        """Lay out."""
+        yield self.table
+        yield self.welcome
+        yield from self.compose_bottom()
+
+    def on_mount(self) -> None:
+        """Start with the keys in the list."""
+        self._choose()
+        self.focus_main()
+
+    def on_screen_resume(self) -> None:
+        """Show what came while another screen was up."""
+        self._choose()
+        self.table.sync()
+        self.status_bar.refresh()
+
+    def _choose(self) -> None:
+        empty = not len(self.books.flows)
+        if self.welcome.display != empty:
+            self.welcome.display = empty
+            self.table.display = not empty
+            self.focus_main()
+
+    def focus_main(self) -> None:
+        """See `ConsoleScreen.focus_main`."""
+        if len(self.books.flows):
+            self.table.focus()
+        else:
+            self.set_focus(None)
+
+    def show_update(self, update: Update) -> None:
+        """See `ConsoleScreen.show_update`."""
+        if update.flows or update.first_kept is not None:
+            self._choose()
+            self.table.sync(tuple(flow.id for flow in update.flows))
+
+    def show_status(self) -> None:
+        """See `ConsoleScreen.show_status`."""
+        super().show_status()
+        if self.welcome.display:
+            self.welcome.refresh()
+
+    @property
+    def selected(self) -> FlowId | None:
+        """The flow under the cursor."""
+        key = self.table.cursor_key
+        return None if key is None else FlowId(key)
+
+    @on(LineTable.Opened)
+    def _opened(self, event: LineTable.Opened) -> None:
+        self.app.call_later(self.app.run_action, f"app.show_flow({event.key})")
+
+    def action_flow_open(self) -> None:
+        """Open the flow under the cursor."""
+        self.table.open()
+
+    def action_flow_page(self) -> None:
+        """Page down."""
+        self.table.turn_page(1)
+
+    def action_flow_follow(self) -> None:
+        """Follow the newest flow, or stop doing so."""
+        self.table.set_follow(not self.table.follow)
+        self.notify("Following." if self.table.follow else "Not following.", timeout=1.5)

@@ -1,0 +1,137 @@
+"""The plugins, and below them what they log, live."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+
+from int3rceptor_tui.feed import Books
+from int3rceptor_tui.keymap import Where, bindings
+from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.view_model import log_rows, plugin_rows
+from int3rceptor_tui.view_model.log_rows import LogRows
+from int3rceptor_tui.view_model.plugin_rows import PluginRows
+from int3rceptor_tui.view_model.visible import visible
+from int3rceptor_tui.widgets.line_table import LineTable
+from int3rceptor_tui.widgets.rule_line import RuleLine
+from proxy_core.control.views import Update
+from proxy_core.model.plugin_status import PluginStatus
+
+
+class PluginsScreen(ConsoleScreen):
+    """The list above, the log below; tab goes between them."""
+
+    BINDINGS = bindings(Where.PLUGINS)
+
+    def __init__(self, books: Books) -> None:
+        super().__init__(books)
+        self.rows = PluginRows()
+        self.table = LineTable(plugin_rows.COLUMNS, self.rows, id="plugins")
+        self.rule = RuleLine()
+        self.log_table = LineTable(
+            log_rows.COLUMNS, LogRows(books.logs), follow=True, header=False, id="log"
+        )
+
+    def compose(self) -> ComposeResult:
+        """Lay out."""
+        yield self.table
+        yield self.rule
+        yield self.log_table
+        yield from self.compose_bottom()
+
+    def on_mount(self) -> None:
+        """Start with the keys in the list."""
+        self.show_plugins()
+        self._title()
+        self.focus_main()
+
+    def on_screen_resume(self) -> None:
+        """Show what came while another screen was up."""
+        self.show_plugins()
+        self.log_table.sync()
+        self.status_bar.refresh()
+
+    def focus_main(self) -> None:
+        """See `ConsoleScreen.focus_main`."""
+        if self.focused is not self.log_table:
+            self.table.focus()
+
+    def show_update(self, update: Update) -> None:
+        """See `ConsoleScreen.show_update`."""
+        if update.plugins:
+            self.show_plugins()
+        if update.logs:
+            self.log_table.sync(())
+
+    def show_plugins(self) -> None:
+        """Show the plugins in the books; their order is that in which they run."""
+        plugins = list(self.books.plugins.values())
+        before = len(self.rows)
+        self.rows.put(plugins)
+        if len(plugins) != before:
+            self.table.styles.height = min(max(len(plugins), 1), 12) + 1
+        self.table.sync()
+        self._title()
+
+    def _title(self) -> None:
+        name = self.books.logs.plugin
+        if not len(self.rows):
+            self.rule.show("No plugins. Put some into ~/.int3rceptor/plugins and press D.", "")
+            return
+        follow = "following" if self.log_table.follow else "F follows"
+        self.rule.show("Log of all plugins" if name is None else f"Log of {visible(name)}", follow)
+
+    @property
+    def selected(self) -> PluginStatus | None:
+        """The plugin under the cursor."""
+        return self.rows.at(self.table.cursor) if len(self.rows) else None
+
+    # --- the log
+
+    def action_plugins_log(self) -> None:
+        """Show only this plugin's log, or all of them again."""
+        plugin = self.selected
+        logs = self.books.logs
+        logs.show(None if logs.plugin is not None or plugin is None else plugin.name)
+        self.log_table.forget_drawn()
+        self.log_table.set_follow(True)
+        self._title()
+
+    def action_plugins_follow(self) -> None:
+        """Follow the log, or stop doing so."""
+        self.log_table.set_follow(not self.log_table.follow)
+        self._title()
+
+    def action_plugins_page(self) -> None:
+        """Page down."""
+        if self.window is not None:
+            self.window.turn_page(1)
+
+    @on(LineTable.Moved, "#log")
+    def _log_moved(self) -> None:
+        self._title()
+
+    def action_plugins_open(self) -> None:
+        """Choose what the cursor is on."""
+        if isinstance(self.window, LineTable):
+            self.window.open()
+
+    @on(LineTable.Opened)
+    def _opened(self, event: LineTable.Opened) -> None:
+        if event.table is self.table:
+            self.action_plugins_log()
+            return
+        logs = self.books.logs
+        line = logs.at(self.log_table.cursor)
+        if line.flow_id is None:
+            self.notify("This line belongs to no flow.", timeout=2)
+        else:
+            self.app.call_later(self.app.run_action, f"app.show_flow({line.flow_id})")
+
+    def action_pane_next(self) -> None:
+        """Go to the other pane."""
+        (self.table if self.focused is self.log_table else self.log_table).focus()
+
+    def action_pane_previous(self) -> None:
+        """Go to the other pane."""
+        self.action_pane_next()

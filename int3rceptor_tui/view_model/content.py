@@ -1,0 +1,68 @@
+"""The ways to look at a body: which suit it, the best first, and the lines of each."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.view_model.body_text import decode_body, looks_binary, to_text
+from int3rceptor_tui.view_model.formats import size
+from int3rceptor_tui.view_model.lines import (
+    FixedLines,
+    FormLines,
+    HexLines,
+    JoinedLines,
+    Lines,
+    TextLines,
+    json_lines,
+)
+from proxy_core.control.views import BodyView
+
+
+class Content:
+    """One body, decoded once, looked at in several ways."""
+
+    def __init__(self, body: BodyView) -> None:
+        decoded = decode_body(body.kept, body.encoding)
+        self._data = decoded.data
+        self._type = (body.content_type or "").lower()
+        self._notes = list(decoded.notes)
+        if body.encoding and self._data is not body.kept:
+            self._notes.insert(0, f"{body.encoding}, {size(body.size)} on the wire")
+        if body.truncated:
+            self._notes.append(f"the first {size(len(body.kept))} of {size(body.size)} were kept")
+        self._trailers = body.trailers
+        self._opened: dict[str, Lines] = {}
+        self.modes = self._suitable()
+
+    def _suitable(self) -> tuple[str, ...]:
+        if not self._data:
+            return ("text",)
+        if looks_binary(self._data):
+            return ("hex", "text")
+        text = to_text(self._data, self._type)
+        self._opened["text"] = TextLines(text)
+        modes = ["text", "hex"]
+        if "x-www-form-urlencoded" in self._type:
+            self._opened["form"] = FormLines(text)
+            modes.insert(0, "form")
+        pretty = json_lines(text)
+        if pretty is not None:
+            self._opened["json"] = pretty
+            modes.insert(0, "json")
+        return tuple(modes)
+
+    def open(self, mode: str) -> Lines:
+        """Return the lines of one of `modes`, notes above and trailers below."""
+        if mode not in self._opened:
+            if mode == "hex":
+                self._opened[mode] = HexLines(self._data)
+            elif not self._data:
+                self._opened[mode] = FixedLines([[("no body", "dim")]])
+            else:
+                self._opened[mode] = TextLines(to_text(self._data, self._type))
+        parts: list[Lines] = []
+        if self._notes:
+            parts.append(FixedLines([[(note, "notice")] for note in self._notes] + [[]]))
+        parts.append(self._opened[mode])
+        if self._trailers:
+            rows = [[(name, "key"), (": ", "dim"), (value, "")] for name, value in self._trailers]
+            parts.append(FixedLines([[], [("Trailers", "heading")], *rows]))
+        return parts[0] if len(parts) == 1 else JoinedLines(*parts)

@@ -1,0 +1,108 @@
+"""A flow's heads and facts as lines."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.view_model.formats import duration, size, stamp
+from int3rceptor_tui.view_model.lines import Piece
+from int3rceptor_tui.view_model.visible import visible
+from proxy_core.control.views import ConnectionView, FlowDetail, HeadView
+
+Rows = list[list[Piece]]
+
+
+def head_lines(head: HeadView, received: HeadView | None = None) -> Rows:
+    """Return a head's lines; what was changed on the way is marked with + and -."""
+    before = set(received.fields) if received is not None else None
+    rows: Rows = []
+    if received is not None and received.start_line != head.start_line:
+        rows.append([("- " + visible(received.start_line), "bad")])
+    rows.append([(visible(head.start_line), "heading")])
+    for field in head.fields:
+        new = before is not None and field not in before
+        rows.append(_field(field, "+ " if new else "", "good" if new else ""))
+    if received is not None:
+        after = set(head.fields)
+        rows += [_field(field, "- ", "bad") for field in received.fields if field not in after]
+    return rows
+
+
+def _field(field: tuple[str, str], mark: str, style: str) -> list[Piece]:
+    name, value = visible(field[0]), visible(field[1])
+    if mark:
+        return [(f"{mark}{name}: {value}", style)]
+    return [(name, "key"), (": ", "dim"), (value, "")]
+
+
+def fact_lines(flow: FlowDetail) -> Rows:
+    """Return everything that is known of a flow besides its messages."""
+    summary = flow.summary
+    rows: Rows = []
+    if summary.error:
+        rows += [[("Error", "bad")], [("  " + visible(summary.error), "bad")], []]
+    rows += [
+        [("Flow", "heading")],
+        _fact("number", str(summary.id)),
+        _fact("state", summary.state.value),
+        _fact("kind", summary.kind.value),
+        _fact("url", flow.url),
+        _fact("request body", f"{size(summary.request_size)} ({summary.request_size} bytes)"),
+        _fact("response body", f"{size(summary.response_size)} ({summary.response_size} bytes)"),
+    ]
+    rows += [_fact("note", note) for note in flow.notes]
+    rows += [_fact("edited by", who) for who in flow.edited_by]
+    rows += [_fact(name, value) for name, value in flow.annotations.items()]
+    rows += [[], [("Timing", "heading")], *_timing(flow)]
+    rows += [[], [("Client", "heading")], *_connection(flow.client)]
+    if flow.server is not None:
+        rows += [[], [("Server", "heading")], *_connection(flow.server)]
+    return rows
+
+
+def _fact(name: str, value: str, style: str = "") -> list[Piece]:
+    return [(f"  {name:<14}", "dim"), (visible(value), style)]
+
+
+def _timing(flow: FlowDetail) -> Rows:
+    start = flow.summary.started
+    rows = [_fact("began", stamp(start))]
+    points: list[tuple[str, float | None]] = [
+        ("connected", _since_start(flow, "connected")),
+        ("secured", _since_start(flow, "secured")),
+        ("request sent", flow.request_sent),
+        ("first byte", flow.first_byte),
+        ("ended", flow.ended),
+    ]
+    last = start
+    for name, at in points:
+        if at is not None:
+            step = duration(max(0.0, at - last))
+            rows.append(_fact(name, f"{duration(max(0.0, at - start)):>7}  (+{step})"))
+            last = at
+    return rows
+
+
+def _since_start(flow: FlowDetail, name: str) -> float | None:
+    """Return when the server connection got somewhere, where that was during this flow."""
+    at: float | None = getattr(flow.server, name, None)
+    return at if at is not None and at >= flow.summary.started else None
+
+
+def _connection(connection: ConnectionView) -> Rows:
+    rows = [
+        _fact("address", connection.address),
+        _fact("connection", f"{connection.id}, opened {stamp(connection.opened)}"),
+    ]
+    tls = connection.tls
+    if tls is None:
+        return [*rows, _fact("TLS", "none")]
+    rows += [
+        _fact("TLS", f"{tls.version}, {tls.cipher}"),
+        _fact("ALPN", tls.alpn or "none"),
+        _fact("SNI", tls.sni or "none"),
+    ]
+    if tls.ja3:
+        rows += [_fact("JA3", tls.ja3), _fact("JA4", tls.ja4 or "")]
+    else:
+        words, style = ("verified", "") if tls.verified else ("not verified", "warn")
+        rows.append(_fact("certificate", words, style))
+    return rows

@@ -1,0 +1,94 @@
+"""Plugins as rows of the table."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.view_model.columns import Column
+from int3rceptor_tui.view_model.visible import visible
+from proxy_core.model.plugin_status import PluginState, PluginStatus
+
+COLUMNS = (
+    Column("Plugin", 16, share=2),
+    Column("Version", 7, rank=6),
+    Column("State", 11),
+    Column("ABI", 7, rank=7),
+    Column("Gen", 3, rank=5, right=True),
+    Column("Calls", 8, rank=1, right=True),
+    Column("us/call", 7, rank=3, right=True),
+    Column("Fuel", 6, rank=4, right=True),
+    Column("Traps", 5, rank=2, right=True),
+    Column("Lines", 7, rank=4, right=True),
+    Column("Last error, or what it is", 16, rank=1, share=5),
+)
+
+_STATES = {
+    PluginState.READY: "good",
+    PluginState.FAILING: "warn",
+    PluginState.QUARANTINED: "bad",
+    PluginState.REFUSED: "bad",
+    PluginState.DISABLED: "dim",
+}
+
+
+class PluginRows:
+    """The plugins in the order in which they run; keys are their positions."""
+
+    def __init__(self) -> None:
+        self._plugins: list[PluginStatus] = []
+
+    def put(self, plugins: list[PluginStatus]) -> None:
+        """Show these."""
+        self._plugins = plugins
+
+    def at(self, index: int) -> PluginStatus:
+        """Return the plugin at a position. Raises IndexError."""
+        return self._plugins[index]
+
+    def position_of(self, name: str) -> int | None:
+        """Return where a plugin stands, or None."""
+        return next((i for i, plugin in enumerate(self._plugins) if plugin.name == name), None)
+
+    def __len__(self) -> int:
+        return len(self._plugins)
+
+    def key_at(self, index: int) -> int:
+        """See `Rows.key_at`."""
+        if not 0 <= index < len(self._plugins):
+            raise IndexError(index)
+        return index
+
+    def index_of(self, key: int) -> int:
+        """See `Rows.index_of`."""
+        return min(key, len(self._plugins))
+
+    def version_at(self, index: int) -> object:
+        """See `Rows.version_at`."""
+        return self._plugins[index]
+
+    def cells_at(self, index: int) -> tuple[tuple[str, str], ...]:
+        """See `Rows.cells_at`."""
+        plugin = self._plugins[index]
+        error = plugin.last_error
+        per_call = 1e6 * plugin.time_used / plugin.calls if plugin.calls else 0.0
+        return (
+            (visible(plugin.name), "heading" if plugin.loaded else "dim"),
+            (visible(plugin.version), "dim"),
+            (plugin.state.value, _STATES.get(plugin.state, "notice")),
+            (plugin.abi, "dim"),
+            (str(plugin.generation), ""),
+            (str(plugin.calls), ""),
+            (f"{per_call:.1f}" if plugin.calls else "", ""),
+            (count(plugin.fuel_used), ""),
+            (str(plugin.traps), "bad" if plugin.traps else "dim"),
+            (str(plugin.log_lines), "warn" if plugin.log_dropped else ""),
+            (visible(error or plugin.description), "bad" if error else "dim"),
+        )
+
+
+def count(number: int) -> str:
+    """Return a count in at most five cells: 950, 12.3k, 4.5M, 6.7G."""
+    value = float(number)
+    for unit in ("", "k", "M", "G"):
+        if value < 1000:
+            return f"{value:.0f}" if not unit else f"{value:.1f}{unit}"
+        value /= 1000
+    return f"{value:.1f}T"

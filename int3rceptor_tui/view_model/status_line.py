@@ -1,0 +1,47 @@
+"""The words of the status bar, the less important ones left out where there is no room."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+
+from int3rceptor_tui.view_model.visible import visible
+from proxy_core.control.views import CoreStatus
+
+Part = tuple[str, str]
+
+
+def status_parts(status: CoreStatus | None, rate: float, note: str, width: int) -> list[Part]:
+    """Return (text, style name) pieces that fill at most `width` cells."""
+    if status is None or note:
+        return [(f" {visible(note)}"[:width], "warn" if status is not None else "dim")]
+    left: list[Part] = [
+        (" ● ", "good"),
+        (" ".join(status.listening) or "not listening", "heading"),
+    ]
+    mode = " ".join(mode for mode in status.modes if mode != "regular")
+    if mode:
+        left.append((f"  {mode}", "dim"))
+    lost = status.log_lines_dropped + status.flows_evicted
+    # The most important first; what does not fit is left out from the end.
+    fields: list[list[Part]] = [
+        [(f"{status.flows_seen}", ""), (" flows", "dim")],
+        [(f"{rate:.0f}/s", "" if rate else "dim")],
+        [(f"{status.held} held", "warn" if status.held else "dim")],
+        [(f"{lost} dropped", "warn" if lost else "dim")],
+        [
+            (f"{status.plugins_ready} plugins", "" if status.plugins_ready else "dim"),
+            *([(f" {status.plugins_failing} failing", "bad")] if status.plugins_failing else []),
+        ],
+        [(f"{status.client_connections} clients", "dim")],
+        [("? help", "key")],
+    ]
+    used = sum(cell_len(text) for text, _ in left)
+    parts = list(left)
+    for field in fields:
+        need = 3 + sum(cell_len(text) for text, _ in field)
+        if used + need > width:
+            continue
+        parts.append((" │ ", "dim"))
+        parts.extend(field)
+        used += need
+    return parts

@@ -1,0 +1,70 @@
+"""How to point curl, a browser and a shell at the proxy that is running."""
+
+from __future__ import annotations
+
+import shlex
+
+from proxy_core.control.views import CoreStatus
+
+Line = list[tuple[str, str]]
+
+
+def welcome_lines(status: CoreStatus | None) -> list[Line]:
+    """Return lines of (text, style name) pieces."""
+    if status is None or not status.listening:
+        return [[], [("INT3RCEPTOR", "heading")], [], [("The proxy is starting ...", "dim")]]
+    address = status.listening[0]
+    reverse = next((mode for mode in status.modes if mode.startswith("reverse:")), None)
+    title: list[Line] = [
+        [],
+        [("INT3RCEPTOR", "heading"), ("  listens on ", ""), (address, "good")],
+        [("Nothing has come through yet.", "dim")],
+        [],
+    ]
+    if reverse is not None:
+        origin = reverse.removeprefix("reverse:")
+        return [
+            *title,
+            [("Requests go on to ", ""), (origin, "key")],
+            [],
+            _command(f"curl http://{address}/"),
+            _command(f"curl --cacert {shlex.quote(status.ca_path)} https://{address}/"),
+            *_keys(),
+        ]
+    ca = shlex.quote(status.ca_path)
+    return [
+        *title,
+        [("curl", "heading")],
+        _command(f"curl -x http://{address} --cacert {ca} https://example.com/"),
+        [],
+        [("A shell, and what is started from it", "heading")],
+        _command(f"export http_proxy=http://{address} https_proxy=http://{address}"),
+        _command(f"export SSL_CERT_FILE={ca} CURL_CA_BUNDLE={ca} REQUESTS_CA_BUNDLE={ca}"),
+        _command(f"export NODE_EXTRA_CA_CERTS={ca}"),
+        [],
+        [("A browser", "heading")],
+        [("  Set ", ""), (address, "string"), (" as its HTTP and HTTPS proxy, and let it", "")],
+        [("  trust the authority in ", ""), (status.ca_path, "string")],
+        [("  Chromium: ", "dim"), (f"--proxy-server=http://{address}", "string")],
+        *_keys(),
+    ]
+
+
+def _command(text: str) -> Line:
+    return [("  $ ", "dim"), (text, "string")]
+
+
+def _keys() -> list[Line]:
+    return [
+        [],
+        [
+            ("  ?", "key"),
+            (" keys   ", "dim"),
+            (":", "key"),
+            (" commands   ", "dim"),
+            ("2", "key"),
+            (" plugins   ", "dim"),
+            ("Q", "key"),
+            (" quit", "dim"),
+        ],
+    ]

@@ -1,0 +1,1 @@
+"""Widgets: they draw, and know nothing of where their data comes from."""

@@ -1,0 +1,291 @@
+"""The one table: flows, plugins and log lines, at any length.
+
+Rows are known by key, never by position, so that the cursor stays on its row while older rows are
+evicted and newer ones arrive. Following keeps the cursor on the last row.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+
+from int3rceptor_tui.view_model.columns import Column, fit
+from int3rceptor_tui.widgets.line_window import LineWindow
+
+Cell = tuple[str, str]
+"""Text that is safe to draw, and the short name of a style ("" for plain)."""
+
+
+_PLAIN = Style.null()
+
+
+class Rows(Protocol):
+    """What a table shows. Keys ascend with the position."""
+
+    def __len__(self) -> int:
+        """Return how many rows there are."""
+
+    def key_at(self, index: int) -> int:
+        """Return the key at a position. Raises IndexError."""
+
+    def index_of(self, key: int) -> int:
+        """Return a key's position, or the one it would have."""
+
+    def version_at(self, index: int) -> object:
+        """Return what changes when the row's cells change; hashable."""
+
+    def cells_at(self, index: int) -> tuple[Cell, ...]:
+        """Return a cell for each column."""
+
+
+class LineTable(LineWindow):
+    """A table with a cursor."""
+
+    class Opened(Message):
+        """The user chose a row (enter, or a second click)."""
+
+        def __init__(self, table: LineTable, key: int) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> LineTable:
+            """The table, for `@on` selectors."""
+            return self.table
+
+    class Moved(Message):
+        """The cursor went to another row."""
+
+        def __init__(self, table: LineTable, key: int | None) -> None:
+            super().__init__()
+            self.table = table
+            self.key = key
+
+        @property
+        def control(self) -> LineTable:
+            """The table, for `@on` selectors."""
+            return self.table
+
+    def __init__(
+        self,
+        columns: tuple[Column, ...],
+        rows: Rows,
+        *,
+        follow: bool = False,
+        header: bool = True,
+        id: str | None = None,
+    ) -> None:
+        super().__init__(id=id)
+        self.columns = columns
+        self.rows = rows
+        self.follow = follow
+        self._header = header
+        self._key: int | None = None
+        self._fitted: tuple[int, list[tuple[int, int]]] = (-1, [])
+        self._last_count = 0
+        self.shift = 0
+        """By how many cells the last column is scrolled sideways."""
+
+    # --- what is there
+
+    @property
+    def header_height(self) -> int:
+        """One line of titles."""
+        return 1 if self._header else 0
+
+    def line_count(self) -> int:
+        """See `LineWindow.line_count`."""
+        return len(self.rows)
+
+    @property
+    def cursor(self) -> int:
+        """The position of the cursor's row; 0 in an empty table."""
+        if self._key is None:
+            return 0
+        return max(0, min(self.rows.index_of(self._key), len(self.rows) - 1))
+
+    @property
+    def cursor_key(self) -> int | None:
+        """The key of the cursor's row, or None in an empty table."""
+        return self.rows.key_at(self.cursor) if len(self.rows) else None
+
+    def sync(self, changed: tuple[int, ...] | None = None) -> None:
+        """Show what the rows are now.
+
+        `changed` are the keys of rows whose cells changed, or that are new; None for all.
+        """
+        count = len(self.rows)
+        before = self.top
+        if count and (self.follow or self._key is None):
+            self._set_key(self.rows.key_at(count - 1 if self.follow else 0))
+        if self.follow:
+            self.top = max(0, count - self.page)
+        else:
+            self.clamp()
+        page = self.page
+        bar_moves = count > page and count != self._last_count
+        self._last_count = count
+        if changed is None or self.top != before or bar_moves or self.follow:
+            self.refresh()
+            return
+        for key in changed:
+            self.refresh_line(self.rows.index_of(key))
+
+    # --- moving
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on a position, within what there is, and bring it into sight."""
+        count = len(self.rows)
+        if not count:
+            return
+        index = max(0, min(index, count - 1))
+        if index < count - 1:
+            self.follow = False
+        self._set_key(self.rows.key_at(index))
+        if index < self.top:
+            self.top = index
+        elif index >= self.top + self.page:
+            self.top = index - self.page + 1
+        self.clamp()
+        self.refresh()
+
+    def move_by(self, by: int) -> None:
+        """Move the cursor by so many rows."""
+        self.move_to(self.cursor + by)
+
+    def step(self, by: int) -> None:
+        """See `LineWindow.step`: the cursor moves."""
+        self.move_by(by)
+
+    def go_to_top(self) -> None:
+        """See `LineWindow.go_to_top`."""
+        self.move_to(0)
+
+    def go_to_bottom(self) -> None:
+        """See `LineWindow.go_to_bottom`."""
+        self.move_to(len(self.rows) - 1)
+
+    def move_to_key(self, key: int) -> None:
+        """Put the cursor on a row, or the next one where it is gone."""
+        self.move_to(self.rows.index_of(key))
+
+    def set_follow(self, follow: bool) -> None:
+        """Keep the cursor on the newest row, or stop doing so."""
+        self.follow = follow
+        self.sync()
+
+    def shift_by(self, by: int) -> None:
+        """Scroll the last column sideways."""
+        self.shift = max(0, self.shift + by)
+        self._strips.clear()
+        self.refresh()
+
+    def open(self) -> None:
+        """Choose the cursor's row."""
+        key = self.cursor_key
+        if key is not None:
+            self.post_message(self.Opened(self, key))
+
+    def _set_key(self, key: int) -> None:
+        if key != self._key:
+            self._key = key
+            self.post_message(self.Moved(self, key))
+
+    def on_click(self, event: events.Click) -> None:
+        """Move the cursor to the row clicked; a second click opens it."""
+        index = self.top + event.y - self.header_height
+        if event.y < self.header_height or index >= len(self.rows):
+            return
+        if event.chain > 1:
+            self.open()
+        else:
+            self.move_to(index)
+
+    def on_focus(self) -> None:
+        """Show the cursor as ours."""
+        self.refresh_line(self.cursor)
+
+    def on_blur(self) -> None:
+        """Show the cursor as resting."""
+        self.refresh_line(self.cursor)
+
+    # --- drawing
+
+    def _columns_for(self, width: int) -> list[tuple[int, int]]:
+        if self._fitted[0] != width:
+            self._fitted = (width, fit(self.columns, width))
+        return self._fitted[1]
+
+    def draw_header(self, width: int) -> Strip:
+        """See `LineWindow.draw_header`."""
+        style = self.style_named("header")
+        parts = [
+            _cell(self.columns[index].title, cells, self.columns[index].right)
+            for index, cells in self._columns_for(width - (self.line_count() > self.page))
+        ]
+        text = set_cell_size(" ".join(parts), width)
+        return Strip([Segment(text, style)], width)
+
+    def draw_line(self, index: int, width: int) -> Strip:
+        """See `LineWindow.draw_line`."""
+        key = self.rows.key_at(index)
+        has_cursor = key == self._key
+        state = (self.has_focus, True) if has_cursor else (False, False)
+        cache_key = (key, self.rows.version_at(index), width, *state)
+        strip = self._strips.get(cache_key)
+        if strip is None:
+            strip = self._draw(index, width)
+            if has_cursor:
+                name = "cursor" if self.has_focus else "cursor-blurred"
+                strip = Strip(
+                    [
+                        Segment(segment.text, (segment.style or _PLAIN) + self.style_named(name))
+                        for segment in strip
+                    ],
+                    width,
+                )
+            self._strips[cache_key] = strip
+        return strip
+
+    def _draw(self, index: int, width: int) -> Strip:
+        cells = self.rows.cells_at(index)
+        base = self.rich_style
+        segments: list[Segment] = []
+        used = 0
+        fitted = self._columns_for(width)
+        for place, (column, size) in enumerate(fitted):
+            text, name = cells[column]
+            if place:
+                segments.append(Segment(" ", base))
+                used += 1
+            if self.shift and place == len(fitted) - 1:
+                text = text[self.shift :]
+            style = base + self.style_named(name) if name else base
+            segments.append(Segment(_cell(text, size, self.columns[column].right), style))
+            used += size
+        if used < width:
+            segments.append(Segment(" " * (width - used), base))
+        return Strip(segments, max(used, width)).adjust_cell_length(width, base)
+
+
+def _cell(text: str, size: int, right: bool) -> str:
+    """Return `text` in exactly `size` cells, an ellipsis where it was cut."""
+    if text.isascii():
+        length = len(text)
+        if length > size:
+            return text[: size - 1] + "…" if size > 1 else text[:size]
+        return text.rjust(size) if right else text.ljust(size)
+    length = cell_len(text)
+    if length > size:
+        return (
+            set_cell_size(text, max(0, size - 1)) + "…" if size > 1 else set_cell_size(text, size)
+        )
+    pad = " " * (size - length)
+    return pad + text if right else text + pad

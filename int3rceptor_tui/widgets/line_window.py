@@ -1,0 +1,174 @@
+"""A window over any number of lines, drawn line by line; tables and viewers build on it.
+
+It keeps its own scroll position instead of a virtual size: new lines then cost no layout. Strips
+are cached by line and width, so that scrolling draws only what came into sight.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.cache import LRUCache
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+_CACHE = 1024
+_WHEEL = 3
+
+
+class LineWindow(Widget, can_focus=True):
+    """Shows `line_count()` lines; subclasses draw one with `draw_line`."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "line-window--cursor",
+        "line-window--cursor-blurred",
+        "line-window--header",
+        "line-window--scrollbar",
+        "line-window--thumb",
+        "line-window--dim",
+        "line-window--good",
+        "line-window--notice",
+        "line-window--warn",
+        "line-window--bad",
+        "line-window--key",
+        "line-window--string",
+        "line-window--number",
+        "line-window--match",
+        "line-window--heading",
+    }
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self.top = 0
+        """The index of the first line shown."""
+        self._strips: LRUCache[object, Strip] = LRUCache(_CACHE)
+        self._styles: dict[str, Style] = {}
+
+    # --- for subclasses
+
+    def line_count(self) -> int:
+        """Return how many lines there are."""
+        raise NotImplementedError
+
+    def draw_line(self, index: int, width: int) -> Strip:
+        """Return a line's strip, `width` cells wide."""
+        raise NotImplementedError
+
+    def draw_header(self, width: int) -> Strip | None:
+        """Return the line above the others, where there is one."""
+        return None
+
+    @property
+    def header_height(self) -> int:
+        """How many lines the header takes."""
+        return 0
+
+    @property
+    def page(self) -> int:
+        """How many lines are in sight."""
+        return max(1, self.size.height - self.header_height)
+
+    # --- styles
+
+    def style_named(self, name: str) -> Style:
+        """Return the theme's style for one of the component classes' short names."""
+        style = self._styles.get(name)
+        if style is None:
+            style = self.get_component_rich_style(f"line-window--{name}", partial=name != "cursor")
+            self._styles[name] = style
+        return style
+
+    def notify_style_update(self) -> None:
+        """Drop everything drawn with the old theme."""
+        super().notify_style_update()
+        self.forget_drawn()
+
+    def forget_drawn(self) -> None:
+        """Draw every line anew."""
+        self._strips.clear()
+        self._styles.clear()
+        self.refresh()
+
+    # --- position
+
+    def clamp(self) -> None:
+        """Keep the window within the lines."""
+        self.top = max(0, min(self.top, self.line_count() - self.page))
+
+    def scroll_lines(self, by: int) -> None:
+        """Move the window without moving the cursor."""
+        self.top += by
+        self.clamp()
+        self.refresh()
+
+    def step(self, by: int) -> None:
+        """Go up (negative) or down by lines."""
+        self.scroll_lines(by)
+
+    def turn_page(self, by: int) -> None:
+        """Go up (negative) or down by pages."""
+        self.step(by * max(1, self.page - 1))
+
+    def go_to_top(self) -> None:
+        """Go to the first line."""
+        self.scroll_lines(-self.top)
+
+    def go_to_bottom(self) -> None:
+        """Go to the last line."""
+        self.scroll_lines(self.line_count())
+
+    def shift_by(self, by: int) -> None:
+        """Go sideways, where lines are wider than the window."""
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fit the window to its new height."""
+        self.clamp()
+        self._strips.clear()
+        self.refresh()
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scroll with the wheel."""
+        event.stop()
+        self.scroll_lines(_WHEEL)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scroll with the wheel."""
+        event.stop()
+        self.scroll_lines(-_WHEEL)
+
+    # --- drawing
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one line of the widget (Textual's line API)."""
+        width = self.size.width
+        if width <= 1:
+            return Strip.blank(width, self.rich_style)
+        header = self.header_height
+        if y < header:
+            strip = self.draw_header(width) or Strip.blank(width)
+            return strip.apply_style(self.rich_style)
+        index = self.top + y - header
+        if index >= self.line_count():
+            return Strip.blank(width, self.rich_style)
+        has_bar = self.line_count() > self.page
+        strip = self.draw_line(index, width - has_bar)
+        if has_bar:
+            strip = Strip([*strip, self._scrollbar_cell(y - header)], width)
+        return strip
+
+    def _scrollbar_cell(self, y: int) -> Segment:
+        count, page = self.line_count(), self.page
+        size = max(1, page * page // count)
+        start = (page - size) * self.top // max(1, count - page)
+        name = "thumb" if start <= y < start + size else "scrollbar"
+        return Segment("▐" if name == "thumb" else "│", self.style_named(name))
+
+    def refresh_line(self, index: int) -> None:
+        """Draw one line again, where it is in sight."""
+        y = index - self.top
+        if 0 <= y < self.page:
+            self.refresh(Region(0, y + self.header_height, self.size.width, 1))
