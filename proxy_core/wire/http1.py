@@ -238,8 +238,10 @@ class RequestReader(_Reader[RequestReceived]):
         super().__init__(max_head, max_count)
         self._scheme = scheme
         self._max_target = max_target
+        self._empty_lines = 0
 
     def _parse_head(self, raw: bytes) -> RequestReceived:
+        self._empty_lines = 0
         return parse_request_head(raw, self._scheme, self._max_count, self._max_target)
 
     def _skip_empty_lines(self, buffer: bytes) -> bytes:
@@ -247,7 +249,8 @@ class RequestReader(_Reader[RequestReceived]):
         rest = buffer
         while rest[:2] == b"\r\n":
             rest = rest[2:]
-        if len(buffer) - len(rest) > _MAX_EMPTY_LINES:
+        self._empty_lines += len(buffer) - len(rest)
+        if self._empty_lines > _MAX_EMPTY_LINES:
             raise RemoteProtocolError("empty lines where a request line should be")
         return rest
 
@@ -298,7 +301,7 @@ def end_to_end(fields: list[Field]) -> list[Field]:
         kept = [
             field
             for field in kept
-            if field[0].lower() not in named or field_kind(field[0]) or field[0] in _ESSENTIAL
+            if field[0].lower() not in named - _ESSENTIAL or field_kind(field[0])
         ]
     return kept
 

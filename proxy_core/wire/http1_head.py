@@ -31,7 +31,7 @@ from proxy_core.wire.events import (
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TOKEN_ONLY = re.compile(_TOKEN)
-_FIELD_LINE = re.compile(rb"\n(" + _TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r")
+_FIELD_LINE = re.compile(rb"\n(" + _TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*)\r(?=\n)")
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _ABSOLUTE_FORM = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
@@ -215,7 +215,7 @@ def _why_malformed(block: bytes) -> str:
             return f"white space before the colon of a header: {shown}"
         if not _TOKEN_ONLY.fullmatch(name):
             return f"a header name that is not a token: {shown}"
-        if not _FIELD_LINE.fullmatch(b"\n" + line + b"\r"):
+        if not _FIELD_LINE.match(b"\n" + line + b"\r\n"):
             return f"a control character in a header value: {shown}"
     return "a malformed header block"
 

@@ -30,6 +30,7 @@ REFUSED_STREAM = int(ErrorCodes.REFUSED_STREAM)
 CANCEL = int(ErrorCodes.CANCEL)
 HTTP_1_1_REQUIRED = int(ErrorCodes.HTTP_1_1_REQUIRED)
 
+_MAX_FRAME = 16384  # we ask for no larger ones
 _CONNECTION_WINDOW = 2**24 * 4  # streams are held back one by one, not by each other
 
 
@@ -126,6 +127,10 @@ class Http2Engine:
         except (ValueError, KeyError, IndexError, AssertionError) as error:
             # What the library does not catch itself in malformed frames.
             raise RemoteProtocolError(f"HTTP/2: malformed frame: {error!r}") from error
+        if len(self._h2.incoming_buffer._data) > _MAX_FRAME + 9:
+            # The library looks at a frame's length when all of it is there.
+            self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+            raise RemoteProtocolError("HTTP/2: a frame larger than was agreed")
         handlers = self._handlers
         for event in events:
             handler = handlers.get(type(event))

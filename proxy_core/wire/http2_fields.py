@@ -14,10 +14,11 @@ from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
 from proxy_core.wire.events import CHUNKED, BodyLength, RequestReceived, ResponseReceived
-from proxy_core.wire.http1_head import check_authority
+from proxy_core.wire.http1_head import check_authority, field_kind
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
-_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")
+_SUSPECT = re.compile(rb"[\x00-\x08\x0a-\x1f]|\x7f[ \t]|[ \t]\x7f")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"[\x21\x22\x24-\x7e]+")
 _DECIMAL = re.compile(rb"[0-9]{1,18}")
@@ -68,10 +69,16 @@ def _split(fields: Iterable[Field], allowed: set[bytes]) -> tuple[dict[bytes, by
 
 
 def _check_values(fields: list[Field]) -> None:
-    joined = b"\t".join([value for _, value in fields])
-    if _BAD_VALUE.search(joined):
-        bad = next(name for name, value in fields if _BAD_VALUE.search(value))
-        raise RemoteProtocolError(f"a control character in the value of {_shown(bad)}")
+    """Refuse control characters, and white space at either end (RFC 9113, section 8.2.1)."""
+    values = [value for _, value in fields]
+    # All at once, joined by a byte that none may hold: more of those than joints is one too many.
+    joined = b"\x7f%b\x7f" % b"\x7f".join(values)
+    if _SUSPECT.search(joined) or joined.count(b"\x7f") != len(values) + 1 + (not values):
+        for name, value in fields:
+            if _BAD_VALUE.search(value):
+                raise RemoteProtocolError(
+                    f"a control character, or space at an end, in the value of {_shown(name)}"
+                )
 
 
 def _shown(raw: bytes) -> str:
@@ -95,6 +102,8 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
         _check_authority(authority)
     if len(hosts) > 1:
         raise RemoteProtocolError("Host is given twice")
+    if b":protocol" in pseudo and method != b"CONNECT":
+        raise RemoteProtocolError("a request with :protocol that is no CONNECT")
     if method == b"CONNECT" and b":protocol" not in pseudo:
         if b":path" in pseudo or b":scheme" in pseudo or not authority:
             raise RemoteProtocolError("CONNECT takes :authority, and neither :path nor :scheme")
@@ -165,8 +174,11 @@ def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -
 
 
 def read_trailers(fields: Iterable[Field]) -> list[Field]:
-    """Return trailer fields. Raises RemoteProtocolError."""
-    return _split(fields, set())[1]
+    """Return trailer fields, without what only a head may say (RFC 9110, section 6.5.1).
+
+    Raises RemoteProtocolError.
+    """
+    return [field for field in _split(fields, set())[1] if not field_kind(field[0])]
 
 
 def request_fields(head: RequestHead, length: BodyLength, trailers_ok: bool) -> list[Field]:

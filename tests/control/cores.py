@@ -149,7 +149,9 @@ class RunningCore:
         self.seq = 0
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="core")
+        self._up = threading.Event()
         self.thread.start()
+        self._up.wait()
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
@@ -157,6 +159,7 @@ class RunningCore:
 
     async def _serve(self) -> None:
         self._ending = asyncio.Event()
+        self._up.set()
         await self._ending.wait()
 
     def call(self, function: Callable[..., T], *args: object) -> T:
