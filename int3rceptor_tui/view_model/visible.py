@@ -49,8 +49,9 @@ def visible(text: str) -> str:
             shown.append(character)
             room -= 1
         else:
-            shown.append(_shown(character))
-            room = _MAX_MARKS if character.isalnum() else 0
+            drawn = _shown(character)
+            shown.append(drawn)
+            room = _MAX_MARKS if drawn.isalnum() else 0
     return "".join(shown)
 
 

@@ -54,6 +54,7 @@ def test_accents_without_a_letter_are_shown_as_numbers() -> None:
     assert visible("\u0301") == "<U+0301>"
     assert visible(" \u0301") == " <U+0301>"
     assert visible("\n\u0301") == "\u240a<U+0301>"
+    assert visible("\u3164\u0301") == "<U+3164><U+0301>"
 
 
 def test_a_pile_of_accents_is_cut_down_to_two() -> None:
