@@ -107,6 +107,9 @@ class ProxyClient:
             yield reader, writer
         finally:
             writer.transport.abort()
+            # The socket is closed on the loop's next turn. `wait_closed` would wait for ever where
+            # a TLS handshake was cancelled.
+            await asyncio.sleep(0)
 
     @staticmethod
     async def _connect(

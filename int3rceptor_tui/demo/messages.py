@@ -23,8 +23,6 @@ class ConnectionRecord:
     alpn: str | None
     raw: bytearray = field(default_factory=bytearray)
     received: int = 0
-    sent: int = 0
-    """Bytes of bodies that the transport took."""
     closed: bool = False
 
     def note(self, data: bytes) -> None:
@@ -48,6 +46,8 @@ class RequestRecord:
     sha256: str | None = None
     """Of the body, once it is complete."""
     trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    sent: int = 0
+    """Bytes of the answer's body that the transport took."""
 
     def values(self, name: bytes) -> list[bytes]:
         """Return every value of a field, `name` in lower case."""

@@ -81,7 +81,7 @@ class Http1Server:
         if b"websocket" in [value.lower() for value in record.values(b"upgrade")]:
             await self._web_socket(event)
             return False
-        reply = Http1Reply(self, event)
+        reply = Http1Reply(self, record)
         await self._site.handle(Request(record, self.record, self._body(record)), reply)
         if reply.over or not await self._skip_body():
             return False
@@ -185,9 +185,10 @@ def _web_socket_answer(event: Event) -> Event | None:
 class Http1Reply(Reply):
     """The reply to one HTTP/1 request."""
 
-    def __init__(self, server: Http1Server, request: h11.Request) -> None:
+    def __init__(self, server: Http1Server, record: RequestRecord) -> None:
         self._server = server
-        self._bodiless = request.method == b"HEAD"
+        self._record = record
+        self._bodiless = record.method == b"HEAD"
         self.over = False
         """Whether the connection is of no use any more."""
 
@@ -208,7 +209,7 @@ class Http1Reply(Reply):
         """Send a piece of the body."""
         if not self._bodiless:
             await self._server.write(h11.Data(data=data))
-            self._server.record.sent += len(data)
+            self._record.sent += len(data)
 
     async def finish(self, trailers: Fields = ()) -> None:
         """End the body."""

@@ -214,7 +214,7 @@ class Http2Reply(Reply):
         async for sent in send_pieces(
             server.h2, self._number, data, self._stream.window, server.flush
         ):
-            server.record.sent += sent
+            self._stream.record.sent += sent
 
     async def finish(self, trailers: Fields = ()) -> None:
         """End the stream."""

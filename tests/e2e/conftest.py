@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from int3rceptor_tui.demo.certificate import OriginCertificate
 from tests.e2e.harness import BackgroundOrigin, Curl, Nginx, ProxyProcess, running_nginx
+from tests.e2e.wires import Wires
 
 StartProxy = Callable[..., ProxyProcess]
 
@@ -59,6 +60,13 @@ def start_proxy(tmp_path: Path) -> Iterator[StartProxy]:
             return stack.enter_context(ProxyProcess.running(directory, *arguments))
 
         yield start
+
+
+@pytest.fixture
+async def wires(proxy: ProxyProcess) -> AsyncIterator[Wires]:
+    opened = Wires(proxy)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

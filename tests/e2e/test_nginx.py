@@ -34,7 +34,7 @@ def big(nginx: Nginx) -> Path:
     return path
 
 
-@both_ways
+@pytest.mark.parametrize(("flag", "secure"), [("--http1.1", False), ("--http2", True)])
 def test_50_megabytes_arrive_byte_for_byte_both_ways(
     curl: Curl, nginx: Nginx, big: Path, flag: str, secure: bool
 ) -> None:

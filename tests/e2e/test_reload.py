@@ -125,12 +125,12 @@ async def test_reload_under_load_fails_no_request_and_the_next_sees_the_new_vers
         group.create_task(load.run())
         await load.more(100)
         assert load.versions(first=1) == {b"1"}
-        for version in range(2, 6):
+        for version in range(2, 5):
             write_version(plugin, version)
             report = await control.reload_plugin("stamp")
             assert (report.ok, report.generation) == (True, version), report.message
             first = load.sent + 1
-            await load.more(80)
+            await load.more(60)
             assert load.versions(first) == {b"%d" % version}
 
         (plugin / "stamp.wasm").write_bytes(b"\0asm\1\0\0\0 broken")
@@ -138,13 +138,13 @@ async def test_reload_under_load_fails_no_request_and_the_next_sees_the_new_vers
         assert not report.ok
         assert report.message
         first = load.sent + 1
-        await load.more(80)
-        assert load.versions(first) == {b"5"}
+        await load.more(60)
+        assert load.versions(first) == {b"4"}
         load.stop()
     assert set(load.statuses) == {404}  # the origin's own answer, to every single request
     (status,) = await control.plugins()
     assert status.state is PluginState.READY
-    assert status.generation == 5
+    assert status.generation == 4
     assert status.last_error
     lines = []
     while (update := feed.drain(max_flows=10_000)).logs or update.flows:
@@ -152,4 +152,4 @@ async def test_reload_under_load_fails_no_request_and_the_next_sees_the_new_vers
         lines += [line for line in update.logs if line.plugin == "stamp" and line.flow_id]
     # Every request was logged by exactly one version.
     assert len({line.flow_id for line in lines}) == len(lines) == len(load.statuses)
-    assert {line.text for line in lines} == {"1", "2", "3", "4", "5"}
+    assert {line.text for line in lines} == {"1", "2", "3", "4"}
