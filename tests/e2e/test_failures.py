@@ -66,9 +66,11 @@ def rude_server() -> Iterator[socket.socket]:
         b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\rContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
         b"",
     ],
-    ids=["another protocol", "two lengths", "both lengths", "nothing"],
+    ids=["another protocol", "two lengths", "both lengths", "bare CR", "unasked 101", "nothing"],
 )
 def test_an_answer_that_is_none_is_a_502_with_the_reason(
     proxy: ProxyProcess, rude_server: socket.socket, nonsense: bytes

@@ -77,6 +77,8 @@ def excused_for_llhttp(data: bytes, other: Reading) -> bool:
 def excused_for_h11(data: bytes, other: Reading) -> bool:
     if other.refusal == "no request line received":
         return True  # h11 does not ignore empty lines, as a server should (RFC 9112, section 2.2)
+    if "without a pending proposal" in (other.refusal or ""):
+        return True  # a 101 nobody asked for: only the user of the reader knows what was asked
     if _FRAMING_IN_TRAILERS.search(data):
         return True  # h11 minds two codings; ours drops it
     # White space is allowed between a chunk's size and its extension (RFC 9112, section 7.1.1).
