@@ -32,5 +32,9 @@ class DeadlineExceeded(GuestFailure):
     """The guest did not return within its wall-clock deadline."""
 
 
+class SliceOverrun(GuestFailure):
+    """The guest kept the loop for longer than a slice may take, and could not be interrupted."""
+
+
 class GuestAborted(GuestFailure):
     """The guest called `host_abort`."""

@@ -17,11 +17,15 @@ from proxy_core.plugin_host.faults import ModuleRefused
 MODULE_BYTES: Final = 32 * 1024 * 1024
 MAX_IMPORTS: Final = 1000
 MAX_EXPORTS: Final = 1000
+FUNCTION_BYTES: Final = 1024 * 1024
+"""One function's code. Compiling takes longer than in proportion, and a guest that runs straight
+on cannot be interrupted before the end of its function."""
 
 _MAGIC: Final = b"\0asm"
 _CORE_1: Final = b"\x01\0\0\0"
 _IMPORT_SECTION: Final = 2
 _EXPORT_SECTION: Final = 7
+_CODE_SECTION: Final = 10
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -61,6 +65,19 @@ def check_bytes(data: bytes) -> None:
             )
             if count > most:
                 raise ModuleRefused(f"{count} {what}; at most {most} are taken")
+        elif section == _CODE_SECTION:
+            _check_functions(data, start, start + size)
+
+
+def _check_functions(data: bytes, position: int, end: int) -> None:
+    count, position = _unsigned(data, position, end)
+    for _ in range(count):
+        size, start = _unsigned(data, position, end)
+        if size > FUNCTION_BYTES:
+            raise ModuleRefused(
+                f"a function of {size} bytes; at most {FUNCTION_BYTES} are taken, split it"
+            )
+        position = start + size
 
 
 def _sections(data: bytes) -> Iterator[tuple[int, int, int]]:

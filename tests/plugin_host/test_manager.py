@@ -15,7 +15,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState
 from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import PluginManager
-from tests.plugin_host.guests import LOG, MEMORY, Host, guest, make_flow, wasm
+from tests.plugin_host.guests import LOG, MEMORY, Host, guest, living, make_flow, wasm
 
 PASS = guest("i32.const 0")
 BLOCK = guest("i32.const 1")
@@ -343,6 +343,27 @@ async def test_the_old_version_says_goodbye(host: Host) -> None:
     assert "bye" in host.texts()
 
 
+async def test_a_version_that_is_busy_says_goodbye_when_it_is_done(host: Host) -> None:
+    spin = (
+        "(local $n i32) (local.set $n (i32.const 150000))"
+        "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))) i32.const 0"
+    )
+    bye = '(func (export "plugin_shutdown") (call $log (i32.const 1) (i32.const 0) (i32.const 3)))'
+    await host.load("a", guest(spin, imports=f'{LOG} {bye} (data (i32.const 0) "bye")'))
+
+    async def request() -> object:
+        return await host.request(make_flow())
+
+    async with asyncio.TaskGroup() as group:
+        requests = [group.create_task(request()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await host.manager.set_enabled("a", False)
+        assert "bye" not in host.texts()
+    assert [task.result() for task in requests] == [CONTINUE] * 3
+    await host.manager.stop()
+    assert host.texts().count("bye") == 1
+
+
 async def test_a_goodbye_that_fails_is_told(host: Host) -> None:
     module = wasm(
         '(module (func (export "plugin_shutdown") unreachable)'
@@ -419,3 +440,34 @@ async def test_a_cancelled_reload_changes_nothing(host: Host) -> None:
     assert await host.request(make_flow()) is CONTINUE
     assert host.status("a").state is PluginState.READY
     assert (await host.manager.reload("a")).ok
+
+
+async def test_what_a_cancelled_reload_builds_is_closed(host: Host) -> None:
+    down = "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
+    slow = (
+        '(func (export "plugin_init") (result i32) (local $n i32)'
+        f" (local.set $n (i32.const 10000000)) {down} i32.const 0)"
+    )
+    await host.load("a", guest("i32.const 0", imports=slow))
+    before = living("RawGuest", "OfficialGuest")
+
+    async def reload() -> None:
+        await host.manager.reload("a")
+
+    async def reload_and_cancel() -> None:
+        async with asyncio.TaskGroup() as group:
+            reloading = group.create_task(reload())
+            await asyncio.sleep(0.01)  # in the middle of plugin_init
+            reloading.cancel()
+        assert reloading.cancelled()
+
+    for _ in range(3):
+        await reload_and_cancel()
+    assert (await host.manager.reload("a")).ok
+    workers, engine = host.manager._workers, host.manager._engine
+    assert workers is not None
+    assert engine is not None  # and kept, as it would keep what nobody closed
+    await host.manager.stop()
+    await asyncio.to_thread(workers.shutdown)
+    await asyncio.sleep(0.01)  # the loop hears of what the threads have done
+    assert living("RawGuest", "OfficialGuest") == before - 1

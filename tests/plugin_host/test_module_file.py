@@ -33,11 +33,24 @@ def test_a_module_passes() -> None:
         (b"\0asm\x01\0\0\0\x02\x03\xe9\x07\0", "1001 imports"),
         (b"\0asm\x01\0\0\0\x07\x03\xe9\x07\0", "1001 exports"),
         (b"\0asm\x01\0\0\0\x07\0", "truncated"),
+        (b"\0asm\x01\0\0\0\x0a\x05\x03\x01\x0b\xff\x00", "truncated"),
     ],
 )
 def test_what_is_no_module_says_why(data: bytes, why: str) -> None:
     with pytest.raises(ModuleRefused, match=why):
         check_bytes(data)
+
+
+def test_a_function_may_be_large_but_not_endless() -> None:
+    def of(size: int) -> bytes:
+        body = bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14]) + bytes(size)
+        length = len(body) + 1
+        header = bytes([10, length & 127 | 128, length >> 7 & 127 | 128, length >> 14])
+        return b"\0asm\x01\0\0\0" + header + b"\x01" + body
+
+    check_bytes(of(1024 * 1024))
+    with pytest.raises(ModuleRefused, match="a function of 1048577 bytes"):
+        check_bytes(of(1024 * 1024 + 1))
 
 
 def test_every_truncation_is_refused_or_ends_at_a_section() -> None:

@@ -9,8 +9,9 @@ releasing it for a microsecond invites a busy thread (the console) to take it fo
 measured, 300 us a call instead of 1. A slice is short, so holding on is cheap. On worker threads,
 where slices are long, the lock is released.
 
-A host function that takes long cannot be interrupted, so time is looked at while they are called:
-past SLICE_SECONDS the guest is made to yield at its next loop or call.
+Fuel is looked at in loops and calls only, and not while host functions run. So time is looked at
+as they are called: past SLICE_SECONDS the guest is made to yield at its next loop or call, and one
+that goes on calling the host without either is stopped after OVERRUN_SECONDS more.
 
 This file is longer than most: everything that touches pointers is here, and nowhere else.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Final
 
 import wasmtime
@@ -28,7 +29,12 @@ from wasmtime import _ffi as ffi  # the C library as the wheel has bound it
 
 from proxy_core.plugin_host.abi import Contract, Import
 from proxy_core.plugin_host.call import HookCall
-from proxy_core.plugin_host.faults import DeadlineExceeded, GuestTrapped, ModuleRefused
+from proxy_core.plugin_host.faults import (
+    DeadlineExceeded,
+    GuestTrapped,
+    ModuleRefused,
+    SliceOverrun,
+)
 from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.host_side import HostSide
 from proxy_core.plugin_host.manifest import START_FACTOR, GuestLimits
@@ -44,6 +50,8 @@ from proxy_core.plugin_host.runtime.settings import (
 SLICE_FUEL: Final = 100_000
 START_SLICE_FUEL: Final = 10_000_000
 SLICE_SECONDS: Final = 0.001
+OVERRUN_SECONDS: Final = 0.002
+"""Of processor time: that another process had the processor is not the guest's fault."""
 _CHECK_EVERY: Final = 16  # host calls; a power of two
 
 _Ptr = ctypes.c_void_p
@@ -219,6 +227,7 @@ class RawGuest:
         "_code",
         "_context",
         "_cut",
+        "_cut_at",
         "_deadline",
         "_engine",
         "_entries",
@@ -271,6 +280,7 @@ class RawGuest:
         self._future: int | None = None
         self._pending: BaseException | None = None
         self._cut = False
+        self._cut_at = 0.0
         self._slice_began = self._deadline = self._loading_until = 0.0
         self._trap, self._error, self._fuel_cell = _Ptr(), _Ptr(), ctypes.c_uint64()
         self._trap_at = ctypes.addressof(self._trap)
@@ -452,8 +462,14 @@ class RawGuest:
         now = perf_counter()
         if now > self._deadline:
             raise self._too_late()
-        if now - self._slice_began > SLICE_SECONDS and not self._cut:
+        if self._cut:
+            if not self._loading_until and thread_time() - self._cut_at > OVERRUN_SECONDS:
+                raise SliceOverrun(
+                    "called the host too often without a loop or a call of its own in between"
+                )
+        elif now - self._slice_began > SLICE_SECONDS:
             self._cut = True
+            self._cut_at = thread_time()
             self._points.set_slice(self._context, 1)
 
     def _restore_slice(self) -> None:

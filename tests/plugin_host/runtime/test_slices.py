@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from proxy_core.plugin_host.faults import OutOfFuel
+from proxy_core.plugin_host.faults import DeadlineExceeded, OutOfFuel, SliceOverrun
 from proxy_core.plugin_host.manifest import GuestLimits
 from proxy_core.plugin_host.runtime.raw import RawEngine
-from tests.plugin_host.runtime.test_engines import loaded, module
+from tests.plugin_host.runtime.test_engines import instance, loaded, module
 
 SIZE = '(import "env" "host_get_memory_size" (func $size (result i32)))'
 
@@ -72,6 +72,28 @@ async def test_a_slice_that_was_cut_short_does_not_shorten_the_next_call() -> No
     assert guest.begin("on_request") is None
     assert await guest.finish() == 6
     assert guest.begin("on_response") == 8
+    guest.close()
+
+
+def test_host_calls_in_a_row_that_nothing_can_interrupt_are_stopped() -> None:
+    row = "(drop (call $size))" * 20_000
+    guest = loaded(RawEngine(), module(f"{row} i32.const 0", SIZE))
+    with pytest.raises(SliceOverrun, match="called the host too often"):
+        guest.begin("on_request")
+    guest.close()
+
+
+def test_host_calls_in_a_row_meet_the_deadline_while_loading() -> None:
+    row = "(drop (call $size))" * 20_000
+    text = module("i32.const 0", f"{SIZE} (func $s {row}) (start $s)")
+    with pytest.raises(DeadlineExceeded):
+        instance(RawEngine(), text, GuestLimits(deadline_ms=1))
+
+
+def test_a_few_host_calls_in_a_row_are_fine() -> None:
+    row = "(drop (call $size))" * 200
+    guest = loaded(RawEngine(), module(f"{row} i32.const 0", SIZE))
+    assert guest.begin("on_request") == 0
     guest.close()
 
 
