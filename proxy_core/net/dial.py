@@ -73,6 +73,7 @@ class Dialer:
         self._counters.server_connections += 1
 
         def lost() -> None:
+            channel.on_lost = None  # or channel and closure would keep each other alive
             server.closed = time.time()
             self._open.discard(channel)
             self._counters.server_connections -= 1

@@ -58,6 +58,7 @@ class Listener:
             self.refused += 1
             channel.abort()
             return
+        channel.on_made = None
         loop = asyncio.get_running_loop()
         task = loop.create_task(ClientSession(self._parts, channel).run())
         self._tasks[task] = channel

@@ -50,6 +50,7 @@ class Http1Upstream:
         self._sent = True
         self._keep_alive = True
         self._answered = False
+        self._asked_upgrade = False
 
     def begin(self) -> None:
         """Get ready for an exchange."""
@@ -69,6 +70,7 @@ class Http1Upstream:
     ) -> None:
         """See `UpstreamStream.send_head`."""
         self._reader.expect(head.method)
+        self._asked_upgrade = upgrade is not None
         self._chunked = length == CHUNKED
         if clean is not None:
             data = b"%b %b HTTP/1.1\r\n%b" % (head.method, head.path, clean)
@@ -134,6 +136,8 @@ class Http1Upstream:
                     reader.receive_data(await self.channel.receive())
                 elif isinstance(event, ResponseReceived):
                     self._answered = True
+                    if event.head.status == 101 and not self._asked_upgrade:
+                        raise UpstreamError(f"{self._name} switched protocols unasked")
                     if event.informational:
                         self._skip_to_final()
                     else:

@@ -76,7 +76,7 @@ class _Reader(Generic[HeadEvent]):
         if not data:
             self._eof = True
         elif self._chunks is not None:
-            self._chunks.buffer += data
+            self._chunks.feed(data)
         elif self._buffer:
             self._buffer += data
         else:
@@ -200,7 +200,7 @@ class _Reader(Generic[HeadEvent]):
         assert chunks is not None
         data = chunks.read()
         if chunks.done:
-            self._buffer = chunks.buffer
+            self._buffer = chunks.rest
             self._trailers = chunks.trailers
             self._chunks = None
             self._state = _State.ENDING

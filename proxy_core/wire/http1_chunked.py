@@ -19,33 +19,54 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 class ChunkedDecoder:
-    """Takes the coded bytes apart; `buffer` holds what was received and not yet read."""
+    """Takes the coded bytes apart; what follows the body is left in `rest` when `done`."""
 
-    __slots__ = ("_in_chunk", "_left", "_max_count", "_max_trailer", "buffer", "done", "trailers")
+    __slots__ = (
+        "_at",
+        "_buffer",
+        "_in_chunk",
+        "_left",
+        "_max_count",
+        "_max_trailer",
+        "done",
+        "trailers",
+    )
 
     def __init__(self, buffer: bytes, max_trailer: int, max_count: int) -> None:
-        self.buffer = buffer
         self.done = False
         self.trailers: list[Field] | None = None
+        self._buffer = buffer
+        self._at = 0
+        """Up to where the buffer has been read: cutting it at every chunk would be quadratic."""
         self._left = 0
         self._in_chunk = False
         """The data of a chunk has begun and its closing CRLF was not read yet."""
         self._max_trailer = max_trailer
         self._max_count = max_count
 
+    def feed(self, data: bytes) -> None:
+        """Take more of the coded bytes."""
+        self._buffer = self._buffer[self._at :] + data
+        self._at = 0
+
+    @property
+    def rest(self) -> bytes:
+        """What was fed and not read."""
+        return self._buffer[self._at :]
+
     def read(self) -> bytes:
         """Return the data there is, of one or more chunks; empty where more bytes are needed.
 
-        When the last chunk and the trailers were read, `done` is True, `trailers` is set where
-        there were any, and `buffer` is what follows the body. Raises RemoteProtocolError.
+        When the last chunk and the trailers were read, `done` is True and `trailers` is set where
+        there were any. Raises RemoteProtocolError.
         """
         pieces: list[bytes] = []
         while not self.done:
             if self._left:
-                piece = self.buffer[: self._left]
+                piece = self._buffer[self._at : self._at + self._left]
                 if not piece:
                     break
-                self.buffer = self.buffer[len(piece) :]
+                self._at += len(piece)
                 self._left -= len(piece)
                 pieces.append(piece)
             elif self._in_chunk:
@@ -56,36 +77,38 @@ class ChunkedDecoder:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _end_chunk(self) -> bool:
-        if self.buffer[:2] != b"\r\n":
-            if len(self.buffer) >= 2 or self.buffer[:1] not in (b"", b"\r"):
+        end = self._buffer[self._at : self._at + 2]
+        if end != b"\r\n":
+            if len(end) == 2 or end not in (b"", b"\r"):
                 raise RemoteProtocolError("chunk data does not end where its size says")
             return False
-        self.buffer = self.buffer[2:]
+        self._at += 2
         self._in_chunk = False
         return True
 
     def _begin_chunk(self) -> bool:
-        match = _CHUNK_LINE.match(self.buffer)
+        buffer, at = self._buffer, self._at
+        match = _CHUNK_LINE.match(buffer, at)
         if match is None:
-            end = self.buffer.find(b"\n")
-            if end >= 0 or len(self.buffer) > _MAX_CHUNK_LINE:
-                shown = repr(self.buffer[: end if end >= 0 else 40][:40])[1:]
+            end = buffer.find(b"\n", at, at + _MAX_CHUNK_LINE)
+            if end >= 0 or len(buffer) - at > _MAX_CHUNK_LINE:
+                shown = repr(buffer[at : end if end >= 0 else at + 40][:40])[1:]
                 raise RemoteProtocolError(f"not a chunk size: {shown}")
             return False
-        if match.end() > _MAX_CHUNK_LINE:
+        if match.end() - at > _MAX_CHUNK_LINE:
             raise RemoteProtocolError(f"a chunk extension of more than {_MAX_CHUNK_LINE} bytes")
         size = int(match[1], 16)
         if size:
-            self.buffer = self.buffer[match.end() :]
+            self._at = match.end()
             self._left = size
             self._in_chunk = True
             return True
         return self._read_trailers(match.end())
 
     def _read_trailers(self, start: int) -> bool:
-        buffer = self.buffer
+        buffer = self._buffer
         if buffer.startswith(b"\r\n", start):
-            self.buffer = buffer[start + 2 :]
+            self._at = start + 2
             self.done = True
             return True
         end = buffer.find(b"\r\n\r\n", start)
@@ -98,7 +121,7 @@ class ChunkedDecoder:
         fields = parse_fields_strictly(buffer[start : end + 4], self._max_count)
         # A trailer must not say what only a head may (RFC 9110, section 6.5.1).
         self.trailers = [field for field in fields if not field_kind(field[0])] or None
-        self.buffer = buffer[end + 4 :]
+        self._at = end + 4
         self.done = True
         return True
 
