@@ -19,6 +19,7 @@ from int3rceptor_tui.commands.line import completions, parse
 from int3rceptor_tui.commands.palette import ActionProvider
 from int3rceptor_tui.core_worker import Companion, CoreWorker, MakeCore, make_core
 from int3rceptor_tui.feed import Books, Pump
+from int3rceptor_tui.garbage import settle
 from int3rceptor_tui.keymap import Where, bindings, check_remapped, with_remapped
 from int3rceptor_tui.messages import CoreStarted, CoreStopped
 from int3rceptor_tui.screens.base import ConsoleScreen
@@ -115,6 +116,7 @@ class ConsoleApp(App[int]):
     @on(CoreStarted)
     def _core_started(self, message: CoreStarted) -> None:
         self.control = message.driver
+        settle()
         self.pump.attach(message.driver)
         for screen in (self._flows, self._plugins):
             screen.say("")

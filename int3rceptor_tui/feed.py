@@ -2,11 +2,13 @@
 
 However many flows and lines came since the last tick, there is one batch and one repaint. While
 the terminal has not taken the frames before, nothing is drawn and nothing is fetched: the core
-keeps the news, bounded, and the next batch is larger.
+keeps the news, bounded, and the next batch is larger. The same holds while drawing takes more than
+its share of the processor: the proxy in the thread beside it comes first.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from int3rceptor_tui.view_model.flow_book import FlowBook
@@ -28,6 +30,11 @@ class Books:
         """Flows per second, over the last status interval."""
 
 
+_SHARE = 0.08
+"""Of the time, how much may go into drawing: 20 frames a second where they are small, about 10
+while every line of a large screen changes with each."""
+
+
 class Pump:
     """Moves news from a feed into the books; `tick` is called by the console's timer."""
 
@@ -38,6 +45,7 @@ class Pump:
         on_status: Callable[[], None],
         is_behind: Callable[[], bool],
         clock: Callable[[], float],
+        cpu_clock: Callable[[], float] = time.thread_time,
         status_interval: float = 0.5,
     ) -> None:
         self._books = books
@@ -45,6 +53,9 @@ class Pump:
         self._on_status = on_status
         self._is_behind = is_behind
         self._clock = clock
+        self._cpu_clock = cpu_clock
+        self._drawn_at = 0.0
+        self._cpu_at = 0.0
         self._status_interval = status_interval
         self._control: Control | None = None
         self._feed: Feed | None = None
@@ -52,6 +63,8 @@ class Pump:
         self._seen = 0
         self.skipped = 0
         """Ticks at which the terminal was behind."""
+        self.rested = 0
+        """Ticks left out to give the processor to the proxy."""
 
     def attach(self, control: Control) -> None:
         """Begin with a core; what was known of another is forgotten."""
@@ -78,10 +91,14 @@ class Pump:
         if self._is_behind():
             self.skipped += 1
             return
+        now, cpu = self._clock(), self._cpu_clock()
+        if cpu - self._cpu_at > _SHARE * (now - self._drawn_at):
+            self.rested += 1
+            return
+        self._drawn_at, self._cpu_at = now, cpu
         update = self._feed.drain()
         if update.flows or update.logs or update.plugins or update.first_kept is not None:
             self._take(update)
-        now = self._clock()
         if now - self._status_at >= self._status_interval:
             self._take_status(now)
 

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.message import Message
 from textual.strip import Strip
@@ -20,9 +19,6 @@ from int3rceptor_tui.widgets.line_window import LineWindow
 
 Cell = tuple[str, str]
 """Text that is safe to draw, and the short name of a style ("" for plain)."""
-
-
-_PLAIN = Style.null()
 
 
 class Rows(Protocol):
@@ -245,31 +241,33 @@ class LineTable(LineWindow):
             if has_cursor:
                 name = "cursor" if self.has_focus else "cursor-blurred"
                 strip = Strip(
-                    [
-                        Segment(segment.text, (segment.style or _PLAIN) + self.style_named(name))
-                        for segment in strip
-                    ],
-                    width,
+                    [Segment(strip.text, self.base_style + self.style_named(name))], width
                 )
             self._strips[cache_key] = strip
         return strip
 
     def _draw(self, index: int, width: int) -> Strip:
         cells = self.rows.cells_at(index)
-        base = self.rich_style
+        base = self.base_style
         segments: list[Segment] = []
         used = 0
+        run, run_style = "", base  # neighbours of one style become one segment
         fitted = self._columns_for(width)
         for place, (column, size) in enumerate(fitted):
             text, name = cells[column]
             if place:
-                segments.append(Segment(" ", base))
+                run += " "
                 used += 1
             if self.shift and place == len(fitted) - 1:
                 text = text[self.shift :]
             style = base + self.style_named(name) if name else base
-            segments.append(Segment(_cell(text, size, self.columns[column].right), style))
+            if style != run_style:
+                if run:
+                    segments.append(Segment(run, run_style))
+                run, run_style = "", style
+            run += _cell(text, size, self.columns[column].right)
             used += size
+        segments.append(Segment(run, run_style))
         if used < width:
             segments.append(Segment(" " * (width - used), base))
         return Strip(segments, max(used, width)).adjust_cell_length(width, base)

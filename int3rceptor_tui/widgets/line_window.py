@@ -47,6 +47,8 @@ class LineWindow(Widget, can_focus=True):
         """The index of the first line shown."""
         self._strips: LRUCache[object, Strip] = LRUCache(_CACHE)
         self._styles: dict[str, Style] = {}
+        self._base: Style | None = None
+        self._framed: LRUCache[object, tuple[Strip, Strip]] = LRUCache(_CACHE)
 
     # --- for subclasses
 
@@ -74,6 +76,13 @@ class LineWindow(Widget, can_focus=True):
 
     # --- styles
 
+    @property
+    def base_style(self) -> Style:
+        """The widget's own style; working it out anew for every line would cost as much again."""
+        if self._base is None:
+            self._base = self.rich_style
+        return self._base
+
     def style_named(self, name: str) -> Style:
         """Return the theme's style for one of the component classes' short names."""
         style = self._styles.get(name)
@@ -90,7 +99,9 @@ class LineWindow(Widget, can_focus=True):
     def forget_drawn(self) -> None:
         """Draw every line anew."""
         self._strips.clear()
+        self._framed.clear()
         self._styles.clear()
+        self._base = None
         self.refresh()
 
     # --- position
@@ -146,26 +157,36 @@ class LineWindow(Widget, can_focus=True):
         """Draw one line of the widget (Textual's line API)."""
         width = self.size.width
         if width <= 1:
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base_style)
         header = self.header_height
         if y < header:
             strip = self.draw_header(width) or Strip.blank(width)
-            return strip.apply_style(self.rich_style)
+            return strip.apply_style(self.base_style)
         index = self.top + y - header
         if index >= self.line_count():
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self.base_style)
         has_bar = self.line_count() > self.page
         strip = self.draw_line(index, width - has_bar)
-        if has_bar:
-            strip = Strip([*strip, self._scrollbar_cell(y - header)], width)
-        return strip
+        if not has_bar:
+            return strip
+        # The same strip object again lets Textual use what it rendered of it before.
+        thumb = self._is_thumb(y - header)
+        key = (id(strip), thumb)
+        framed = self._framed.get(key)
+        if framed is None or framed[0] is not strip:
+            cell = (
+                Segment("▐", self.style_named("thumb"))
+                if thumb
+                else Segment("│", self.style_named("scrollbar"))
+            )
+            framed = self._framed[key] = (strip, Strip([*strip, cell], width))
+        return framed[1]
 
-    def _scrollbar_cell(self, y: int) -> Segment:
+    def _is_thumb(self, y: int) -> bool:
         count, page = self.line_count(), self.page
         size = max(1, page * page // count)
         start = (page - size) * self.top // max(1, count - page)
-        name = "thumb" if start <= y < start + size else "scrollbar"
-        return Segment("▐" if name == "thumb" else "│", self.style_named(name))
+        return start <= y < start + size
 
     def refresh_line(self, index: int) -> None:
         """Draw one line again, where it is in sight."""

@@ -79,13 +79,12 @@ class Console:
 
     def _run(self, work: Any) -> Any:
         port = rig.free_port()
-        log = rig.HOME / "logs" / f"console-{self.name}.log"
         command = rig.fill(self._command, port=port)
-        with running_in_terminal(command, port, log, self._cpus.proxy) as (process, terminal):
+        with running_in_terminal(command, port, self._cpus.proxy) as (process, terminal):
             before = terminal.drawn
             result = work(port, terminal)
             if process.poll() is not None:
-                raise BenchError(f"{self.name} ended during the run, see {log}")
+                raise BenchError(f"{self.name} ended during the run")
             time.sleep(0.3)
             if terminal.drawn - before < LEAST_DRAWN:
                 raise BenchError(f"{self.name} drew next to nothing: it showed no flows")
@@ -196,7 +195,8 @@ def table(result: Result) -> str:
         rig.installed_versions(),
         f"noise {result['noise_pct']} % of one core; medians, max and errors the worst round",
         "",
-        f"{'':<24}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'req/s':>9}{'errors':>8}{'drawn kB/s':>12}",
+        f"{'':<24}{'p50 ms':>9}{'p99 ms':>9}{'max ms':>9}{'req/s':>9}{'errors':>8}"
+        f"{'drawn kB/s':>12}",
     ]
     for name, row in figures.items():
         cells = [row.get(key) for key in ("p50_ms", "p99_ms", "max_ms", "rps")]

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 import rig
 from rig import BenchError
@@ -64,7 +63,7 @@ def _read(master: int, drawn: Synchronized, stalled: Event) -> None:
 
 @contextmanager
 def running_in_terminal(
-    command: str, port: int, log: Path, cpus: set[int] | None, size: tuple[int, int] = (180, 50)
+    command: str, port: int, cpus: set[int] | None, size: tuple[int, int] = (180, 50)
 ) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
     """Run a console in a pseudo-terminal of so many columns and rows until the block ends."""
     master, slave = os.openpty()
@@ -78,19 +77,19 @@ def running_in_terminal(
 
     environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     environment = {k: v for k, v in environment.items() if not k.startswith("SSH_")}
-    with log.open("ab") as errors:
-        process = subprocess.Popen(
-            shlex.split(command),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave if "mitmproxy" in command else errors,
-            env=environment,
-            preexec_fn=enter,
-        )
+    # Consoles draw on stderr as well as on stdout: both are the terminal's.
+    process = subprocess.Popen(
+        shlex.split(command),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=environment,
+        preexec_fn=enter,
+    )
     os.close(slave)
     terminal = Terminal(master)
     try:
-        _wait_until_listening(process, port, log)
+        _wait_until_listening(process, port)
         yield process, terminal
     finally:
         terminal.resume()
@@ -100,11 +99,11 @@ def running_in_terminal(
             os.close(master)
 
 
-def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_until_listening(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         if rig.listens(port):
             time.sleep(1)
             return
         time.sleep(0.1)
-    raise BenchError(f"no console listens on port {port}, see {log}")
+    raise BenchError(f"no console listens on port {port}")
