@@ -1,6 +1,6 @@
 """What plugins cost: microseconds of the loop's time per hook, as the exchange calls them.
 
-    python scripts/bench_plugins.py [--repeats N] [--calls N] [--busy]
+    scripts/bench plugins [--repeats N] [--calls N] [--busy]
 
 `--busy` runs a thread that never lets go of the interpreter, as a console that draws does.
 """
@@ -28,7 +28,7 @@ from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.plugin_host import PluginManager
 
-PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 HEADERS = 15
 
 EMPTY = (
