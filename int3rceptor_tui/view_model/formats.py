@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 
@@ -21,8 +22,10 @@ def size(count: int) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration in at most six cells: 250us, 3.2ms, 120ms, 1.3s, 42s, 2m05, 3h07."""
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f}us"
+    if not math.isfinite(seconds):
+        return "?"
+    if seconds < 0.0009995:
+        return f"{max(0.0, seconds) * 1e6:.0f}us"
     if seconds < 0.00995:
         return f"{seconds * 1e3:.1f}ms"
     if seconds < 0.9995:
