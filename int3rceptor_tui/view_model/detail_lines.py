@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from int3rceptor_tui.view_model.formats import duration, size, stamp
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.visible import visible
@@ -12,25 +14,34 @@ Rows = list[list[Piece]]
 
 def head_lines(head: HeadView, received: HeadView | None = None) -> Rows:
     """Return a head's lines; what was changed on the way is marked with + and -."""
-    before = set(received.fields) if received is not None else None
+    if received is None:
+        return [[(visible(head.start_line), "heading")], *map(_field, head.fields)]
     rows: Rows = []
-    if received is not None and received.start_line != head.start_line:
+    if received.start_line != head.start_line:
         rows.append([("- " + visible(received.start_line), "bad")])
     rows.append([(visible(head.start_line), "heading")])
-    for field in head.fields:
-        new = before is not None and field not in before
-        rows.append(_field(field, "+ " if new else "", "good" if new else ""))
-    if received is not None:
-        after = set(head.fields)
-        rows += [_field(field, "- ", "bad") for field in received.fields if field not in after]
+    # Counted, for a field may stand there twice, and once before.
+    gone = Counter(received.fields)
+    gone.subtract(head.fields)
+    new = -gone
+    fields: Rows = []
+    for field in reversed(head.fields):  # of the same ones, the last came later
+        if new[field] > 0:
+            new[field] -= 1
+            fields.append(_changed(field, "+ ", "good"))
+        else:
+            fields.append(_field(field))
+    rows += reversed(fields)
+    rows += [_changed(field, "- ", "bad") for field in (+gone).elements()]
     return rows
 
 
-def _field(field: tuple[str, str], mark: str, style: str) -> list[Piece]:
-    name, value = visible(field[0]), visible(field[1])
-    if mark:
-        return [(f"{mark}{name}: {value}", style)]
-    return [(name, "key"), (": ", "dim"), (value, "")]
+def _field(field: tuple[str, str]) -> list[Piece]:
+    return [(visible(field[0]), "key"), (": ", "dim"), (visible(field[1]), "")]
+
+
+def _changed(field: tuple[str, str], mark: str, style: str) -> list[Piece]:
+    return [(f"{mark}{visible(field[0])}: {visible(field[1])}", style)]
 
 
 def fact_lines(flow: FlowDetail) -> Rows:
@@ -59,7 +70,7 @@ def fact_lines(flow: FlowDetail) -> Rows:
 
 
 def _fact(name: str, value: str, style: str = "") -> list[Piece]:
-    return [(f"  {name:<14}", "dim"), (visible(value), style)]
+    return [(f"  {visible(name):<14} ", "dim"), (visible(value), style)]
 
 
 def _timing(flow: FlowDetail) -> Rows:
