@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 
+from rich.console import RenderableType
 from textual import on, work
 from textual.app import App
 from textual.css.query import NoMatches
@@ -94,6 +95,16 @@ class ConsoleApp(App[int]):
         self.set_interval(frame_interval(), self.pump.tick)
         self.set_interval(_FIGURES_INTERVAL, self._refresh_figures)
         self.call_after_refresh(self.start_core)
+
+    def exit(
+        self,
+        result: int | None = None,
+        return_code: int = 0,
+        message: RenderableType | None = None,
+    ) -> None:
+        """Stop the core, then leave: Textual waits for the thread it runs on."""
+        self.worker_core.stop()
+        super().exit(result, return_code, message)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -44,7 +44,7 @@ class FlowsScreen(ConsoleScreen):
 
     def _choose(self) -> None:
         empty = not len(self.books.flows)
-        if self.welcome.display != empty:
+        if self.table.display == empty:
             self.welcome.display = empty
             self.table.display = not empty
             self.focus_main()

@@ -31,16 +31,15 @@ def welcome_lines(status: CoreStatus | None) -> list[Line]:
             _command(f"curl --cacert {shlex.quote(status.ca_path)} https://{address}/"),
             *_keys(),
         ]
-    ca = shlex.quote(status.ca_path)
     return [
         *title,
         [("curl", "heading")],
-        _command(f"curl -x http://{address} --cacert {ca} https://example.com/"),
+        _command(f"CA={shlex.quote(status.ca_path)}"),
+        _command(f"curl -x http://{address} --cacert $CA https://example.com/"),
         [],
         [("A shell, and what is started from it", "heading")],
-        _command(f"export http_proxy=http://{address} https_proxy=http://{address}"),
-        _command(f"export SSL_CERT_FILE={ca} CURL_CA_BUNDLE={ca} REQUESTS_CA_BUNDLE={ca}"),
-        _command(f"export NODE_EXTRA_CA_CERTS={ca}"),
+        _command(f"export http_proxy=http://{address} https_proxy=$http_proxy"),
+        _command("export SSL_CERT_FILE=$CA REQUESTS_CA_BUNDLE=$CA NODE_EXTRA_CA_CERTS=$CA"),
         [],
         [("A browser", "heading")],
         [("  Set ", ""), (address, "string"), (" as its HTTP and HTTPS proxy, and let it", "")],
