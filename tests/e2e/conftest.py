@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,19 +11,9 @@ import pytest
 from int3rceptor_tui.demo.certificate import OriginCertificate
 from tests.e2e.harness import BackgroundOrigin, Curl, Nginx, ProxyProcess, running_nginx
 from tests.e2e.wires import Wires
+from tests.tools import find_tool
 
 StartProxy = Callable[..., ProxyProcess]
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    for marker in item.iter_markers("tools"):
-        missing = [name for name in marker.args if not _found(name)]
-        if missing:
-            pytest.skip(f"not installed: {', '.join(missing)}")
-
-
-def _found(name: str) -> bool:
-    return bool(shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin"))
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +67,7 @@ def curl(proxy: ProxyProcess, tmp_path: Path) -> Curl:
 def nginx(
     certificate: OriginCertificate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Nginx]:
-    if not _found("nginx"):
+    if find_tool("nginx") is None:
         pytest.skip("not installed: nginx")
     root = tmp_path_factory.mktemp("nginx")
     with running_nginx(root, certificate.chain_file) as running:

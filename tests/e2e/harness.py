@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -21,6 +20,7 @@ from int3rceptor_tui.demo.client import ProxyClient
 from int3rceptor_tui.demo.listener import Listener
 from int3rceptor_tui.demo.messages import Recording
 from int3rceptor_tui.demo.origin import DemoOrigin
+from tests.tools import find_tool
 
 T = TypeVar("T")
 
@@ -187,7 +187,8 @@ def running_nginx(root: Path, certificate: Path) -> Iterator[Nginx]:
         _NGINX_CONF.format(root=root, certificate=certificate, http=http, https=https),
         encoding="ascii",
     )
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    program = find_tool("nginx")
+    assert program is not None
     with (root / "start.log").open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [program, "-p", str(root), "-c", str(configuration), "-e", str(root / "error.log")],
