@@ -43,7 +43,8 @@ def json_lines(text: str) -> Lines | None:
     """Return JSON (RFC 8259), or several texts of it in a row, as lines of two-space indents.
 
     None where it is anything else, or more than 2 MiB or 250,000 lines, for which nobody wants to
-    wait. Strings longer than 4,000 characters go on in lines of their own.
+    wait. What stands in a string and the zeros before a number are not judged. Strings longer than
+    4,000 characters go on in lines of their own.
     """
     if len(text) > _LIMIT:
         return None

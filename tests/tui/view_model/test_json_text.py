@@ -100,7 +100,10 @@ def test_what_is_not_json_is_left_to_others(text: str) -> None:
     assert json_lines(text) is None
 
 
-@given(st.text(st.sampled_from('[]{},:"\\ 1ae'), max_size=20))
+TOKENS = st.sampled_from([*'[]{},:" 1ae', "\\n", '\\"', "\\\\", '"a"', "true"])
+
+
+@given(st.lists(TOKENS, max_size=20).map("".join))
 def test_what_the_standard_library_reads_is_read_and_the_rest_is_not(text: str) -> None:
     try:
         value = json.loads(text)
@@ -116,6 +119,10 @@ def test_what_the_standard_library_reads_is_read_and_the_rest_is_not(text: str) 
     else:
         if isinstance(value, list | dict | str):
             assert json_lines(text) is not None
+
+
+def test_escapes_and_zeros_are_shown_not_judged() -> None:
+    assert shown('["\\1\n", 007]') == '[\n  "\\1\u240a",\n  007\n]'
 
 
 def test_depth_costs_nothing() -> None:
