@@ -76,7 +76,7 @@ def parse_options() -> argparse.Namespace:
     add("--table", action="store_true", help="print a table instead of JSON")
     options = parser.parse_args()
     if not options.proxy and not options.explicit:
-        options.explicit = [("int3", rig.own_commands()["explicit"])]
+        options.proxy = [rig.OWN]
     return options
 
 

@@ -290,16 +290,13 @@ def choose_peers(options: argparse.Namespace) -> list[Peer]:
     """The peers named with -p and the ad-hoc candidates; by default the base and this checkout."""
     peers = rig.load_peers(options.peers)
     candidates: list[str] = []
-    if not (options.explicit or options.reverse or options.proxy):
-        for mode, command in rig.own_commands().items():
-            getattr(options, mode).append(("int3", command))
     for mode in ("explicit", "reverse"):
         for name, command in getattr(options, mode):
             peers.setdefault(name, Peer(name)).commands[mode] = command
             candidates.append(name)
-    names = list(options.proxy or [])
-    if not names:
-        names = [options.base]
+    names = list(options.proxy or [options.base])
+    if not (options.proxy or candidates):
+        names.append(rig.OWN)
     names = list(dict.fromkeys(names + candidates))
     unknown = [name for name in names if name not in peers]
     if unknown:
@@ -327,7 +324,7 @@ def print_list(options: argparse.Namespace) -> None:
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure proxies against each other.")
     add = parser.add_argument
-    add("-p", "--proxy", action="append", metavar="NAME", help="a peer from peers.json (repeat)")
+    add("-p", "--proxy", action="append", metavar="NAME", help="a peer of --list (repeat)")
     for mode, what in (
         ("explicit", "explicit proxy"),
         ("reverse", "reverse proxy (TLS listener, ALPN h2 and http/1.1)"),

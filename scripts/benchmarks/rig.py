@@ -30,6 +30,8 @@ PLAIN_ORIGIN = f"http://127.0.0.1:{PLAIN_PORT}"
 TLS_H2_ORIGIN = f"https://127.0.0.1:{TLS_H2_PORT}"
 TLS_H1_ORIGIN = f"https://127.0.0.1:{TLS_H1_PORT}"
 
+OWN = "int3"  # this checkout among the peers
+
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 CPU_CLOCK_OF_PROCESS = 2  # the kernel's CPUCLOCK_SCHED, see clock_getcpuclockid(3)
@@ -91,8 +93,8 @@ def own_commands() -> dict[str, str]:
 
 
 def load_peers(path: Path) -> dict[str, Peer]:
-    """Read peers.json."""
-    return {
+    """Read peers.json; this checkout is a peer too."""
+    peers = {
         name: Peer(
             name,
             {mode: spec[mode] for mode in ("explicit", "reverse") if mode in spec},
@@ -103,6 +105,7 @@ def load_peers(path: Path) -> dict[str, Peer]:
         )
         for name, spec in json.loads(path.read_text()).items()
     }
+    return {**peers, OWN: Peer(OWN, own_commands())}
 
 
 def named_command(text: str) -> tuple[str, str]:
