@@ -10,12 +10,14 @@ from urllib.parse import unquote
 
 import pytest
 
+from int3rceptor_tui.keymap import ACTIONS
 from proxy_core.config import Limits
 from tests.project.tree import ROOT, tracked_files
 
 _FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+?)\s*$", re.MULTILINE)
+_KEYS_ROW = re.compile(r"^\| ([^|]+) \| `([a-z_.]+)[^`]*` \|", re.MULTILINE)
 _LIMIT_ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \|", re.MULTILINE)
 
 DOCUMENTS = [path for path in tracked_files() if path.suffix == ".md"]
@@ -75,6 +77,14 @@ def test_documents_have_every_limit_with_its_default(document: str) -> None:
         name: float(default.replace("_", "")) for name, default in _LIMIT_ROW.findall(text)
     }
     assert documented == {field.name: field.default for field in dataclasses.fields(Limits)}
+
+
+def test_the_console_page_has_every_action_with_its_keys() -> None:
+    text = (ROOT / "docs" / "console.md").read_text(encoding="utf-8")
+    documented = {
+        action_id: re.findall(r"`([^`]+)`", keys) for keys, action_id in _KEYS_ROW.findall(text)
+    }
+    assert documented == {action.id: action.shown_keys.split() for action in ACTIONS}
 
 
 def test_the_change_log_has_a_place_for_what_is_not_released() -> None:
