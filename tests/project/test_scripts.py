@@ -37,6 +37,12 @@ def test_the_entry_points_are_among_the_scripts_that_are_checked() -> None:
     assert {f"scripts/{name}" for name in ENTRY_POINTS} | {".ci/run"} <= checked
 
 
+@pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_parse(script: Path) -> None:
+    done = run_script("bash", "-n", str(script), PATH=os.environ["PATH"])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.tools("shellcheck")
 @pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_scripts_are_clean_to_shellcheck(script: Path) -> None:
