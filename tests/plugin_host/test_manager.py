@@ -15,6 +15,9 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState
 from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import PluginManager
+from proxy_core.plugin_host.generation import Blueprint
+from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.logs import StartLog
 from tests.plugin_host.guests import LOG, MEMORY, Host, guest, living, make_flow, wasm
 
 PASS = guest("i32.const 0")
@@ -442,27 +445,36 @@ async def test_a_cancelled_reload_changes_nothing(host: Host) -> None:
     assert (await host.manager.reload("a")).ok
 
 
-async def test_what_a_cancelled_reload_builds_is_closed(host: Host) -> None:
-    down = "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
-    slow = (
-        '(func (export "plugin_init") (result i32) (local $n i32)'
-        f" (local.set $n (i32.const 10000000)) {down} i32.const 0)"
-    )
-    await host.load("a", guest("i32.const 0", imports=slow))
+async def test_what_a_cancelled_reload_builds_is_closed(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.load("a", PASS)
     before = living("RawGuest", "OfficialGuest")
+    building, cancelled = threading.Event(), threading.Event()
+    build = Blueprint.build
+
+    def build_slowly(blueprint: Blueprint, log: StartLog) -> Guest:
+        building.set()
+        assert cancelled.wait(10)
+        return build(blueprint, log)
 
     async def reload() -> None:
         await host.manager.reload("a")
 
     async def reload_and_cancel() -> None:
+        building.clear()
+        cancelled.clear()
         async with asyncio.TaskGroup() as group:
             reloading = group.create_task(reload())
-            await asyncio.sleep(0.01)  # in the middle of plugin_init
+            assert await asyncio.to_thread(building.wait, 10)
             reloading.cancel()
+        cancelled.set()
         assert reloading.cancelled()
 
+    monkeypatch.setattr(Blueprint, "build", build_slowly)
     for _ in range(3):
         await reload_and_cancel()
+    monkeypatch.undo()
     assert (await host.manager.reload("a")).ok
     workers, engine = host.manager._workers, host.manager._engine
     assert workers is not None
