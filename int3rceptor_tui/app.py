@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 
 from rich.console import RenderableType
 from textual import on, work
 from textual.app import App
-from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import Screen
 
+from int3rceptor_tui.commands.flows import FlowCommands
 from int3rceptor_tui.commands.line import completions, parse
-from int3rceptor_tui.commands.palette import ActionProvider
+from int3rceptor_tui.commands.palette import ActionProvider, PaletteEntry, palette_entries
+from int3rceptor_tui.commands.plugins import PluginCommands
 from int3rceptor_tui.core_worker import Companion, CoreWorker, MakeCore, make_core
 from int3rceptor_tui.feed import Books, Pump
 from int3rceptor_tui.garbage import settle
-from int3rceptor_tui.keymap import Where, bindings, check_remapped, with_remapped
-from int3rceptor_tui.messages import CoreStarted, CoreStopped
-from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.keymap import Action, Where, check_remapped, with_remapped
+from int3rceptor_tui.messages import CoreStarted, CoreStopped, FlowChosen, ScreenChosen
+from int3rceptor_tui.screens.base import ConsoleScreen, MainScreen
 from int3rceptor_tui.screens.confirm import ConfirmScreen
 from int3rceptor_tui.screens.core_down import CoreDownScreen
 from int3rceptor_tui.screens.detail import DetailScreen
@@ -37,9 +40,8 @@ from int3rceptor_tui.widgets.prompt import Prompt
 from proxy_core.config import Settings
 from proxy_core.control.control import Control
 from proxy_core.control.views import Update
-from proxy_core.errors import ControlError, Int3rceptorError, PluginNotFound
+from proxy_core.errors import ControlError, Int3rceptorError
 from proxy_core.model.ids import FlowId
-from proxy_core.model.plugin_status import PluginState
 
 _FIGURES_INTERVAL = 0.5
 _STOP_PATIENCE = 4.0
@@ -53,7 +55,7 @@ class ConsoleApp(App[int]):
     COMMANDS = {ActionProvider}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS = bindings(Where.ALL)
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (12, "-tall")]
 
     def __init__(
         self,
@@ -76,6 +78,10 @@ class ConsoleApp(App[int]):
         )
         self._flows = FlowsScreen(self.books)
         self._plugins = PluginsScreen(self.books)
+        self._flow_commands = FlowCommands(self)
+        self._plugin_commands = PluginCommands(self)
+        self._note = ""
+        self._last_driver: Control | None = None  # answers for what was captured when it is gone
 
     def get_system_commands(self, screen: Screen[object]):  # type: ignore[no-untyped-def]
         """Offer none of Textual's own: every action here is one of ours."""
@@ -90,7 +96,7 @@ class ConsoleApp(App[int]):
             self.install_screen(screen, name=screen.__class__.__name__)
             screen.prompt.completions = self._completions
         self.push_screen(self._flows)
-        self._flows.say("starting ...")
+        self._say("starting ...")
         self._catch_signals()
         self.set_interval(frame_interval(), self.pump.tick)
         self.set_interval(_FIGURES_INTERVAL, self._refresh_figures)
@@ -108,7 +114,7 @@ class ConsoleApp(App[int]):
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self.exit, 0)
 
@@ -126,38 +132,35 @@ class ConsoleApp(App[int]):
 
     @on(CoreStarted)
     def _core_started(self, message: CoreStarted) -> None:
-        self.control = message.driver
+        self.control = self._last_driver = message.driver
         settle()
         self.pump.attach(message.driver)
-        for screen in (self._flows, self._plugins):
-            screen.say("")
-        self.run_worker(self._refresh_figures(), group="figures")
+        self._say("")
+        self.run_worker(self.fetch_plugins(), group="figures")
 
     @on(CoreStopped)
     def _core_stopped(self, message: CoreStopped) -> None:
         self.pump.tick()
         self.pump.detach()
         self.control = None
-        for screen in (self._flows, self._plugins):
-            screen.say(f"not running: {message.error or 'stopped'}; ctrl+r starts it again")
+        self._say(f"not running: {message.error or 'stopped'}; ctrl+r starts it again")
         self._ask_what_now(message.error or "It has stopped.")
 
     def _ask_what_now(self, reason: str) -> None:
         def chosen(what: str | None) -> None:
             if what == "start":
-                self.action_core_start()
+                self.do_core_start()
             elif what == "quit":
-                self.action_app_quit()
+                self.exit(0)
 
         self.push_screen(CoreDownScreen(reason), chosen)
 
-    def action_core_start(self) -> None:
+    def do_core_start(self) -> None:
         """Start the core again, where it is not running."""
         if self.control is not None or self.worker_core.running:
             self.tell("The proxy is running.")
             return
-        for screen in (self._flows, self._plugins):
-            screen.say("starting ...")
+        self._say("starting ...")
         self.start_core()
 
     # --- the tick
@@ -182,17 +185,27 @@ class ConsoleApp(App[int]):
 
     async def _refresh_figures(self) -> None:
         """Fetch the plugins' figures, which change without being news."""
-        if self.control is None or not (
-            self.console_screen is self._plugins or not self.books.plugins
-        ):
+        if self.console_screen is self._plugins:
+            await self.fetch_plugins()
+
+    async def fetch_plugins(self) -> None:
+        """See `Desk.fetch_plugins`."""
+        if self.control is None:
             return
         with contextlib.suppress(Int3rceptorError):
             plugins = await self.control.plugins()
             self.books.plugins = {plugin.name: plugin for plugin in plugins}
-            if self.console_screen is self._plugins:
+            if self._plugins.is_mounted:
                 self._plugins.show_plugins()
 
     # --- words for the user
+
+    def _say(self, note: str) -> None:
+        """Put a note in every screen's status bar."""
+        self._note = note
+        for screen in {self._flows, self._plugins, *self.screen_stack}:
+            if isinstance(screen, ConsoleScreen):
+                screen.say(note)
 
     def tell(self, text: str, bad: bool = False) -> None:
         """Show a note for a moment; its text may hold anything."""
@@ -203,81 +216,42 @@ class ConsoleApp(App[int]):
             markup=False,
         )
 
-    # --- screens
+    async def ask(self, question: str) -> bool:
+        """Ask a question that is answered with yes or no; call it in a worker."""
+        dialog: Screen[bool] = ConfirmScreen(question)
+        return await self.push_screen_wait(dialog)
 
-    def action_screen_flows(self) -> None:
-        """Show the flows."""
-        self._show_main(self._flows)
+    # --- doing what the user says
 
-    def action_screen_plugins(self) -> None:
-        """Show the plugins."""
-        self._show_main(self._plugins)
+    def action_perform(self, action_id: str) -> None:
+        """Do what a key is bound to."""
+        self.perform(self.actions_table[action_id])
 
-    def _show_main(self, screen: ConsoleScreen) -> None:
-        while isinstance(self.screen, DetailScreen):
-            self.pop_screen()
-        if self.screen is not screen:
-            self.switch_screen(screen)
-
-    def action_show_flow(self, flow_id: int) -> None:
-        """Open a flow."""
-        if self.control is None:
-            self.tell("The proxy is not running.", bad=True)
+    def perform(self, action: Action, argument: str = "") -> None:
+        """Do an action, whether a key, the palette or the prompt asked for it."""
+        handler = self._handler(action)
+        if handler is None:
+            self.tell(f"{action.id} is for an open flow; press enter on one first", bad=True)
             return
-        while isinstance(self.screen, DetailScreen):
-            self.pop_screen()
-        screen = DetailScreen(self.books, self.control, FlowId(flow_id))
-        screen.prompt.completions = self._completions
-        self.push_screen(screen, self._left_detail)
+        done = handler(argument) if action.argument else handler()
+        if inspect.isawaitable(done):
+            self.run_worker(self._see_through(done), group="command")
 
-    def _left_detail(self, _: None) -> None:
-        """Put the list's cursor where the detail view went."""
+    def _handler(self, action: Action) -> Callable[..., Awaitable[None] | None] | None:
+        for group in (self, self._flow_commands, self._plugin_commands):
+            if hasattr(group, action.method):
+                return getattr(group, action.method)  # type: ignore[no-any-return]
+        if action.where is Where.FLOWS:
+            self._show_main(self._flows)
+        elif action.where is Where.PLUGINS:
+            self._show_main(self._plugins)
+        return getattr(self.console_screen, action.method, None)
 
-    def action_app_back(self) -> None:
-        """Close what is open; from another main screen, go to the flows."""
-        screen = self.screen
-        if isinstance(screen, DetailScreen):
-            flow_id = screen.flow_id
-            self.pop_screen()
-            if self.screen is self._flows:
-                self._flows.table.move_to_key(flow_id)
-        elif screen is self._plugins:
-            self.action_screen_flows()
-
-    def action_app_help(self) -> None:
-        """Show the keys for where the user is."""
-        places = {self._flows: Where.FLOWS, self._plugins: Where.PLUGINS}
-        screen = self.console_screen
-        where = places.get(screen, Where.DETAIL) if screen is not None else Where.ALL
-        self.push_screen(HelpScreen(self.actions_table, where))
-
-    def action_app_palette(self) -> None:
-        """Open the command palette."""
-        self.action_command_palette()
-
-    def action_app_quit(self) -> None:
-        """Leave."""
-        self.exit(0)
-
-    async def action_quit(self) -> None:
-        """Leave (Textual's own name for it)."""
-        self.exit(0)
-
-    # --- the prompt and the palette
-
-    def action_app_prompt(self) -> None:
-        """Ask for a command."""
-        screen = self.screen
-        if isinstance(screen, ConsoleScreen):
-            screen.open_prompt()
-
-    def _completions(self, text: str) -> list[str]:
-        return list(completions(text, self.actions_table, self.books.plugins))
-
-    @on(Prompt.Entered)
-    def _entered(self, event: Prompt.Entered) -> None:
-        if event.kind == ":":
-            self.run_command(event.text)
+    async def _see_through(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Int3rceptorError as error:
+            self.tell(str(error), bad=True)
 
     def run_command(self, text: str) -> None:
         """Do what a line at the prompt says; tell what is wrong with it otherwise."""
@@ -285,198 +259,115 @@ class ConsoleApp(App[int]):
             command = parse(text, self.actions_table)
         except ControlError as error:
             self.tell(str(error), bad=True)
-            return
-        action = command.action
-        if action.id.startswith("plugins.") and hasattr(self, f"command_{action.method}"):
-            getattr(self, f"command_{action.method}")(command.argument)
-            return
-        if action.where is Where.FLOWS:
-            self.action_screen_flows()
-        elif action.where is Where.PLUGINS:
-            self.action_screen_plugins()
-        elif action.where is Where.DETAIL and not isinstance(self.screen, DetailScreen):
-            self.tell(f"{action.id} is for an open flow; press enter on one first", bad=True)
-            return
-        target = "screen" if hasattr(self.screen, f"action_{action.method}") else "app"
-        self.call_later(self.run_action, f"{target}.{action.method}")
+        else:
+            self.perform(command.action, command.argument)
 
-    def palette_entries(self) -> list[tuple[str, str, str]]:
-        """Return (title, command line, help) of what can be done now."""
+    @on(Prompt.Entered)
+    def _entered(self, event: Prompt.Entered) -> None:
+        if event.kind == ":":
+            self.run_command(event.text)
+
+    def _completions(self, text: str) -> list[str]:
+        return list(completions(text, self.actions_table, self.books.plugins))
+
+    def palette_entries(self) -> list[PaletteEntry]:
+        """Return what can be done now."""
         in_detail = isinstance(self.console_screen, DetailScreen)
-        entries = [
-            (action.title, action.id, f"{action.shown_keys}   {action.help}".strip())
-            for action in self.actions_table.values()
-            if action.listed
-            and not action.argument
-            and (action.where is not Where.DETAIL or in_detail)
-        ]
-        for plugin in self.books.plugins.values():
-            verb = "disable" if plugin.enabled else "enable"
-            name = visible(plugin.name)
-            entries.append((f"Reload plugin {name}", f"plugins.reload {plugin.name}", "r"))
-            entries.append((f"{verb.title()} plugin {name}", f"plugins.{verb} {plugin.name}", "e"))
-        return entries
+        places = {Where.ALL, Where.FLOWS, Where.PLUGINS} | ({Where.DETAIL} if in_detail else set())
+        return palette_entries(self.actions_table.values(), self.books.plugins.values(), places)
 
-    # --- flows
+    # --- what commands and keys meet here
 
-    @work(group="command")
-    async def action_flow_clear(self) -> None:
-        """Forget all finished flows, if the user means it."""
-        control = self.control
-        if control is None:
-            return
-        count = len(self.books.flows)
-        if not await self.push_screen_wait(ConfirmScreen(f"Clear all finished flows ({count})?")):
-            return
-        try:
-            cleared = await control.clear_flows()
-        except Int3rceptorError as error:
-            self.tell(str(error), bad=True)
-            return
-        self.books.flows.clear()
-        self.books.flows.update(tuple(await control.flows()))
-        self._flows.show_update(Update(first_kept=FlowId(0)))
-        self._flows.table.sync()
-        self.tell(f"{cleared} flows cleared.")
+    @property
+    def driver(self) -> Control:
+        """See `Desk.driver`."""
+        if self.control is None:
+            raise ControlError("The proxy is not running; ctrl+r starts it.")
+        return self.control
 
-    def _selected_flow(self) -> FlowId | None:
+    @property
+    def selected_flow(self) -> FlowId | None:
+        """See `Desk.selected_flow`."""
         screen = self.console_screen
         return screen.flow_id if isinstance(screen, DetailScreen) else self._flows.selected
 
-    @work(group="command")
-    async def _decide(self, verb: str, flow_id: FlowId | None) -> None:
-        if self.control is None:
-            return
-        try:
-            if verb == "kill":
-                done = await self.control.kill_flows([] if flow_id is None else [flow_id])
-            else:
-                done = await self.control.resume_flows(None if flow_id is None else [flow_id])
-        except Int3rceptorError as error:
-            self.tell(str(error), bad=True)
-            return
-        if not done:
-            self.tell("No flow is held." if flow_id is None else f"Flow {flow_id} is not held.")
-
-    def action_flow_resume(self) -> None:
-        """Let the held flow go on."""
-        selected = self._selected_flow()
-        if selected is not None:
-            self._decide("resume", selected)
-
-    def action_flow_resume_all(self) -> None:
-        """Let all held flows go on."""
-        self._decide("resume", None)
-
-    def action_flow_kill(self) -> None:
-        """End the held flow."""
-        selected = self._selected_flow()
-        if selected is not None:
-            self._decide("kill", selected)
-
-    action_detail_resume = action_flow_resume
-    action_detail_kill = action_flow_kill
-
-    # --- plugins
-
-    def _plugin_named(self, name: str) -> str | None:
-        """Return the plugin meant: named, or else under the cursor."""
-        if name:
-            return name
+    @property
+    def selected_plugin(self) -> str | None:
+        """See `Desk.selected_plugin`."""
         selected = self._plugins.selected
-        if selected is None:
-            self.tell("Which plugin? Name one, or put the cursor on it.", bad=True)
-            return None
-        return selected.name
+        return None if selected is None else selected.name
 
-    def action_plugins_discover(self) -> None:
-        """Look into the plugin directories."""
-        self.command_plugins_discover("")
+    # --- screens
 
-    @work(group="plugins")
-    async def command_plugins_discover(self, _: str) -> None:
-        """Look into the plugin directories, and tell what was found."""
-        if self.control is None:
-            return
-        try:
-            report = await self.control.discover_plugins()
-        except Int3rceptorError as error:
-            self.tell(str(error), bad=True)
-            return
-        words = [f"{report.found} plugins found"]
-        if report.added:
-            words.append(f"new: {', '.join(report.added)}")
-        if report.removed:
-            words.append(f"gone: {', '.join(report.removed)}")
-        self.tell("; ".join(words) + ".")
-        for who, why in report.refused:
-            self.tell(f"{who} was refused: {why}", bad=True)
-        self.books.plugins = {plugin.name: plugin for plugin in await self.control.plugins()}
-        self._plugins_changed()
+    def _open(self, screen: ConsoleScreen) -> None:
+        screen.prompt.completions = self._completions
+        screen.status_bar.note = self._note
+        self.push_screen(screen)
 
-    def _plugins_changed(self) -> None:
-        with contextlib.suppress(NoMatches):
-            self._plugins.show_plugins()
+    def _show_main(self, screen: MainScreen) -> None:
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        if self.screen is not screen:
+            self.switch_screen(screen)
 
-    def action_plugins_reload(self) -> None:
-        """Reload the plugin under the cursor."""
-        self.command_plugins_reload("")
+    @on(ScreenChosen)
+    def _screen_chosen(self, event: ScreenChosen) -> None:
+        self._show_main((self._flows, self._plugins)[event.index])
 
-    @work(group="plugins")
-    async def command_plugins_reload(self, name: str) -> None:
-        """Reload a plugin, and tell how it went."""
-        wanted = self._plugin_named(name)
-        if self.control is None or wanted is None:
-            return
-        try:
-            report = await self.control.reload_plugin(wanted)
-        except PluginNotFound as error:
-            self.tell(str(error), bad=True)
-            return
-        except Int3rceptorError as error:
-            self.tell(f"{wanted} was not reloaded: {error}", bad=True)
-            return
-        self.tell(report.message, bad=not report.ok)
-        await self._refresh_figures()
+    @on(FlowChosen)
+    def _flow_chosen(self, event: FlowChosen) -> None:
+        screen = self.screen
+        if isinstance(screen, DetailScreen):
+            screen.show_flow(event.flow_id)
+        elif self._last_driver is not None:
+            self._open(DetailScreen(self.books, self._last_driver, event.flow_id))
 
-    def action_plugins_toggle(self) -> None:
-        """Enable or disable the plugin under the cursor."""
-        self.command_plugins_toggle("")
+    def do_screen_flows(self) -> None:
+        """Show the flows."""
+        self._show_main(self._flows)
 
-    def command_plugins_toggle(self, name: str) -> None:
-        """Enable a plugin that is disabled, and the other way round."""
-        wanted = self._plugin_named(name)
-        plugin = self.books.plugins.get(wanted or "")
-        if plugin is not None:
-            self._enable(plugin.name, not plugin.enabled)
-        elif wanted is not None:
-            self.tell(f"no plugin is called {wanted!r}", bad=True)
+    def do_screen_plugins(self) -> None:
+        """Show the plugins."""
+        self._show_main(self._plugins)
 
-    def command_plugins_enable(self, name: str) -> None:
-        """Enable a plugin."""
-        if (wanted := self._plugin_named(name)) is not None:
-            self._enable(wanted, True)
+    def do_app_back(self) -> None:
+        """Close what is open; from another main screen, go to the flows."""
+        screen = self.screen
+        if not isinstance(screen, MainScreen):
+            self.pop_screen()
+            if isinstance(screen, DetailScreen) and self.screen is self._flows:
+                self._flows.table.move_to_key(screen.flow_id)
+        elif screen is not self._flows:
+            self._show_main(self._flows)
 
-    def command_plugins_disable(self, name: str) -> None:
-        """Disable a plugin."""
-        if (wanted := self._plugin_named(name)) is not None:
-            self._enable(wanted, False)
+    def do_app_help(self) -> None:
+        """Show the keys for where the user is, or hide them again."""
+        screen = self.console_screen
+        if isinstance(screen, HelpScreen):
+            self.pop_screen()
+        elif screen is not None:
+            self._open(HelpScreen(self.books, self.actions_table, screen.WHERE))
 
-    @work(group="plugins")
-    async def _enable(self, name: str, enabled: bool) -> None:
-        if self.control is None:
-            return
-        try:
-            status = await self.control.set_plugin_enabled(name, enabled)
-        except Int3rceptorError as error:
-            self.tell(str(error), bad=True)
-            return
-        self.books.plugins[status.name] = status
-        self._plugins_changed()
-        if enabled and status.state is PluginState.REFUSED:
-            self.tell(f"{name} could not be loaded: {status.last_error}", bad=True)
-        else:
-            self.tell(f"{name} is {'enabled' if enabled else 'disabled'}.")
+    def do_app_prompt(self) -> None:
+        """Ask for a command."""
+        if self.console_screen is not None:
+            self.console_screen.open_prompt()
+
+    def do_app_palette(self) -> None:
+        """Open the command palette."""
+        self.action_command_palette()
+
+    def do_app_quit(self) -> None:
+        """Leave."""
+        self.exit(0)
+
+    async def action_quit(self) -> None:
+        """Leave (Textual's own name for it)."""
+        self.exit(0)
+
+    def action_help_quit(self) -> None:
+        """Leave at ctrl+c in a dialog, too."""
+        self.exit(0)
 
 
 def run_console(settings: Settings, *, companion: Companion | None = None) -> int:

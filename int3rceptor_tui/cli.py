@@ -213,11 +213,9 @@ def _is_taken(host: str, port: int) -> bool:
 
 def _require_terminal() -> None:
     if not (sys.stdin and sys.stdin.isatty() and sys.stdout and sys.stdout.isatty()):
-        raise Int3rceptorError(
-            f"the console needs a terminal; start it in one, or run {PROGRAM} serve"
-        )
+        raise ConfigError(f"the console needs a terminal; start it in one, or run {PROGRAM} serve")
     if os.environ.get("TERM", "") in ("", "dumb", "unknown"):
-        raise Int3rceptorError(
+        raise ConfigError(
             f"the console cannot draw on this terminal (TERM={os.environ.get('TERM', '')}); "
             f"set TERM, or run {PROGRAM} serve"
         )
@@ -264,9 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    from int3rceptor_tui.log_printer import visible
+    from int3rceptor_tui.log_printer import escaped
 
-    line = visible(" ".join(text.split()))
+    line = escaped(" ".join(text.split()))
     print(f"{PROGRAM}: {line}", file=sys.stderr)
     return code
 

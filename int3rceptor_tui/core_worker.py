@@ -16,6 +16,7 @@ from typing import Protocol
 
 from textual.message import Message
 
+from int3rceptor_tui.event_loop import loop_factory
 from int3rceptor_tui.messages import CoreStarted, CoreStopped
 from proxy_core.config import Settings
 from proxy_core.control.control import Control
@@ -88,14 +89,13 @@ class CoreWorker:
         return not self._ended.is_set()
 
     def run(self) -> None:
-        """Run a core until it is told to stop, or fails; post how it went."""
+        """Run a core until `stop`, or until it fails; post how it went."""
         self._ended.clear()
-        self._stopping = False
         error: str | None = None
         before = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_INTERVAL)
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 runner.run(self._serve())
         except Int3rceptorError as failure:
             error = str(failure)
@@ -145,7 +145,7 @@ class CoreWorker:
             await self._companion(core)
 
     def stop(self) -> None:
-        """Ask the core to stop; from any thread, at any time, harmless when there is none."""
+        """Stop the core, and start none again; from any thread, at any time, before `run` too."""
         with self._lock:
             self._stopping = True
             if self._loop is not None and self._stop is not None:
@@ -155,13 +155,3 @@ class CoreWorker:
     def wait(self, seconds: float) -> bool:
         """Wait until the thread is done; return whether it is."""
         return self._ended.wait(seconds)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's loop where it is installed, else None for the standard one."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory

@@ -97,19 +97,18 @@ class Pump:
             return
         self._drawn_at, self._cpu_at = now, cpu
         update = self._feed.drain()
-        if update.flows or update.logs or update.plugins or update.first_kept is not None:
+        if update.flows or update.gone or update.logs or update.plugins:
             self._take(update)
         if now - self._status_at >= self._status_interval:
             self._take_status(now)
 
     def _take(self, update: Update) -> None:
         books = self._books
-        books.flows.update(update.flows, update.first_kept)
+        books.flows.update(update.flows, update.gone)
         books.logs.extend(update.logs)
         for plugin in update.plugins:
             books.plugins[plugin.name] = plugin
-        if update.flows or update.logs or update.plugins:
-            self._on_update(update)
+        self._on_update(update)
 
     def _take_status(self, now: float) -> None:
         if self._control is None:
@@ -120,6 +119,5 @@ class Pump:
             self._books.rate = (status.flows_seen - self._seen) / elapsed
         self._seen = status.flows_seen
         self._status_at = now
-        if status != self._books.status or self._books.rate:
-            self._books.status = status
+        self._books.status = status
         self._on_status()

@@ -1,9 +1,10 @@
 """Every action of the console in one table: its id, keys, and the words for it.
 
-Bindings, the command palette, the `:` prompt and `?` are all made from this table. An id such as
-`flow.open` names the method `action_flow_open`; users remap keys by id in `[keys]` of
-int3rceptor.toml. Letters, function keys and ctrl+letter only: terminals cannot tell the others
-apart, and what sits on ctrl+b (tmux) has a second key.
+Bindings, the command palette, the `:` prompt and `?` are all made from this table, and all of them
+end in `ConsoleApp.perform`. An id such as `flow.open` names the method `do_flow_open`, of a screen
+or of a group of commands; users remap keys by id in `[keys]` of int3rceptor.toml. Letters, function
+keys and ctrl+letter only: terminals cannot tell the others apart, and what sits on ctrl+b (tmux)
+has a second key.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Where(enum.Enum):
     FLOWS = "flows"
     DETAIL = "flow"
     PLUGINS = "plugins"
+    HELP = "help"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class Action:
 
     @property
     def method(self) -> str:
-        """The action's name for Textual."""
-        return self.id.replace(".", "_")
+        """The name of the method that does it."""
+        return "do_" + self.id.replace(".", "_")
 
     @property
     def shown_keys(self) -> str:
@@ -144,6 +146,9 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("plugins.follow", "F", "Follow the log", Where.PLUGINS, "On and off."),
     Action("plugins.page", "space", "Page down", Where.PLUGINS, listed=False),
+    Action("plugins.search", "slash", "Search the log", Where.PLUGINS),
+    Action("plugins.search_next", "n", "Find the next", Where.PLUGINS, listed=False),
+    Action("plugins.search_previous", "N", "Find the one before", Where.PLUGINS, listed=False),
     Action(
         "plugins.open",
         "enter",
@@ -152,6 +157,11 @@ ACTIONS: tuple[Action, ...] = (
         "On a plugin: only its log lines.",
         listed=False,
     ),
+    # the keys
+    Action("help.page", "space", "Page down", Where.HELP, listed=False),
+    Action("help.search", "slash", "Search", Where.HELP, listed=False),
+    Action("help.search_next", "n", "Find the next", Where.HELP, listed=False),
+    Action("help.search_previous", "N", "Find the one before", Where.HELP, listed=False),
 )
 
 BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
@@ -160,7 +170,7 @@ BY_ID: Mapping[str, Action] = {action.id: action for action in ACTIONS}
 def bindings(*places: Where) -> list[BindingType]:
     """Return the bindings of the actions that belong to these places."""
     return [
-        Binding(action.keys, action.method, action.title, show=False, id=action.id)
+        Binding(action.keys, f"app.perform('{action.id}')", action.title, show=False, id=action.id)
         for action in ACTIONS
         if action.where in places and action.keys
     ]

@@ -19,7 +19,7 @@ _TICK = 0.1
 _PATIENCE = 1.0
 
 
-def visible(text: str) -> str:
+def escaped(text: str) -> str:
     """Return `text` on one line, whatever is not printable as an escape sequence."""
     if text.isprintable():
         return text
@@ -29,9 +29,9 @@ def visible(text: str) -> str:
 def render(line: LogLine) -> str:
     """Return a log line as text: time, level, who, flow, what; without a newline."""
     time = datetime.datetime.fromtimestamp(line.time).isoformat(" ", "milliseconds")
-    who = visible(line.plugin) or "int3rceptor"
+    who = escaped(line.plugin) or "int3rceptor"
     flow = "" if line.flow_id is None else f" #{line.flow_id}"
-    return f"{time} {line.level.name:<5} {who}{flow}: {visible(line.text)}"
+    return f"{time} {line.level.name:<5} {who}{flow}: {escaped(line.text)}"
 
 
 class LogPrinter:

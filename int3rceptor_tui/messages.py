@@ -1,10 +1,11 @@
-"""What the core's thread tells the console."""
+"""What parts of the console tell the app."""
 
 from __future__ import annotations
 
 from textual.message import Message
 
 from proxy_core.control.control import Control
+from proxy_core.model.ids import FlowId
 
 
 class CoreStarted(Message):
@@ -21,3 +22,19 @@ class CoreStopped(Message):
     def __init__(self, error: str | None) -> None:
         super().__init__()
         self.error = error
+
+
+class FlowChosen(Message):
+    """The user wants to see a flow."""
+
+    def __init__(self, flow_id: FlowId) -> None:
+        super().__init__()
+        self.flow_id = flow_id
+
+
+class ScreenChosen(Message):
+    """The user clicked on a main screen's name; `index` counts from 0."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__()
+        self.index = index

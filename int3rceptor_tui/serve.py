@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Protocol
 
 from int3rceptor_tui import garbage
+from int3rceptor_tui.event_loop import loop_factory
 from int3rceptor_tui.log_printer import LogPrinter
 from proxy_core.bus.bus import Bus
 from proxy_core.config import Settings
@@ -52,16 +53,6 @@ def run_serve(settings: Settings) -> int:
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(serve_until_signal(lambda: Core(settings)))
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return uvloop's loop where it is installed, else None for the standard one."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def serve_until_signal(make_core: Callable[[], ServedCore]) -> int:

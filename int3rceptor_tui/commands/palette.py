@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
-from typing import Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from int3rceptor_tui.keymap import Action, Where
+from int3rceptor_tui.view_model.visible import visible
+from proxy_core.model.plugin_status import PluginStatus
+
+
+class PaletteEntry(NamedTuple):
+    """One line of the palette; `line` is what the prompt would be given."""
+
+    title: str
+    line: str
+    help: str
+
+
+def palette_entries(
+    actions: Iterable[Action], plugins: Iterable[PluginStatus], places: Collection[Where]
+) -> list[PaletteEntry]:
+    """Return what can be done in `places`, and with each of the plugins by name."""
+    entries = [
+        PaletteEntry(action.title, action.id, f"{action.shown_keys}   {action.help}".strip())
+        for action in actions
+        if action.listed and not action.argument and action.where in places
+    ]
+    for plugin in plugins:
+        name = visible(plugin.name)
+        verb = "disable" if plugin.enabled else "enable"
+        entries += [
+            PaletteEntry(f"Reload plugin {name}", f"plugins.reload {plugin.name}", "r"),
+            PaletteEntry(f"{verb.title()} plugin {name}", f"plugins.{verb} {plugin.name}", "e"),
+        ]
+    return entries
 
 
 class RunsCommands(Protocol):
     """The app, as the palette needs it."""
 
-    def palette_entries(self) -> list[tuple[str, str, str]]:
-        """Return (title, command line, help) of what can be done now."""
+    def palette_entries(self) -> list[PaletteEntry]:
+        """Return what can be done now."""
 
     def run_command(self, text: str) -> None:
         """Do what a line at the prompt would do."""

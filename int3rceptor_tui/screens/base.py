@@ -1,4 +1,4 @@
-"""What the main screens share: moving, the status bar and the prompt at the bottom."""
+"""What the screens share: moving, searching, and the prompt and status bar at the bottom."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from int3rceptor_tui.feed import Books
+from int3rceptor_tui.keymap import Where, bindings
+from int3rceptor_tui.messages import ScreenChosen
 from int3rceptor_tui.widgets.line_window import LineWindow
 from int3rceptor_tui.widgets.prompt import Prompt
 from int3rceptor_tui.widgets.status_bar import StatusBar
+from int3rceptor_tui.widgets.tab_line import TabLine
 from proxy_core.control.views import Update
 
 
@@ -18,12 +21,16 @@ class ConsoleScreen(Screen[None]):
 
     AUTO_FOCUS = ""
     INLINE_PADDING = 0
+    BINDINGS = bindings(Where.ALL)
+    WHERE = Where.ALL
+    """Which keys belong to it."""
 
     def __init__(self, books: Books) -> None:
         super().__init__()
         self.books = books
         self.status_bar = StatusBar(books)
         self.prompt = Prompt()
+        self._needle = ""
 
     def compose_bottom(self) -> ComposeResult:
         """Yield what is at the bottom of every screen."""
@@ -61,44 +68,107 @@ class ConsoleScreen(Screen[None]):
     def focus_main(self) -> None:
         """Give the keys back to the main list or view."""
 
+    # --- searching
+
+    @property
+    def searched(self) -> LineWindow | None:
+        """Where `/` looks."""
+        return self.window
+
+    def search_open(self) -> None:
+        """Ask what to search for."""
+        self.open_prompt(kind="/")
+
+    def search_next(self) -> None:
+        """Find the next."""
+        self._search(backwards=False)
+
+    def search_previous(self) -> None:
+        """Find the one before."""
+        self._search(backwards=True)
+
+    @on(Prompt.Entered)
+    def _entered(self, event: Prompt.Entered) -> None:
+        if event.kind == "/":
+            event.stop()
+            self._needle = event.text
+            self._search(backwards=False)
+
+    def _search(self, backwards: bool) -> None:
+        window = self.searched
+        if not self._needle:
+            self.notify("Nothing to search for; press /.", timeout=2)
+        elif window is not None:
+            self.run_worker(self._find(window, backwards), group="search", exclusive=True)
+
+    async def _find(self, window: LineWindow, backwards: bool) -> None:
+        if not await window.search(self._needle, backwards):
+            self.notify("Not found.", timeout=2)
+
     # --- moving
 
-    def action_move_up(self) -> None:
+    def do_move_up(self) -> None:
         """Move up."""
         if self.window is not None:
             self.window.step(-1)
 
-    def action_move_down(self) -> None:
+    def do_move_down(self) -> None:
         """Move down."""
         if self.window is not None:
             self.window.step(1)
 
-    def action_move_left(self) -> None:
+    def do_move_left(self) -> None:
         """Move left."""
         if self.window is not None:
             self.window.shift_by(-8)
 
-    def action_move_right(self) -> None:
+    def do_move_right(self) -> None:
         """Move right."""
         if self.window is not None:
             self.window.shift_by(8)
 
-    def action_move_top(self) -> None:
+    def do_move_top(self) -> None:
         """Go to the top."""
         if self.window is not None:
             self.window.go_to_top()
 
-    def action_move_bottom(self) -> None:
+    def do_move_bottom(self) -> None:
         """Go to the bottom."""
         if self.window is not None:
             self.window.go_to_bottom()
 
-    def action_move_page_down(self) -> None:
+    def do_move_page_down(self) -> None:
         """Page down."""
         if self.window is not None:
             self.window.turn_page(1)
 
-    def action_move_page_up(self) -> None:
+    def do_move_page_up(self) -> None:
         """Page up."""
         if self.window is not None:
             self.window.turn_page(-1)
+
+    def do_pane_next(self) -> None:
+        """Go to the next pane, where there are several."""
+
+    def do_pane_previous(self) -> None:
+        """Go to the pane before, where there are several."""
+
+
+class MainScreen(ConsoleScreen):
+    """A screen with a number: its name stands in the line at the top."""
+
+    NAMES = ("1 Flows", "2 Plugins")
+    INDEX = 0
+
+    def __init__(self, books: Books) -> None:
+        super().__init__(books)
+        self.tabs = TabLine(self.NAMES, id="screens")
+
+    def show_tabs(self, title: str = "", word: str = "") -> None:
+        """Show the names, a title behind them, and a word at the right edge."""
+        self.tabs.show(self.INDEX, title, word)
+
+    @on(TabLine.Chosen)
+    def _tab_chosen(self, event: TabLine.Chosen) -> None:
+        event.stop()
+        self.post_message(ScreenChosen(event.index))

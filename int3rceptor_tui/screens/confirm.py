@@ -14,7 +14,7 @@ class ConfirmScreen(ModalScreen[bool]):
 
     BINDINGS = [
         Binding("y,enter", "answer(True)", show=False),
-        Binding("n,escape,q", "answer(False)", show=False),
+        Binding("n,escape,q,ctrl+c", "answer(False)", show=False),
     ]
 
     def __init__(self, question: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -12,20 +14,24 @@ from int3rceptor_tui.screens.base import ConsoleScreen
 from int3rceptor_tui.view_model.content import Content
 from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
 from int3rceptor_tui.view_model.lines import FixedLines, JoinedLines, Lines
+from int3rceptor_tui.view_model.visible import visible
 from int3rceptor_tui.widgets.line_viewer import LineViewer
-from int3rceptor_tui.widgets.prompt import Prompt
 from int3rceptor_tui.widgets.tab_line import TabLine
 from proxy_core.control.control import Control
-from proxy_core.control.views import FlowDetail, Update
+from proxy_core.control.views import BodyView, FlowDetail, Update
 from proxy_core.model.ids import FlowId
 
 _PARTS = ("Request", "Response", "Details")
+
+_RELOAD_INTERVAL = 0.3
+"""Seconds between two looks at a flow that is still going on."""
 
 
 class DetailScreen(ConsoleScreen):
     """Shows one flow at a time; space and p go through the list."""
 
     BINDINGS = bindings(Where.DETAIL)
+    WHERE = Where.DETAIL
 
     def __init__(self, books: Books, control: Control, flow_id: FlowId) -> None:
         super().__init__(books)
@@ -35,7 +41,9 @@ class DetailScreen(ConsoleScreen):
         self._part = 1
         self._modes: dict[int, str] = {}
         self._full = False
-        self._contents: dict[int, Content] = {}
+        self._contents: dict[int, tuple[BodyView, Content]] = {}
+        self._loaded_at = 0.0
+        self._again = False
         self.tabs = TabLine(_PARTS)
         self.viewer = LineViewer(id="viewer")
 
@@ -46,32 +54,46 @@ class DetailScreen(ConsoleScreen):
             yield self.viewer
         yield from self.compose_bottom()
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         """Fetch the flow."""
         self.viewer.focus()
-        await self._load(first=True)
+        self._fetch(first=True)
 
     def focus_main(self) -> None:
         """See `ConsoleScreen.focus_main`."""
         self.viewer.focus()
 
-    async def _load(self, first: bool = False) -> None:
+    def show_flow(self, flow_id: FlowId) -> None:
+        """Show another flow, from its top."""
+        self.flow_id = flow_id
+        self._flow = None
+        self._fetch(first=True)
+
+    def _fetch(self, first: bool = False) -> None:
+        self._again = False
+        self.run_worker(self._load(first), group="load", exclusive=True)
+
+    async def _load(self, first: bool) -> None:
         flow = await self._control.flow(self.flow_id)
+        self._loaded_at = time.monotonic()
         if flow is None:
             if self._flow is None:
                 gone = FixedLines([[("This flow is no longer in memory.", "warn")]])
                 self.viewer.show(gone)
             return
         self._flow = flow
-        self._contents.clear()
-        if first and flow.response is None:
-            self._part = 2 if flow.summary.error else 0
+        if first:
+            self._contents.clear()
+            if flow.response is None:
+                self._part = 2 if flow.summary.error else 0
         self._render_part(keep_place=not first)
 
     def show_update(self, update: Update) -> None:
-        """See `ConsoleScreen.show_update`."""
-        if any(row.id == self.flow_id for row in update.flows):
-            self.run_worker(self._load(), group="load", exclusive=True)
+        """See `ConsoleScreen.show_update`: soon, and not for each piece of a body that arrives."""
+        if not self._again and any(row.id == self.flow_id for row in update.flows):
+            self._again = True
+            wait = self._loaded_at + _RELOAD_INTERVAL - time.monotonic()
+            self.set_timer(max(0.001, wait), self._fetch)
 
     # --- what is shown
 
@@ -94,24 +116,29 @@ class DetailScreen(ConsoleScreen):
         body = flow.request_body if asked else flow.response_body
         if head is None:
             what = flow.summary.error or "There is no response yet."
-            return FixedLines([[(what, "bad" if flow.summary.error else "dim")]]), ""
+            return FixedLines([[(visible(what), "bad" if flow.summary.error else "dim")]]), ""
         top = FixedLines([] if self._full else head_lines(head, received))
         if body is None or (not body.size and not body.trailers):
             return JoinedLines(top, FixedLines([[], [("no body", "dim")]])), ""
-        content = self._contents.get(self._part)
-        if content is None:
-            content = self._contents[self._part] = Content(body)
+        content = self._content(body)
         mode = self._modes.get(self._part, "")
         if mode not in content.modes:
             mode = content.modes[0]
         gap = FixedLines([] if self._full else [[]])
         return JoinedLines(top, gap, content.open(mode)), mode
 
-    def action_detail_next_pane(self) -> None:
+    def _content(self, body: BodyView) -> Content:
+        """Return the body decoded; it is decoded again only where more of it has come."""
+        known = self._contents.get(self._part)
+        if known is None or known[0] != body:
+            known = self._contents[self._part] = (body, Content(body))
+        return known[1]
+
+    def do_detail_next_pane(self) -> None:
         """Go to the next part."""
         self._show_part(self._part + 1)
 
-    def action_detail_previous_pane(self) -> None:
+    def do_detail_previous_pane(self) -> None:
         """Go to the part before."""
         self._show_part(self._part - 1)
 
@@ -123,62 +150,48 @@ class DetailScreen(ConsoleScreen):
     def _tab_chosen(self, event: TabLine.Chosen) -> None:
         self._show_part(event.index)
 
-    def action_detail_mode(self) -> None:
+    def do_detail_mode(self) -> None:
         """Show the body in the next way that suits it."""
-        content = self._contents.get(self._part)
-        if content is None or len(content.modes) < 2:
+        known = self._contents.get(self._part)
+        if known is None or len(known[1].modes) < 2:
             return
+        content = known[1]
         now = self._modes.get(self._part, content.modes[0])
         at = content.modes.index(now) if now in content.modes else 0
         self._modes[self._part] = content.modes[(at + 1) % len(content.modes)]
         self._render_part()
 
-    def action_detail_full(self) -> None:
+    def do_detail_full(self) -> None:
         """Show the content alone, or the head above it again."""
         self._full = not self._full
         self._render_part()
 
     # --- other flows
 
-    async def action_detail_next(self) -> None:
+    def do_detail_next(self) -> None:
         """Show the next flow."""
-        await self._go(1)
+        self._go(1)
 
-    async def action_detail_previous(self) -> None:
+    def do_detail_previous(self) -> None:
         """Show the flow before."""
-        await self._go(-1)
+        self._go(-1)
 
-    async def _go(self, by: int) -> None:
+    def _go(self, by: int) -> None:
         flows = self.books.flows
         index = flows.index_of(self.flow_id)
         # Where this flow is gone, its position is already the next one's.
         there = flows.get(self.flow_id) is not None
         index += by if there or by < 0 else 0
         if 0 <= index < len(flows):
-            self.flow_id = FlowId(flows.key_at(index))
-            self._flow = None
-            await self._load(first=True)
+            self.show_flow(FlowId(flows.key_at(index)))
 
     # --- searching
 
-    def action_detail_search(self) -> None:
-        """Ask what to search for."""
-        self.open_prompt(kind="/")
+    @property
+    def searched(self) -> LineViewer:
+        """See `ConsoleScreen.searched`."""
+        return self.viewer
 
-    @on(Prompt.Entered)
-    def _entered(self, event: Prompt.Entered) -> None:
-        if event.kind == "/":
-            event.stop()
-            self._search(event.text, False)
-
-    def action_detail_search_next(self) -> None:
-        """Find the next."""
-        self._search("", False)
-
-    def action_detail_search_previous(self) -> None:
-        """Find the one before."""
-        self._search("", True)
-
-    def _search(self, needle: str, backwards: bool) -> None:
-        if not self.viewer.search(needle, backwards):
-            self.notify("Not found." if needle else "Nothing to search for; press /.", timeout=2)
+    do_detail_search = ConsoleScreen.search_open
+    do_detail_search_next = ConsoleScreen.search_next
+    do_detail_search_previous = ConsoleScreen.search_previous

@@ -7,7 +7,8 @@ from textual.app import ComposeResult
 
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Where, bindings
-from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.messages import FlowChosen
+from int3rceptor_tui.screens.base import MainScreen
 from int3rceptor_tui.view_model.flow_rows import COLUMNS, FlowRows
 from int3rceptor_tui.widgets.line_table import LineTable
 from int3rceptor_tui.widgets.welcome import Welcome
@@ -15,10 +16,12 @@ from proxy_core.control.views import Update
 from proxy_core.model.ids import FlowId
 
 
-class FlowsScreen(ConsoleScreen):
+class FlowsScreen(MainScreen):
     """The first screen."""
 
     BINDINGS = bindings(Where.FLOWS)
+    WHERE = Where.FLOWS
+    INDEX = 0
 
     def __init__(self, books: Books) -> None:
         super().__init__(books)
@@ -27,6 +30,7 @@ class FlowsScreen(ConsoleScreen):
 
     def compose(self) -> ComposeResult:
         """Lay out."""
+        yield self.tabs
         yield self.table
         yield self.welcome
         yield from self.compose_bottom()
@@ -47,7 +51,9 @@ class FlowsScreen(ConsoleScreen):
         if self.table.display == empty:
             self.welcome.display = empty
             self.table.display = not empty
-            self.focus_main()
+            if not self.prompt.display:
+                self.focus_main()
+        self._title()
 
     def focus_main(self) -> None:
         """See `ConsoleScreen.focus_main`."""
@@ -58,7 +64,7 @@ class FlowsScreen(ConsoleScreen):
 
     def show_update(self, update: Update) -> None:
         """See `ConsoleScreen.show_update`."""
-        if update.flows or update.first_kept is not None:
+        if update.flows or update.gone:
             self._choose()
             self.table.sync(tuple(flow.id for flow in update.flows))
 
@@ -74,19 +80,27 @@ class FlowsScreen(ConsoleScreen):
         key = self.table.cursor_key
         return None if key is None else FlowId(key)
 
+    def _title(self) -> None:
+        shown = self.table.display
+        self.show_tabs(word="" if not shown else "following" if self.table.follow else "F follows")
+
+    @on(LineTable.Moved)
+    def _moved(self) -> None:
+        self._title()
+
     @on(LineTable.Opened)
     def _opened(self, event: LineTable.Opened) -> None:
-        self.app.call_later(self.app.run_action, f"app.show_flow({event.key})")
+        self.post_message(FlowChosen(FlowId(event.key)))
 
-    def action_flow_open(self) -> None:
+    def do_flow_open(self) -> None:
         """Open the flow under the cursor."""
         self.table.open()
 
-    def action_flow_page(self) -> None:
+    def do_flow_page(self) -> None:
         """Page down."""
         self.table.turn_page(1)
 
-    def action_flow_follow(self) -> None:
+    def do_flow_follow(self) -> None:
         """Follow the newest flow, or stop doing so."""
         self.table.set_follow(not self.table.follow)
-        self.notify("Following." if self.table.follow else "Not following.", timeout=1.5)
+        self._title()

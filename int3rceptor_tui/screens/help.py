@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from textual.app import ComposeResult
-from textual.binding import Binding
-from textual.screen import ModalScreen
+from textual.containers import Vertical
 
-from int3rceptor_tui.keymap import Action, Where
+from int3rceptor_tui.feed import Books
+from int3rceptor_tui.keymap import Action, Where, bindings
+from int3rceptor_tui.screens.base import ConsoleScreen
 from int3rceptor_tui.view_model.lines import FixedLines, Piece
 from int3rceptor_tui.widgets.line_viewer import LineViewer
+from int3rceptor_tui.widgets.tab_line import TabLine
 
 _MOVES = {
     "move.up", "move.down", "move.left", "move.right",
@@ -25,8 +27,9 @@ def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
         rows += [[(f"Keys {'in ' if place is not Where.ALL else ''}{place.value}", "heading")]]
         for action in actions.values():
             if action.where is place and action.keys:
-                text = action.title + (f". {action.help}" if action.help else "")
-                rows.append([(f"  {action.shown_keys:<16}", "key"), (text, "")])
+                rows.append([(f"  {action.shown_keys:<16}", "key"), (action.title, "")])
+                if action.help:
+                    rows.append([(" " * 18, ""), (action.help, "dim")])
         rows.append([])
     rows += [
         [("Commands", "heading")],
@@ -39,44 +42,44 @@ def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
     return FixedLines(rows)
 
 
-class HelpScreen(ModalScreen[None]):
-    """Shows the keys; moves like every other view."""
+class HelpScreen(ConsoleScreen):
+    """Shows the keys; moves and searches like every other view."""
 
-    BINDINGS = [
-        Binding("escape,q,question_mark,f1", "dismiss(None)", show=False),
-        Binding("j,down", "scroll(1)", show=False),
-        Binding("k,up", "scroll(-1)", show=False),
-        Binding("space,pagedown,ctrl+f", "turn(1)", show=False),
-        Binding("pageup,ctrl+b", "turn(-1)", show=False),
-        Binding("g,home", "ends(False)", show=False),
-        Binding("G,end", "ends(True)", show=False),
-    ]
+    BINDINGS = bindings(Where.HELP)
+    WHERE = Where.HELP
 
-    def __init__(self, actions: Mapping[str, Action], where: Where) -> None:
-        super().__init__()
+    def __init__(self, books: Books, actions: Mapping[str, Action], where: Where) -> None:
+        super().__init__(books)
         self._lines = help_lines(actions, where)
-        self._viewer = LineViewer(id="help")
+        self.tabs = TabLine(("Keys",))
+        self.viewer = LineViewer(id="viewer")
 
     def compose(self) -> ComposeResult:
         """Lay out."""
-        yield self._viewer
+        with Vertical():
+            yield self.tabs
+            yield self.viewer
+        yield from self.compose_bottom()
 
     def on_mount(self) -> None:
         """Show the lines."""
-        self._viewer.show(self._lines)
-        self._viewer.focus()
+        self.tabs.show(0, "", "q goes back")
+        self.viewer.show(self._lines)
+        self.viewer.focus()
 
-    def action_scroll(self, by: int) -> None:
-        """Move by lines."""
-        self._viewer.step(by)
+    def focus_main(self) -> None:
+        """See `ConsoleScreen.focus_main`."""
+        self.viewer.focus()
 
-    def action_turn(self, by: int) -> None:
-        """Move by pages."""
-        self._viewer.turn_page(by)
+    def do_help_page(self) -> None:
+        """Page down."""
+        self.viewer.turn_page(1)
 
-    def action_ends(self, bottom: bool) -> None:
-        """Go to the top or the bottom."""
-        if bottom:
-            self._viewer.go_to_bottom()
-        else:
-            self._viewer.go_to_top()
+    @property
+    def searched(self) -> LineViewer:
+        """See `ConsoleScreen.searched`."""
+        return self.viewer
+
+    do_help_search = ConsoleScreen.search_open
+    do_help_search_next = ConsoleScreen.search_next
+    do_help_search_previous = ConsoleScreen.search_previous

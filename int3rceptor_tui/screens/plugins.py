@@ -7,7 +7,8 @@ from textual.app import ComposeResult
 
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Where, bindings
-from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.messages import FlowChosen
+from int3rceptor_tui.screens.base import MainScreen
 from int3rceptor_tui.view_model import log_rows, plugin_rows
 from int3rceptor_tui.view_model.log_rows import LogRows
 from int3rceptor_tui.view_model.plugin_rows import PluginRows
@@ -18,10 +19,12 @@ from proxy_core.control.views import Update
 from proxy_core.model.plugin_status import PluginStatus
 
 
-class PluginsScreen(ConsoleScreen):
+class PluginsScreen(MainScreen):
     """The list above, the log below; tab goes between them."""
 
     BINDINGS = bindings(Where.PLUGINS)
+    WHERE = Where.PLUGINS
+    INDEX = 1
 
     def __init__(self, books: Books) -> None:
         super().__init__(books)
@@ -34,6 +37,7 @@ class PluginsScreen(ConsoleScreen):
 
     def compose(self) -> ComposeResult:
         """Lay out."""
+        yield self.tabs
         yield self.table
         yield self.rule
         yield self.log_table
@@ -41,6 +45,7 @@ class PluginsScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Start with the keys in the list."""
+        self.show_tabs()
         self.show_plugins()
         self._title()
         self.focus_main()
@@ -67,9 +72,13 @@ class PluginsScreen(ConsoleScreen):
         """Show the plugins in the books; their order is that in which they run."""
         plugins = list(self.books.plugins.values())
         before = len(self.rows)
+        selected = self.selected
         self.rows.put(plugins)
         if len(plugins) != before:
             self.table.styles.height = min(max(len(plugins), 1), 12) + 1
+        position = None if selected is None else self.rows.position_of(selected.name)
+        if position is not None and position != self.table.cursor:
+            self.table.move_to(position)
         self.table.sync()
         self._title()
 
@@ -88,7 +97,7 @@ class PluginsScreen(ConsoleScreen):
 
     # --- the log
 
-    def action_plugins_log(self) -> None:
+    def do_plugins_log(self) -> None:
         """Show only this plugin's log, or all of them again."""
         plugin = self.selected
         logs = self.books.logs
@@ -97,21 +106,30 @@ class PluginsScreen(ConsoleScreen):
         self.log_table.set_follow(True)
         self._title()
 
-    def action_plugins_follow(self) -> None:
+    def do_plugins_follow(self) -> None:
         """Follow the log, or stop doing so."""
         self.log_table.set_follow(not self.log_table.follow)
         self._title()
 
-    def action_plugins_page(self) -> None:
+    def do_plugins_page(self) -> None:
         """Page down."""
         if self.window is not None:
             self.window.turn_page(1)
+
+    @property
+    def searched(self) -> LineTable:
+        """See `ConsoleScreen.searched`: the log, wherever the keys are."""
+        return self.log_table
+
+    do_plugins_search = MainScreen.search_open
+    do_plugins_search_next = MainScreen.search_next
+    do_plugins_search_previous = MainScreen.search_previous
 
     @on(LineTable.Moved, "#log")
     def _log_moved(self) -> None:
         self._title()
 
-    def action_plugins_open(self) -> None:
+    def do_plugins_open(self) -> None:
         """Choose what the cursor is on."""
         if isinstance(self.window, LineTable):
             self.window.open()
@@ -119,19 +137,19 @@ class PluginsScreen(ConsoleScreen):
     @on(LineTable.Opened)
     def _opened(self, event: LineTable.Opened) -> None:
         if event.table is self.table:
-            self.action_plugins_log()
+            self.do_plugins_log()
             return
         logs = self.books.logs
         line = logs.at(self.log_table.cursor)
         if line.flow_id is None:
             self.notify("This line belongs to no flow.", timeout=2)
         else:
-            self.app.call_later(self.app.run_action, f"app.show_flow({line.flow_id})")
+            self.post_message(FlowChosen(line.flow_id))
 
-    def action_pane_next(self) -> None:
+    def do_pane_next(self) -> None:
         """Go to the other pane."""
         (self.table if self.focused is self.log_table else self.log_table).focus()
 
-    def action_pane_previous(self) -> None:
+    def do_pane_previous(self) -> None:
         """Go to the other pane."""
-        self.action_pane_next()
+        self.do_pane_next()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.body_text import decode_body, looks_binary, to_text
 from int3rceptor_tui.view_model.formats import size
+from int3rceptor_tui.view_model.json_text import json_lines
 from int3rceptor_tui.view_model.lines import (
     FixedLines,
     FormLines,
@@ -11,8 +12,8 @@ from int3rceptor_tui.view_model.lines import (
     JoinedLines,
     Lines,
     TextLines,
-    json_lines,
 )
+from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import BodyView
 
 
@@ -25,7 +26,7 @@ class Content:
         self._type = (body.content_type or "").lower()
         self._notes = list(decoded.notes)
         if body.encoding and self._data is not body.kept:
-            self._notes.insert(0, f"{body.encoding}, {size(body.size)} on the wire")
+            self._notes.insert(0, f"{visible(body.encoding)}, {size(body.size)} on the wire")
         if body.truncated:
             self._notes.append(f"the first {size(len(body.kept))} of {size(body.size)} were kept")
         self._trailers = body.trailers
@@ -63,6 +64,9 @@ class Content:
             parts.append(FixedLines([[(note, "notice")] for note in self._notes] + [[]]))
         parts.append(self._opened[mode])
         if self._trailers:
-            rows = [[(name, "key"), (": ", "dim"), (value, "")] for name, value in self._trailers]
+            rows = [
+                [(visible(name), "key"), (": ", "dim"), (visible(value), "")]
+                for name, value in self._trailers
+            ]
             parts.append(FixedLines([[], [("Trailers", "heading")], *rows]))
         return parts[0] if len(parts) == 1 else JoinedLines(*parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 from proxy_core.control.views import FlowSummary
 from proxy_core.model.ids import FlowId
@@ -15,23 +16,27 @@ class FlowBook:
         self._ids: list[FlowId] = []
         self._rows: dict[FlowId, FlowSummary] = {}
 
-    def update(self, flows: tuple[FlowSummary, ...], first_kept: FlowId | None = None) -> None:
-        """Take in new and changed rows; forget those older than `first_kept`."""
+    def update(self, flows: Sequence[FlowSummary], gone: Sequence[FlowId] = ()) -> None:
+        """Forget those that are gone; take in new and changed rows."""
         ids, rows = self._ids, self._rows
+        if gone:
+            self._forget(gone)
         for row in flows:
-            if first_kept is not None and row.id < first_kept:
-                continue
             if row.id not in rows:
                 if not ids or row.id > ids[-1]:
                     ids.append(row.id)
                 else:
                     ids.insert(bisect_left(ids, row.id), row.id)
             rows[row.id] = row
-        if first_kept is not None and ids and ids[0] < first_kept:
-            gone = bisect_left(ids, first_kept)
-            for flow_id in ids[:gone]:
-                del rows[flow_id]
-            del ids[:gone]
+
+    def _forget(self, gone: Sequence[FlowId]) -> None:
+        ids, rows = self._ids, self._rows
+        for flow_id in gone:
+            rows.pop(flow_id, None)
+        first = next((at for at, flow_id in enumerate(ids) if flow_id in rows), len(ids))
+        del ids[:first]  # nearly always the oldest, one after the other
+        if len(ids) != len(rows):
+            ids[:] = [flow_id for flow_id in ids if flow_id in rows]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -10,7 +10,7 @@ from proxy_core.control.views import FlowSummary
 from proxy_core.model.flow import FlowKind, FlowState
 
 COLUMNS = (
-    Column("#", 6, right=True),
+    Column("#", 7, right=True),
     Column("Time", 8, rank=7),
     Column("Method", 7, rank=1),
     Column("Sch", 5, rank=9),
@@ -46,7 +46,7 @@ class FlowRows:
 
     def version_at(self, index: int) -> object:
         """A summary never changes: another one takes its place."""
-        return id(self.book.at(index))
+        return self.book.at(index)
 
     def cells_at(self, index: int) -> tuple[tuple[str, str], ...]:
         """See `Rows.cells_at`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import unquote_plus
 
@@ -13,7 +13,6 @@ Piece = tuple[str, str]
 """Text that is safe to draw, and the short name of a style."""
 
 _MAX_LINE = 4000
-_JSON_LIMIT = 2 * 1024 * 1024
 
 
 class Lines(Protocol):
@@ -120,73 +119,19 @@ class FormLines:
         ]
 
 
-_JSON_TOKEN = re.compile(
-    r'(?P<string>"(?:[^"\\]|\\.)*")|(?P<open>[\[{])|(?P<close>[\]}])|(?P<comma>,)|(?P<colon>:)'
-    r"|(?P<word>[^\s\[\]{},:\"]+)|(?P<space>\s+)"
-)
-_MAX_INDENT = 40
+def around(count: int, start: int, backwards: bool = False) -> Iterator[int]:
+    """Give every index below `count` once, from `start` on, going round at the end."""
+    for step in range(count):
+        yield (start - step if backwards else start + step) % count
 
 
-def json_lines(text: str) -> Lines | None:
-    """Return JSON laid out anew, every token as it came; None where it is none, or too large.
-
-    It works on tokens: duplicate keys and large numbers stay, and depth costs nothing.
-    """
-    if len(text) > _JSON_LIMIT or text.lstrip()[:1] not in ("{", "[", '"'):
-        return None
-    out: list[list[Piece]] = [[]]
-    depth = at = 0
-    fresh = True  # nothing since the last bracket opened
-    for match in _JSON_TOKEN.finditer(text):
-        if match.start() != at:
-            return None
-        at = match.end()
-        kind, token = match.lastgroup, match.group()
-        if kind == "space":
-            continue
-        if kind == "close":
-            depth -= 1
-            if depth < 0:
-                return None
-            if not fresh:
-                out.append(_indent(depth))
-            out[-1].append((token, "dim"))
-            fresh = False
-            continue
-        if fresh and depth and (kind != "comma"):
-            out.append(_indent(depth))
-        fresh = kind == "open"
-        if kind == "open":
-            depth += 1
-            out[-1].append((token, "dim"))
-        elif kind == "comma":
-            out[-1].append((token, "dim"))
-            out.append(_indent(depth))
-        elif kind == "colon":
-            last = out[-1][-1] if out[-1] else ("", "")
-            if last[1] == "string":
-                out[-1][-1] = (last[0], "key")
-            out[-1].append((": ", "dim"))
-        else:
-            out[-1].append((visible(token), "string" if kind == "string" else "number"))
-    if at != len(text) or depth:
-        return None
-    return FixedLines(out)
-
-
-def _indent(depth: int) -> list[Piece]:
-    return [("  " * min(depth, _MAX_INDENT), "")]
-
-
-def find(lines: Lines, needle: str, start: int, backwards: bool = False) -> int | None:
-    """Return the next line from `start` on that has `needle`, going round at the end, or None.
+def find(lines: Lines, needle: str, indexes: Iterable[int]) -> int | None:
+    """Return the first of `indexes` whose line has `needle`, or None.
 
     Capitals count only where `needle` has some.
     """
-    count = len(lines)
     fold = needle == needle.lower()
-    for step in range(count):
-        index = (start - step if backwards else start + step) % count
+    for index in indexes:
         text = "".join(piece for piece, _ in lines.line(index))
         if needle in (text.lower() if fold else text):
             return index

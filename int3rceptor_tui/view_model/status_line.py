@@ -21,13 +21,14 @@ def status_parts(status: CoreStatus | None, rate: float, note: str, width: int) 
     mode = " ".join(mode for mode in status.modes if mode != "regular")
     if mode:
         left.append((f"  {mode}", "dim"))
-    lost = status.log_lines_dropped + status.flows_evicted
+    lost = status.log_lines_dropped
+    kept = f" ({status.flows_kept} kept)" if status.flows_evicted else ""
     # The most important first; what does not fit is left out from the end.
     fields: list[list[Part]] = [
-        [(f"{status.flows_seen}", ""), (" flows", "dim")],
+        [(f"{status.flows_seen}", ""), (f" flows{kept}", "dim")],
         [(f"{rate:.0f}/s", "" if rate else "dim")],
         [(f"{status.held} held", "warn" if status.held else "dim")],
-        [(f"{lost} dropped", "warn" if lost else "dim")],
+        [(f"{lost} lines dropped" if lost else "0 dropped", "warn" if lost else "dim")],
         [
             (f"{status.plugins_ready} plugins", "" if status.plugins_ready else "dim"),
             *([(f" {status.plugins_failing} failing", "bad")] if status.plugins_failing else []),

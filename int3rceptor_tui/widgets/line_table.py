@@ -6,6 +6,7 @@ evicted and newer ones arrive. Following keeps the cursor on the last row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from rich.cells import cell_len, set_cell_size
@@ -15,7 +16,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from int3rceptor_tui.view_model.columns import Column, fit
-from int3rceptor_tui.widgets.line_window import LineWindow
+from int3rceptor_tui.widgets.line_window import LineWindow, find_line
 
 Cell = tuple[str, str]
 """Text that is safe to draw, and the short name of a style ("" for plain)."""
@@ -34,7 +35,7 @@ class Rows(Protocol):
         """Return a key's position, or the one it would have."""
 
     def version_at(self, index: int) -> object:
-        """Return what changes when the row's cells change; hashable."""
+        """Return an object that is another one when the row's cells have changed."""
 
     def cells_at(self, index: int) -> tuple[Cell, ...]:
         """Return a cell for each column."""
@@ -84,10 +85,13 @@ class LineTable(LineWindow):
         self.follow = follow
         self._header = header
         self._key: int | None = None
+        self._top_key: int | None = None
         self._fitted: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._last_count = 0
         self.shift = 0
-        """By how many cells the last column is scrolled sideways."""
+        """By how many cells the widest column is scrolled sideways."""
+        shares = [column.share for column in columns]
+        self._shifted = shares.index(max(shares))
 
     # --- what is there
 
@@ -112,23 +116,30 @@ class LineTable(LineWindow):
         """The key of the cursor's row, or None in an empty table."""
         return self.rows.key_at(self.cursor) if len(self.rows) else None
 
+    def clamp(self) -> None:
+        """See `LineWindow.clamp`; remembers which row is at the top."""
+        super().clamp()
+        self._top_key = self.rows.key_at(self.top) if len(self.rows) else None
+
     def sync(self, changed: tuple[int, ...] | None = None) -> None:
-        """Show what the rows are now.
+        """Show what the rows are now; those in sight stay where they are while older ones go.
 
         `changed` are the keys of rows whose cells changed, or that are new; None for all.
         """
         count = len(self.rows)
-        before = self.top
-        if count and (self.follow or self._key is None):
-            self._set_key(self.rows.key_at(count - 1 if self.follow else 0))
-        if self.follow:
-            self.top = max(0, count - self.page)
+        before = (self._top_key, self._key)
+        if count:
+            self._set_key(self.rows.key_at(count - 1 if self.follow else self.cursor))
         else:
-            self.clamp()
-        page = self.page
-        bar_moves = count > page and count != self._last_count
+            self._key = None
+        if self.follow:
+            self.top = count - self.page
+        elif self._top_key is not None:
+            self.top = self.rows.index_of(self._top_key)
+        self.clamp()
+        bar_moves = count > self.page and count != self._last_count
         self._last_count = count
-        if changed is None or self.top != before or bar_moves or self.follow:
+        if changed is None or before != (self._top_key, self._key) or bar_moves or self.follow:
             self.refresh()
             return
         for key in changed:
@@ -178,9 +189,9 @@ class LineTable(LineWindow):
         self.sync()
 
     def shift_by(self, by: int) -> None:
-        """Scroll the last column sideways."""
+        """Scroll the widest column sideways."""
         self.shift = max(0, self.shift + by)
-        self._strips.clear()
+        self._drawn.clear()
         self.refresh()
 
     def open(self) -> None:
@@ -188,6 +199,14 @@ class LineTable(LineWindow):
         key = self.cursor_key
         if key is not None:
             self.post_message(self.Opened(self, key))
+
+    async def search(self, needle: str, backwards: bool = False) -> bool:
+        """See `LineWindow.search`: from the cursor on."""
+        lines = _RowTexts(self.rows)
+        found = await find_line(lines, needle, self.cursor + (-1 if backwards else 1), backwards)
+        if found is not None:
+            self.move_to(found)
+        return found is not None
 
     def _set_key(self, key: int) -> None:
         if key != self._key:
@@ -232,19 +251,18 @@ class LineTable(LineWindow):
     def draw_line(self, index: int, width: int) -> Strip:
         """See `LineWindow.draw_line`."""
         key = self.rows.key_at(index)
-        has_cursor = key == self._key
-        state = (self.has_focus, True) if has_cursor else (False, False)
-        cache_key = (key, self.rows.version_at(index), width, *state)
-        strip = self._strips.get(cache_key)
-        if strip is None:
-            strip = self._draw(index, width)
-            if has_cursor:
-                name = "cursor" if self.has_focus else "cursor-blurred"
-                strip = Strip(
-                    [Segment(strip.text, self.base_style + self.style_named(name))], width
-                )
-            self._strips[cache_key] = strip
-        return strip
+        cursor = "" if key != self._key else "cursor" if self.has_focus else "cursor-blurred"
+        return self.drawn_once(
+            (key, width, cursor),
+            self.rows.version_at(index),
+            lambda: self._draw_row(index, width, cursor),
+        )
+
+    def _draw_row(self, index: int, width: int, cursor: str) -> Strip:
+        strip = self._draw(index, width)
+        if not cursor:
+            return strip
+        return Strip([Segment(strip.text, self.base_style + self.style_named(cursor))], width)
 
     def _draw(self, index: int, width: int) -> Strip:
         cells = self.rows.cells_at(index)
@@ -252,13 +270,12 @@ class LineTable(LineWindow):
         segments: list[Segment] = []
         used = 0
         run, run_style = "", base  # neighbours of one style become one segment
-        fitted = self._columns_for(width)
-        for place, (column, size) in enumerate(fitted):
+        for place, (column, size) in enumerate(self._columns_for(width)):
             text, name = cells[column]
             if place:
                 run += " "
                 used += 1
-            if self.shift and place == len(fitted) - 1:
+            if self.shift and column == self._shifted:
                 text = text[self.shift :]
             style = base + self.style_named(name) if name else base
             if style != run_style:
@@ -273,11 +290,29 @@ class LineTable(LineWindow):
         return Strip(segments, max(used, width)).adjust_cell_length(width, base)
 
 
+class _RowTexts:
+    """The rows as lines, to search in."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def line(self, index: int) -> Sequence[Cell]:
+        """See `Lines.line`."""
+        if index >= len(self._rows):
+            return ()  # gone meanwhile
+        return [(text + " ", style) for text, style in self._rows.cells_at(index)]
+
+
 def _cell(text: str, size: int, right: bool) -> str:
     """Return `text` in exactly `size` cells, an ellipsis where it was cut."""
     if text.isascii():
         length = len(text)
         if length > size:
+            if right and size > 1:  # of a figure, what differs from its neighbour's
+                return "…" + text[1 - size :]
             return text[: size - 1] + "…" if size > 1 else text[:size]
         return text.rjust(size) if right else text.ljust(size)
     length = cell_len(text)

@@ -6,8 +6,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
 
-from int3rceptor_tui.view_model.lines import FixedLines, Lines, find
-from int3rceptor_tui.widgets.line_window import LineWindow
+from int3rceptor_tui.view_model.lines import FixedLines, Lines
+from int3rceptor_tui.widgets.line_window import LineWindow, find_line
 
 
 class LineViewer(LineWindow):
@@ -17,13 +17,12 @@ class LineViewer(LineWindow):
         super().__init__(id=id)
         self._lines: Lines = FixedLines([])
         self._left = 0
-        self._needle = ""
         self._match: int | None = None
 
     def show(self, lines: Lines, keep_place: bool = False) -> None:
         """Show other lines, from the top unless the place is to be kept."""
         self._lines = lines
-        self._strips.clear()
+        self._drawn.clear()
         self._match = None
         if not keep_place:
             self.top = self._left = 0
@@ -37,17 +36,17 @@ class LineViewer(LineWindow):
     def shift_by(self, by: int) -> None:
         """See `LineWindow.shift_by`."""
         self._left = max(0, self._left + by)
-        self._strips.clear()
+        self._drawn.clear()
         self.refresh()
 
-    def search(self, needle: str, backwards: bool = False) -> bool:
-        """Go to the next line with `needle` (the last one, where empty); tell whether there is."""
-        self._needle = needle or self._needle
-        if not self._needle or not len(self._lines):
-            return False
-        start = self.top if self._match is None else self._match + (-1 if backwards else 1)
-        found = find(self._lines, self._needle, start % len(self._lines), backwards)
-        self._strips.clear()
+    async def search(self, needle: str, backwards: bool = False) -> bool:
+        """See `LineWindow.search`."""
+        lines, match = self._lines, self._match
+        start = self.top if match is None else match + (-1 if backwards else 1)
+        found = await find_line(lines, needle, start, backwards)
+        if lines is not self._lines:
+            return found is not None  # others are shown by now
+        self._drawn.clear()
         self._match = found
         if found is not None and not self.top <= found < self.top + self.page:
             self.top = found - self.page // 3
@@ -57,11 +56,7 @@ class LineViewer(LineWindow):
 
     def draw_line(self, index: int, width: int) -> Strip:
         """See `LineWindow.draw_line`."""
-        key = (index, width)
-        strip = self._strips.get(key)
-        if strip is None:
-            strip = self._strips[key] = self._draw(index, width)
-        return strip
+        return self.drawn_once((index, width), None, lambda: self._draw(index, width))
 
     def _draw(self, index: int, width: int) -> Strip:
         base = self.rich_style

@@ -6,6 +6,9 @@ are cached by line and width, so that scrolling draws only what came into sight.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from itertools import islice
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -16,8 +19,11 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
+from int3rceptor_tui.view_model.lines import Lines, around, find
+
 _CACHE = 1024
 _WHEEL = 3
+_SEARCH_SLICE = 200  # lines: a few milliseconds
 
 
 class LineWindow(Widget, can_focus=True):
@@ -45,7 +51,7 @@ class LineWindow(Widget, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.top = 0
         """The index of the first line shown."""
-        self._strips: LRUCache[object, Strip] = LRUCache(_CACHE)
+        self._drawn: LRUCache[object, tuple[object, Strip]] = LRUCache(_CACHE)
         self._styles: dict[str, Style] = {}
         self._base: Style | None = None
         self._framed: LRUCache[object, tuple[Strip, Strip]] = LRUCache(_CACHE)
@@ -98,11 +104,20 @@ class LineWindow(Widget, can_focus=True):
 
     def forget_drawn(self) -> None:
         """Draw every line anew."""
-        self._strips.clear()
+        self._drawn.clear()
         self._framed.clear()
         self._styles.clear()
         self._base = None
         self.refresh()
+
+    def drawn_once(self, key: object, version: object, draw: Callable[[], Strip]) -> Strip:
+        """Return what was drawn for `key`, where `version` is still that very object."""
+        known = self._drawn.get(key)
+        if known is not None and known[0] is version:
+            return known[1]
+        strip = draw()
+        self._drawn[key] = (version, strip)
+        return strip
 
     # --- position
 
@@ -135,10 +150,14 @@ class LineWindow(Widget, can_focus=True):
     def shift_by(self, by: int) -> None:
         """Go sideways, where lines are wider than the window."""
 
+    async def search(self, needle: str, backwards: bool = False) -> bool:
+        """Go to the next line with `needle`; tell whether there is one."""
+        raise NotImplementedError
+
     def on_resize(self, event: events.Resize) -> None:
         """Fit the window to its new height."""
         self.clamp()
-        self._strips.clear()
+        self._drawn.clear()
         self.refresh()
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
@@ -193,3 +212,14 @@ class LineWindow(Widget, can_focus=True):
         y = index - self.top
         if 0 <= y < self.page:
             self.refresh(Region(0, y + self.header_height, self.size.width, 1))
+
+
+async def find_line(lines: Lines, needle: str, start: int, backwards: bool = False) -> int | None:
+    """Return the next line with `needle`, or None; others on the loop have their turn meanwhile."""
+    order = around(len(lines), start, backwards)
+    while batch := list(islice(order, _SEARCH_SLICE)):
+        found = find(lines, needle, batch)
+        if found is not None:
+            return found
+        await asyncio.sleep(0)
+    return None

@@ -22,17 +22,19 @@ class TabLine(LineWindow, can_focus=False):
             super().__init__()
             self.index = index
 
-    def __init__(self, titles: tuple[str, ...]) -> None:
-        super().__init__(id="tabs")
+    def __init__(self, titles: tuple[str, ...], *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._titles = titles
-        self._active = 0
+        self._active = -1
         self._title = ""
         self._word = ""
 
     def show(self, active: int, title: str, word: str) -> None:
         """Mark a tab; `title` stands behind the tabs, `word` at the right edge."""
-        self._active, self._title, self._word = active, visible(title), word
-        self.refresh()
+        shown = (active, visible(title), word)
+        if shown != (self._active, self._title, self._word):
+            self._active, self._title, self._word = shown
+            self.refresh()
 
     def line_count(self) -> int:
         """See `LineWindow.line_count`."""

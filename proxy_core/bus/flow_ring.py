@@ -1,13 +1,14 @@
 """The flows in memory: keyed by id, in order of arrival, bounded in bytes.
 
-Flows are weighed when they are over; one that is under way weighs what it weighed last. The
-oldest finished flow goes first; flows still active are never evicted.
+Flows are weighed when they are over; one that is under way weighs what it weighed last. The flow
+that has been over for longest goes first; flows still active are never evicted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from proxy_core.bus.topic import Topic
 from proxy_core.model.flow import Flow, FlowState
 from proxy_core.model.ids import FlowId
 
@@ -22,8 +23,10 @@ class FlowRing:
         self.bytes = 0
         self.evicted = 0
         """How many flows were dropped to keep within the bound."""
+        self.removed: Topic[FlowId] = Topic()
+        """Every flow that goes, whatever the reason."""
         self._flows: dict[FlowId, Flow] = {}
-        self._weights: dict[FlowId, int] = {}
+        self._weights: dict[FlowId, int] = {}  # of those weighed, in the order they ended
 
     def add(self, flow: Flow) -> None:
         """Put in a flow that has just begun."""
@@ -42,13 +45,13 @@ class FlowRing:
     def _evict(self, keep: FlowId) -> None:
         victims = []
         excess = self.bytes - self.max_bytes
-        for flow_id, flow in self._flows.items():
+        for flow_id, weight in self._weights.items():
             if excess <= 0:
                 break
-            if flow.state in _UNDER_WAY or flow_id == keep:
+            if flow_id == keep or self._flows[flow_id].state in _UNDER_WAY:
                 continue
             victims.append(flow_id)
-            excess -= self._weights.get(flow_id, 0)
+            excess -= weight
         for flow_id in victims:
             self.remove(flow_id)
             self.evicted += 1
@@ -57,6 +60,7 @@ class FlowRing:
         """Forget one flow; harmless when it is gone already."""
         if self._flows.pop(flow_id, None) is not None:
             self.bytes -= self._weights.pop(flow_id, 0)
+            self.removed.publish(flow_id)
 
     def clear(self) -> int:
         """Forget every flow that is over; return how many there were."""
@@ -68,14 +72,6 @@ class FlowRing:
     def get(self, flow_id: FlowId) -> Flow | None:
         """Return one flow, or None where it is unknown or was evicted."""
         return self._flows.get(flow_id)
-
-    def first_id(self) -> FlowId | None:
-        """The id of the oldest flow kept."""
-        while True:
-            try:
-                return next(iter(self._flows), None)
-            except RuntimeError:  # the core's thread changed the map between `iter` and `next`
-                continue
 
     def snapshot(self) -> list[Flow]:
         """Every flow, oldest first. Atomic: `list` of a dict's values does not yield the GIL."""

@@ -20,7 +20,8 @@ from proxy_core.model.log_line import LogLine
 from proxy_core.model.plugin_status import PluginStatus
 
 NEWS_LIMIT = 16_384
-"""Flows changed, and log lines written, between two drains before the feed turns to the rings."""
+"""Flows changed or removed, and log lines written, between two drains, before the feed turns to
+the rings."""
 
 PLUGIN_NEWS_LIMIT = 256
 
@@ -70,7 +71,9 @@ class LocalFeed:
         self._flow_news = FlowNews(limit)
         self._flows_lost = 0
         self._pending: dict[FlowId, None] = {}
-        self._highest = FlowId(0)
+        self._known: set[FlowId] = set()  # given out, and not told to be gone
+        self._removed = parts.flows.removed.subscribe(limit)
+        self._removed_lost = 0
         self._lines = parts.bus.logs.subscribe(limit)
         self._lines_lost = 0
         self._line_backlog: deque[LogLine] = deque()
@@ -83,13 +86,14 @@ class LocalFeed:
         """Return what is new; empty once the feed is closed."""
         if self._closed:
             return Update()
+        gone = self._drain_removed()
         flows, lost_flows = self._drain_flows(max_flows)
         logs, lost_logs = self._drain_logs(max_logs)
         plugins = self._drain_plugins()
         self._first = False
         return Update(
             flows=flows,
-            first_kept=self._first_kept(),
+            gone=gone,
             logs=logs,
             plugins=plugins,
             lost_flows=lost_flows,
@@ -101,6 +105,7 @@ class LocalFeed:
         self._closed = True
         bus = self._parts.bus
         bus.flows.unsubscribe(self._flow_news)
+        self._removed.close()
         self._lines.close()
         self._plugins.close()
 
@@ -120,16 +125,19 @@ class LocalFeed:
         for flow_id in batch:
             del pending[flow_id]
         batch.sort()
-        if batch:
-            self._highest = max(self._highest, batch[-1])
         flows = (ring.get(flow_id) for flow_id in batch)
-        return tuple(summarize(flow) for flow in flows if flow is not None), lost
+        summaries = tuple(summarize(flow) for flow in flows if flow is not None)
+        self._known.update(summary.id for summary in summaries)
+        return summaries, lost
 
-    def _first_kept(self) -> FlowId | None:
-        first = self._parts.flows.first_id()
-        if first is None and self._highest:
-            return FlowId(self._highest + 1)  # all that was ever shown is gone
-        return first
+    def _drain_removed(self) -> tuple[FlowId, ...]:
+        removed = self._removed.drain()
+        if self._removed.lost != self._removed_lost:
+            self._removed_lost = self._removed.lost
+            removed = [flow_id for flow_id in self._known if flow_id not in self._parts.flows]
+        gone = sorted(self._known.intersection(removed))
+        self._known.difference_update(gone)
+        return tuple(gone)
 
     def _drain_logs(self, limit: int) -> tuple[tuple[LogLine, ...], int]:
         backlog = self._line_backlog

@@ -133,8 +133,8 @@ class Update(msgspec.Struct, frozen=True):
 
     flows: tuple[FlowSummary, ...] = ()
     """New and changed flows, each once, oldest first."""
-    first_kept: FlowId | None = None
-    """Flows with a smaller id are gone from the core."""
+    gone: tuple[FlowId, ...] = ()
+    """Flows that came before and that the core has forgotten; ascending."""
     logs: tuple[LogLine, ...] = ()
     plugins: tuple[PluginStatus, ...] = ()
     lost_flows: int = 0

@@ -26,12 +26,14 @@ def drain_all(feed: Feed) -> Update:
     logs: list[LogLine] = []
     plugins: list[PluginStatus] = []
     update = feed.drain()
-    while update.flows or update.logs or update.plugins:
+    gone: list[FlowId] = []
+    while update != Update():
+        gone.extend(update.gone)
         flows.extend(update.flows)
         logs.extend(update.logs)
         plugins.extend(update.plugins)
         update = feed.drain()
-    return Update(tuple(flows), update.first_kept, tuple(logs), tuple(plugins))
+    return Update(tuple(flows), tuple(gone), tuple(logs), tuple(plugins))
 
 
 async def test_status_tells_where_the_core_listens_and_what_it_has_seen(rig: Rig) -> None:
@@ -127,7 +129,7 @@ async def test_a_new_feed_brings_what_is_there_already(rig: Rig) -> None:
     assert [row.id for row in update.flows] == [1, 2]
     assert [line.text for line in update.logs] == ["before"]
     assert [status.name for status in update.plugins] == ["alpha", "beta"]
-    assert update.first_kept == 1
+    assert update.gone == ()
 
 
 async def test_a_feed_brings_nothing_twice(rig: Rig) -> None:
@@ -183,14 +185,19 @@ async def test_rows_of_one_batch_come_oldest_first(rig: Rig) -> None:
     assert [row.id for row in feed.drain().flows] == [1, 2, 3]
 
 
-async def test_when_all_flows_are_gone_none_counts_as_kept(rig: Rig) -> None:
+async def test_flows_that_are_gone_are_told_once_to_whom_they_were_shown(rig: Rig) -> None:
     feed = rig.control.subscribe()
-    flow = make_flow(5)
-    rig.core.begin(flow)
-    rig.core.end(flow)
-    assert drain_all(feed).first_kept == 5
+    for number in (5, 6):
+        flow = make_flow(number)
+        rig.core.begin(flow)
+        rig.core.end(flow)
+    assert drain_all(feed).gone == ()
+    late = make_flow(7)
+    rig.core.begin(late)
+    rig.core.end(late)
     await rig.control.clear_flows()
-    assert feed.drain().first_kept == 6
+    assert feed.drain().gone == (5, 6)
+    assert feed.drain() == Update()
 
 
 async def test_held_flows_go_on_or_end_as_the_user_says(rig: Rig) -> None:

@@ -85,6 +85,60 @@ def test_a_feed_that_lost_news_takes_everything_from_the_ring(core: RunningCore)
     assert feed.drain().lost_flows == 0
 
 
+def test_an_old_flow_that_goes_on_keeps_no_other_on_the_console() -> None:
+    core = RunningCore(max_bytes=20_000)
+    try:
+        feed = LocalFeed(core)
+        core.begin(make_flow(1))
+        shown: set[int] = set()
+        for number in range(2, 60):
+            flow = make_flow(number)
+            core.begin(flow)
+            core.end(flow, body=bytes(1000))
+            update = feed.drain()
+            shown = shown - set(update.gone) | {row.id for row in update.flows}
+            assert shown == {kept.id for kept in core.flows}
+        assert 1 in shown
+        assert len(shown) < 20
+    finally:
+        core.stop()
+
+
+def test_the_flow_that_ended_last_is_evicted_last() -> None:
+    core = RunningCore(max_bytes=8_000)
+    try:
+        long = make_flow(1)
+        core.begin(long)
+        for number in range(2, 20):
+            flow = make_flow(number)
+            core.begin(flow)
+            core.end(flow, body=bytes(1000))
+        core.end(long)
+        last = make_flow(20)
+        core.begin(last)
+        core.end(last, body=bytes(1000))
+        assert {1, 20} <= {kept.id for kept in core.flows}
+        assert core.flows.bytes <= 8_000
+    finally:
+        core.stop()
+
+
+def test_removals_that_overflowed_the_feed_are_found_all_the_same(core: RunningCore) -> None:
+    feed = LocalFeed(core, limit=4)
+    for number in range(1, 4):
+        flow = make_flow(number)
+        core.begin(flow)
+        core.end(flow)
+    feed.drain()
+    for number in range(4, 9):
+        flow = make_flow(number)
+        core.begin(flow)
+        core.end(flow)
+    feed.drain()
+    core.call(core.flows.clear)
+    assert feed.drain().gone == (1, 2, 3, 4, 5, 6, 7, 8)
+
+
 def test_log_lines_that_overflowed_the_feed_come_from_the_ring(core: RunningCore) -> None:
     feed = LocalFeed(core, limit=4)
     core.log("line 0")

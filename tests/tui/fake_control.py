@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -115,7 +115,7 @@ class FakeFeed:
         pending, self.pending = self.pending, []
         return Update(
             flows=tuple(flow for update in pending for flow in update.flows),
-            first_kept=pending[-1].first_kept if pending else None,
+            gone=tuple(flow_id for update in pending for flow_id in update.gone),
             logs=tuple(line for update in pending for line in update.logs),
             plugins=tuple(plugin for update in pending for plugin in update.plugins),
         )
@@ -157,13 +157,13 @@ class FakeControl:
         *flows: FlowSummary,
         logs: Sequence[LogLine] = (),
         plugins: Sequence[PluginStatus] = (),
-        first_kept: int | None = None,
+        gone: Iterable[int] = (),
     ) -> None:
         """Make news."""
         self.known |= {flow.id: flow for flow in flows}
         self.plugin_map |= {plugin.name: plugin for plugin in plugins}
-        kept = None if first_kept is None else FlowId(first_kept)
-        update = Update(tuple(flows), kept, tuple(logs), tuple(plugins))
+        lost = tuple(FlowId(number) for number in gone if self.known.pop(FlowId(number), None))
+        update = Update(tuple(flows), lost, tuple(logs), tuple(plugins))
         for feed in self.feeds:
             feed.pending.append(update)
 
@@ -202,7 +202,7 @@ class FakeControl:
     async def clear_flows(self) -> int:
         self.asked.append(("clear",))
         count = len(self.known)
-        self.known.clear()
+        self.put(gone=tuple(self.known))
         return count
 
     async def plugins(self) -> list[PluginStatus]:

@@ -9,7 +9,8 @@ import asyncio
 import sys
 
 from int3rceptor_tui.cli import PROGRAM, hold_standard_files
-from int3rceptor_tui.serve import loop_factory, serve_until_signal
+from int3rceptor_tui.event_loop import loop_factory
+from int3rceptor_tui.serve import serve_until_signal
 from proxy_core.bus.bus import Bus
 from proxy_core.errors import Int3rceptorError, ListenError
 from proxy_core.model.counters import Counters

@@ -270,7 +270,7 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 def test_console_without_a_terminal_is_refused(tmp_path: Path) -> None:
     done = run("--data-dir", str(tmp_path), capture_output=True, stdin=subprocess.DEVNULL)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == (
         "int3rceptor-tui: the console needs a terminal; start it in one, "
         "or run int3rceptor-tui serve\n"
@@ -284,7 +284,7 @@ def test_console_on_a_dumb_terminal_is_refused(
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, flush=lambda: None))
     monkeypatch.setenv("TERM", "dumb")
-    assert cli.main([]) == 1
+    assert cli.main([]) == 2
     assert "cannot draw on this terminal (TERM=dumb); set TERM, or run" in capsys.readouterr().err
 
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from int3rceptor_tui import log_printer
-from int3rceptor_tui.log_printer import LogPrinter, render, visible
+from int3rceptor_tui.log_printer import LogPrinter, escaped, render
 from proxy_core.bus.topic import Topic
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
@@ -33,7 +33,7 @@ def line(text: str, seq: int = 1, plugin: str = "p", flow: int | None = None) ->
     ],
 )
 def test_what_cannot_be_printed_is_made_visible(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert escaped(text) == shown
 
 
 def test_line_says_when_how_bad_who_where_and_what() -> None:

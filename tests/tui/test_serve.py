@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from int3rceptor_tui import serve
+from int3rceptor_tui import event_loop, serve
 from proxy_core.bus.bus import Bus
 from proxy_core.model.counters import Counters
 
@@ -164,6 +164,6 @@ async def test_cancellation_from_elsewhere_is_passed_on() -> None:
 
 def test_uvloop_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     uvloop = pytest.importorskip("uvloop")
-    assert serve.loop_factory() is uvloop.new_event_loop
+    assert event_loop.loop_factory() is uvloop.new_event_loop
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert serve.loop_factory() is None
+    assert event_loop.loop_factory() is None

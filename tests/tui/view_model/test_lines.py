@@ -11,6 +11,7 @@ from int3rceptor_tui.view_model.lines import (
     JoinedLines,
     Lines,
     TextLines,
+    around,
     find,
 )
 
@@ -95,12 +96,12 @@ def test_search_goes_round_and_minds_capitals_only_when_given_some(
     needle: str, start: int, backwards: bool, found: int | None
 ) -> None:
     lines = TextLines("alpha\nbeta\ngamma\nBeta\ndelta")
-    assert find(lines, needle, start, backwards) == found
+    assert find(lines, needle, around(len(lines), start, backwards)) == found
 
 
 def test_search_finds_text_that_runs_over_pieces() -> None:
-    assert find(FixedLines([[("Ho", "key"), ("st: a", "")]]), "host: a", 0) == 0
+    assert find(FixedLines([[("Ho", "key"), ("st: a", "")]]), "host: a", [0]) == 0
 
 
 def test_search_in_nothing_finds_nothing() -> None:
-    assert find(FixedLines([]), "x", 0) is None
+    assert find(FixedLines([]), "x", []) is None

@@ -1,0 +1,36 @@
+"""What commands need of the console they are given in."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from int3rceptor_tui.feed import Books
+from proxy_core.control.control import Control
+from proxy_core.model.ids import FlowId
+
+
+class Desk(Protocol):
+    """The console, as commands see it."""
+
+    books: Books
+
+    @property
+    def driver(self) -> Control:
+        """The core's handle. Raises ControlError while no core runs."""
+
+    @property
+    def selected_flow(self) -> FlowId | None:
+        """The flow that is open, or under the cursor."""
+
+    @property
+    def selected_plugin(self) -> str | None:
+        """The plugin under the cursor."""
+
+    def tell(self, text: str, bad: bool = False) -> None:
+        """Show a note for a moment; its text may hold anything."""
+
+    async def ask(self, question: str) -> bool:
+        """Ask a question that is answered with yes or no."""
+
+    async def fetch_plugins(self) -> None:
+        """Show the plugins as they are now."""

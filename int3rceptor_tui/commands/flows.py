@@ -1,0 +1,46 @@
+"""Commands on flows. Whatever fails raises an error of ours, which the console tells."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.commands.desk import Desk
+from proxy_core.model.ids import FlowId
+
+
+class FlowCommands:
+    """`do_<action>` for the actions on flows."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def do_flow_clear(self) -> None:
+        """Forget all finished flows, if the user means it."""
+        count = len(self._desk.books.flows)
+        if await self._desk.ask(f"Clear all finished flows ({count})?"):
+            cleared = await self._desk.driver.clear_flows()
+            self._desk.tell(f"{cleared} flows cleared.")
+
+    async def do_flow_resume(self) -> None:
+        """Let the held flow go on."""
+        flow_id = self._wanted()
+        if flow_id is not None and not await self._desk.driver.resume_flows([flow_id]):
+            self._desk.tell(f"Flow {flow_id} is not held.")
+
+    async def do_flow_resume_all(self) -> None:
+        """Let all held flows go on."""
+        resumed = await self._desk.driver.resume_flows(None)
+        self._desk.tell(f"{resumed} flows resumed." if resumed else "No flow is held.")
+
+    async def do_flow_kill(self) -> None:
+        """End the held flow."""
+        flow_id = self._wanted()
+        if flow_id is not None and not await self._desk.driver.kill_flows([flow_id]):
+            self._desk.tell(f"Flow {flow_id} is not held.")
+
+    do_detail_resume = do_flow_resume
+    do_detail_kill = do_flow_kill
+
+    def _wanted(self) -> FlowId | None:
+        selected = self._desk.selected_flow
+        if selected is None:
+            self._desk.tell("There is no flow to choose.")
+        return selected

@@ -1,0 +1,63 @@
+"""Commands on plugins. Whatever fails raises an error of ours, which the console tells."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.commands.desk import Desk
+from proxy_core.errors import ControlError, PluginNotFound
+from proxy_core.model.plugin_status import PluginState
+
+
+class PluginCommands:
+    """`do_<action>` for the actions on plugins; the name "" means the one under the cursor."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def do_plugins_discover(self) -> None:
+        """Look into the plugin directories, and tell what was found."""
+        report = await self._desk.driver.discover_plugins()
+        words = [f"{report.found} plugins found"]
+        if report.added:
+            words.append(f"new: {', '.join(report.added)}")
+        if report.removed:
+            words.append(f"gone: {', '.join(report.removed)}")
+        self._desk.tell("; ".join(words) + ".")
+        for who, why in report.refused:
+            self._desk.tell(f"{who} was refused: {why}", bad=True)
+        await self._desk.fetch_plugins()
+
+    async def do_plugins_reload(self, name: str) -> None:
+        """Reload a plugin, and tell how it went."""
+        report = await self._desk.driver.reload_plugin(self._wanted(name))
+        self._desk.tell(report.message, bad=not report.ok)
+        await self._desk.fetch_plugins()
+
+    async def do_plugins_toggle(self, name: str) -> None:
+        """Enable a plugin that is disabled, and the other way round."""
+        wanted = self._wanted(name)
+        plugin = self._desk.books.plugins.get(wanted)
+        if plugin is None:
+            raise PluginNotFound(f"no plugin is called {wanted!r}")
+        await self._enable(wanted, not plugin.enabled)
+
+    async def do_plugins_enable(self, name: str) -> None:
+        """Enable a plugin."""
+        await self._enable(self._wanted(name), True)
+
+    async def do_plugins_disable(self, name: str) -> None:
+        """Disable a plugin."""
+        await self._enable(self._wanted(name), False)
+
+    async def _enable(self, name: str, enabled: bool) -> None:
+        status = await self._desk.driver.set_plugin_enabled(name, enabled)
+        if enabled and status.state is PluginState.REFUSED:
+            self._desk.tell(f"{name} could not be loaded: {status.last_error}", bad=True)
+        else:
+            self._desk.tell(f"{name} is {'enabled' if enabled else 'disabled'}.")
+        await self._desk.fetch_plugins()
+
+    def _wanted(self, name: str) -> str:
+        wanted = name or self._desk.selected_plugin
+        if not wanted:
+            raise ControlError("Which plugin? Name one, or put the cursor on it.")
+        return wanted

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from int3rceptor_tui.keymap import ACTIONS, Where, check_remapped
+from int3rceptor_tui.screens.core_down import CoreDownScreen
+from int3rceptor_tui.screens.detail import DetailScreen
+from int3rceptor_tui.screens.flows import FlowsScreen
+from int3rceptor_tui.screens.help import HelpScreen
+from int3rceptor_tui.screens.plugins import PluginsScreen
+from proxy_core.config import Settings
+from proxy_core.errors import ConfigError, ListenError
+from proxy_core.model.flow import FlowState
+from proxy_core.model.log_line import LogLevel
+from proxy_core.model.plugin_status import PluginState, ReloadReport
+from tests.tui.console import Console, open_console
+from tests.tui.fake_control import (
+    FakeControl,
+    FakeRunnableCore,
+    make_line,
+    make_plugin,
+    make_summary,
+)
+from tests.waiting import until
+
+
+def with_flows(count: int) -> FakeControl:
+    control = FakeControl()
+    control.put(*(make_summary(number) for number in range(1, count + 1)))
+    return control
+
+
+def with_plugins() -> FakeControl:
+    control = with_flows(3)
+    control.put(plugins=[make_plugin("alpha"), make_plugin("beta", last_error="it trapped")])
+    return control
+
+
+def table_of(console: Console) -> FlowsScreen:
+    screen = console.app.screen
+    assert isinstance(screen, FlowsScreen)
+    return screen
+
+
+async def test_the_first_screen_says_how_to_use_the_proxy_that_runs() -> None:
+    async with open_console() as console:
+        assert "listens on 127.0.0.1:8080" in console.text
+        assert "CA=/data/ca/int3rceptor-ca.pem" in console.text
+        console.control.put(make_summary(1))
+        await console.tick()
+        assert "/items/1" in console.text
+        assert "Nothing has come" not in console.text
+
+
+async def test_a_flow_shows_number_method_host_path_status_and_sizes() -> None:
+    async with open_console(with_flows(1), size=(180, 20)) as console:
+        row = next(line for line in console.text.splitlines() if "/items/1" in line)
+        words = row.split()
+        assert words[0] == "1"
+        for word in ("GET", "https", "example.com", "200", "application/json", "1.2k", "42ms"):
+            assert word in words
+        assert "HTTP/2" in words
+
+
+async def test_following_stays_at_the_newest_flow_until_the_user_moves() -> None:
+    async with open_console(with_flows(100)) as console:
+        assert table_of(console).selected == 100
+        console.control.put(make_summary(101))
+        await console.tick()
+        assert table_of(console).selected == 101
+        await console.press("k")
+        console.control.put(make_summary(102))
+        await console.tick()
+        assert table_of(console).selected == 100
+        await console.press("F")
+        assert table_of(console).selected == 102
+
+
+async def test_movement_keys_go_to_the_ends_and_by_pages() -> None:
+    async with open_console(with_flows(200)) as console:
+        await console.press("g")
+        assert table_of(console).selected == 1
+        await console.press("j", "down", "k")
+        assert table_of(console).selected == 2
+        page = table_of(console).table.page
+        await console.press("space")
+        assert table_of(console).selected == 2 + page - 1
+        await console.press("ctrl+b")
+        assert table_of(console).selected == 2
+        await console.press("G")
+        assert table_of(console).selected == 200
+
+
+async def test_the_cursor_stays_on_its_flow_when_older_ones_are_evicted() -> None:
+    async with open_console(with_flows(100)) as console:
+        await console.press("k", "k")
+        assert table_of(console).selected == 98
+        console.control.put(make_summary(101), gone=range(1, 50))
+        await console.tick()
+        assert table_of(console).selected == 98
+        console.control.put(make_summary(102), gone=range(50, 99))
+        await console.tick()
+        assert table_of(console).selected == 99
+
+
+async def test_a_flow_that_changes_is_shown_as_it_is_now() -> None:
+    control = FakeControl()
+    control.put(make_summary(1, state=FlowState.ACTIVE, status=None, duration=None))
+    async with open_console(control) as console:
+        assert " · " in console.text
+        control.put(make_summary(1, state=FlowState.FAILED, status=502, error="refused"))
+        await console.tick()
+        assert "!502" in console.text
+
+
+async def test_enter_opens_a_flow_and_q_goes_back_to_it() -> None:
+    async with open_console(with_flows(5)) as console:
+        await console.press("k", "enter")
+        await until(lambda: isinstance(console.app.screen, DetailScreen))
+        await until(lambda: '"number": 4' in console.text)
+        assert "HTTP/2 200" in console.text
+        await console.press("p")
+        await until(lambda: '"number": 3' in console.text)
+        await console.press("q")
+        assert table_of(console).selected == 3
+
+
+async def test_a_body_is_shown_as_json_text_and_hex() -> None:
+    async with open_console(with_flows(1)) as console:
+        await console.press("enter")
+        await until(lambda: '  "number": 1' in console.text)
+        await console.press("m")
+        assert '{"number": 1}' in console.text
+        await console.press("m")
+        assert "7b 22 6e 75" in console.text
+        await console.press("f")
+        assert "content-type" not in console.text
+        await console.press("tab")
+        assert "TLS_AES_128_GCM_SHA256" in console.text
+
+
+async def test_search_finds_in_a_flow() -> None:
+    async with open_console(with_flows(1)) as console:
+        await console.press("enter")
+        await until(lambda: "number" in console.text)
+        await console.press("slash")
+        await console.type("nothing here")
+        await console.press("enter")
+        await until(lambda: "Not found." in console.notes)
+        await console.press("slash")
+        await console.type("number")
+        await console.press("enter")
+        screen = console.app.screen
+        assert isinstance(screen, DetailScreen)
+        assert screen.viewer._match is not None
+
+
+async def test_plugins_show_their_state_figures_and_errors() -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("2")
+        assert isinstance(console.app.screen, PluginsScreen)
+        row = next(line for line in console.text.splitlines() if line.startswith("alpha"))
+        assert {"alpha", "1.0.0", "ready", "100", "20.0", "12.3k"} <= set(row.split())
+        assert "it trapped" in console.text
+        await console.press("1")
+        assert "/items/3" in console.text
+
+
+async def test_the_log_tails_one_plugin_or_all_and_leads_to_the_flow() -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("2")
+        console.control.put(
+            logs=[
+                make_line(1, "from alpha", flow=2),
+                make_line(2, "from beta", plugin="beta", level=LogLevel.ERROR),
+            ]
+        )
+        await console.tick()
+        assert "from alpha" in console.text
+        assert "from beta" in console.text
+        await console.press("l")
+        assert "from beta" not in console.text
+        await console.press("tab", "enter")
+        await until(lambda: isinstance(console.app.screen, DetailScreen))
+        await until(lambda: '"number": 2' in console.text)
+
+
+@pytest.mark.parametrize(
+    ("keys", "asked"),
+    [
+        (("D",), ("discover",)),
+        (("r",), ("reload", "alpha")),
+        (("j", "r"), ("reload", "beta")),
+        (("e",), ("enable", "alpha", False)),
+    ],
+)
+async def test_plugin_keys_reach_the_core(keys: tuple[str, ...], asked: tuple[object, ...]) -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("2", *keys)
+        await until(lambda: console.control.asked == [asked])
+
+
+async def test_a_reload_that_fails_says_what_failed_and_that_the_old_one_goes_on() -> None:
+    control = with_plugins()
+    control.reload_report = ReloadReport("alpha", False, 1, "no \x1b[31mmemory; 1 goes on")
+    async with open_console(control) as console:
+        await console.press("2", "r")
+        await until(lambda: console.notes)
+        assert console.notes == ["no ␛[31mmemory; 1 goes on"]
+
+
+async def test_the_prompt_completes_and_runs_commands_from_any_screen() -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("colon")
+        await console.type("plugins.rel")
+        await console.press("tab")
+        await console.type("be")
+        await console.press("tab", "enter")
+        await until(lambda: console.control.asked == [("reload", "beta")])
+        await console.press("colon", "up")
+        assert console.app.screen.query_one("#prompt").value == "plugins.reload beta"  # type: ignore[attr-defined]
+        await console.press("escape")
+        assert not console.app.screen.query_one("#prompt").display
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("plugins.relaod x", "did you mean plugins.reload"),
+        ("nonsense", "there is no command 'nonsense'"),
+        ("plugins.reload nobody", "no plugin is called 'nobody'"),
+        ("flow.follow now", "takes no argument"),
+    ],
+)
+async def test_a_wrong_command_says_what_is_wrong(line: str, words: str) -> None:
+    async with open_console(with_plugins()) as console:
+        console.app.run_command(line)
+        await until(lambda: any(words in note for note in console.notes))
+
+
+async def test_help_lists_the_keys_of_the_place() -> None:
+    async with open_console(with_flows(1), size=(120, 60)) as console:
+        await console.press("question_mark")
+        assert isinstance(console.app.screen, HelpScreen)
+        assert "Keys in flows" in console.text
+        assert "Resume the held flow" in console.text
+        await console.press("escape")
+        assert isinstance(console.app.screen, FlowsScreen)
+
+
+async def test_clearing_asks_first() -> None:
+    async with open_console(with_flows(3)) as console:
+        await console.press("z")
+        assert "Clear all finished flows (3)?" in console.text
+        await console.press("n")
+        assert console.control.asked == []
+        await console.press("z", "y")
+        await until(lambda: console.control.asked == [("clear",)])
+
+
+async def test_held_flows_are_resumed_and_killed_by_key() -> None:
+    control = FakeControl()
+    control.put(make_summary(1, state=FlowState.HELD, status=None))
+    async with open_console(control) as console:
+        assert "hold" in console.text
+        await console.press("a")
+        await until(lambda: ("resume", [1]) in console.control.asked)
+        await console.press("X")
+        await until(lambda: ("kill", [1]) in console.control.asked)
+        await console.press("A")
+        await until(lambda: ("resume", None) in console.control.asked)
+
+
+async def test_a_core_that_cannot_start_says_why_and_can_be_started_again() -> None:
+    control = FakeControl()
+    core = FakeRunnableCore(control, ListenError("port 8080 is taken; pass --listen"))
+    async with open_console(control, core=core) as console:
+        await until(lambda: isinstance(console.app.screen, CoreDownScreen))
+        assert "port 8080 is taken" in console.text
+        core.start_error = None
+        await console.press("r")
+        await until(lambda: console.app.control is not None)
+        assert isinstance(console.app.screen, FlowsScreen)
+
+
+async def test_a_core_that_dies_says_why_and_what_was_seen_stays() -> None:
+    control = with_flows(2)
+    core = FakeRunnableCore(control)
+    async with open_console(control, core=core) as console:
+        core.die(RuntimeError("out of luck"))
+        await until(lambda: isinstance(console.app.screen, CoreDownScreen))
+        assert "out of luck" in console.text
+        await console.press("q")
+        assert "/items/2" in console.text
+        assert "ctrl+r starts it again" in console.text
+
+
+@pytest.mark.parametrize("size", [(20, 5), (3, 2), (80, 24), (200, 60)])
+async def test_every_screen_draws_at_any_size(size: tuple[int, int]) -> None:
+    async with open_console(with_plugins(), size=size) as console:
+        for keys in (("enter",), ("tab",), ("q",), ("2",), ("question_mark",), ("escape",)):
+            await console.press(*keys)
+            assert len(console.text.splitlines()) <= size[1]
+
+
+async def test_what_the_network_sends_is_never_drawn_as_control_or_markup() -> None:
+    control = FakeControl()
+    control.put(make_summary(1, path="/\x1b]0;x\x07[bold]\u202eevil", host="h\r\nost"))
+    async with open_console(control, size=(200, 40)) as console:
+        assert "␛]0;x␇[bold]<U+202E>evil" in console.text
+        assert "\x1b" not in console.text
+
+
+async def test_a_terminal_that_is_behind_is_given_nothing_more() -> None:
+    async with open_console(with_flows(1)) as console:
+        console.app.pump._is_behind = lambda: True
+        drains = console.control.feeds[0].drains
+        await console.tick()
+        assert console.control.feeds[0].drains == drains
+        assert console.app.pump.skipped > 0
+
+
+async def test_keys_can_be_remapped_by_action() -> None:
+    settings = Settings(keys={"flow.follow": "f8"})
+    async with open_console(with_flows(50), settings=settings) as console:
+        await console.press("k", "F")
+        assert table_of(console).selected == 49
+        await console.press("f8")
+        assert table_of(console).selected == 50
+
+
+def test_a_remapped_action_that_is_none_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"flow\.fly.*flow\.follow"):
+        check_remapped({"flow.fly": "f"})
+
+
+def test_no_key_means_two_things_in_one_place() -> None:
+    for place in Where:
+        keys = [
+            key
+            for action in ACTIONS
+            if action.where is place
+            for key in filter(None, action.keys.split(","))
+        ]
+        assert len(keys) == len(set(keys)), place
+        assert not {"ctrl+i", "ctrl+m", "ctrl+j", "ctrl+h"} & set(keys)
+
+
+def test_the_console_loads_nothing_heavy_before_its_first_frame() -> None:
+    code = (
+        "import sys, int3rceptor_tui.app\n"
+        "heavy = ('cryptography', 'wasmtime', 'h2', 'proxy_core.core', 'uvloop')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_a_plugin_that_was_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    control = with_plugins()
+    refused = make_plugin("alpha", state=PluginState.REFUSED, last_error="no exports")
+
+    async def refuse(name: str, enabled: bool) -> object:
+        return refused
+
+    monkeypatch.setattr(control, "set_plugin_enabled", refuse)
+    async with open_console(control) as console:
+        console.app.run_command("plugins.enable alpha")
+        await until(lambda: "alpha could not be loaded: no exports" in console.notes)
