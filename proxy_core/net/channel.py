@@ -17,7 +17,8 @@ from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.tls_session import TlsSession
 
-_JOIN_BELOW = 16384
+_LAST_WORDS = 300.0
+"""Seconds a closed connection has for what was written before."""
 
 
 class Channel(asyncio.Protocol):
@@ -180,7 +181,9 @@ class Channel(asyncio.Protocol):
         self.deadline = NEVER
 
     def expire(self) -> None:
-        """Fail every wait, because the deadline passed."""
+        """Fail every wait, because the deadline passed; break off what was being closed."""
+        if self._transport.is_closing():
+            self._transport.abort()
         self._error = ConnectionTimeout(self._expiry)
         self._wake_reader()
         self._wake_writer()
@@ -305,10 +308,11 @@ class Channel(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is queued, then close."""
-        if not self.closed:
+        if not self.closed and not self._transport.is_closing():
             if self._tls is not None:
                 self._send_raw(self._tls.say_goodbye())
             self._transport.close()
+            self.allow(_LAST_WORDS, "did not read the end in time")
 
     def abort(self) -> None:
         """Close at once; the peer may see a reset."""

@@ -45,9 +45,13 @@ class Clock:
         """Sweep until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            self.now = loop.time()
-            late = [item for item in self._watched if item.deadline < self.now]
-            for item in late:
-                item.deadline = NEVER
-                item.expire()
+            self.sweep(loop.time())
             await asyncio.sleep(SWEEP_INTERVAL)
+
+    def sweep(self, now: float) -> None:
+        """Set the time, in seconds, and expire what is past its deadline, each once."""
+        self.now = now
+        late = [item for item in self._watched if item.deadline < now]
+        for item in late:
+            item.deadline = NEVER
+            item.expire()
