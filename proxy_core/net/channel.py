@@ -119,6 +119,8 @@ class Channel(asyncio.Protocol):
         self._send_raw(tls.take())
         if tls.ended:
             self._eof = True
+        if tls.failure is not None and self._error is None:
+            self._error = tls.failure
         if tls.ended or not plain:
             self._wake_reader()
         return plain
@@ -128,7 +130,17 @@ class Channel(asyncio.Protocol):
             self._transport.write(data)
 
     def eof_received(self) -> bool:
-        """Note that the peer sends no more; our direction stays open."""
+        """Note that the peer sends no more; our direction stays open, if the peer still reads.
+
+        A client that wants its answer says goodbye in TLS before it ends its side: one that does
+        not is gone. Of origins it is no sign, too many leave it out after the last byte.
+        """
+        tls = self._tls
+        if tls is not None and tls.established and not tls.ended and tls.object.server_side:
+            self._error = self._error or ConnectionLost(
+                "the peer ended the connection without closing its TLS session"
+            )
+            self._transport.abort()
         self._eof = True
         self._wake_reader()
         return True

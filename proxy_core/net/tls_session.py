@@ -17,10 +17,11 @@ _RECORD = 16384
 class TlsSession:
     """The state of one TLS connection, client or server side.
 
-    `established` becomes True when the handshake is done, `ended` when the peer said goodbye.
+    `established` becomes True when the handshake is done, `ended` when the peer said goodbye;
+    `failure` is what broke the session behind the last good bytes.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "ended", "established")
+    __slots__ = ("_incoming", "_object", "_outgoing", "ended", "established", "failure")
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class TlsSession:
             raise TlsError(f"cannot begin TLS with {server_hostname!r}: {error}") from error
         self.established = False
         self.ended = False
+        self.failure: TlsError | None = None
 
     @property
     def object(self) -> ssl.SSLObject:
@@ -64,7 +66,12 @@ class TlsSession:
         return True
 
     def decrypt(self, data: bytes) -> bytes:
-        """Return the plaintext that `data` completes; may be empty."""
+        """Return the plaintext that `data` completes; may be empty. Raises TlsError.
+
+        Good bytes in front of bad ones are returned, and `failure` is set.
+        """
+        if self.failure is not None:
+            raise self.failure
         self._incoming.write(data)
         tls = self._object
         incoming = self._incoming
@@ -88,9 +95,10 @@ class TlsSession:
         except ssl.SSLZeroReturnError:
             self.ended = True
         except ssl.SSLError as error:
+            self.failure = TlsError(str(error))
+            self.failure.__cause__ = error
             if not pieces:
-                raise TlsError(str(error)) from error
-            self.ended = True
+                raise self.failure from error
         return b"".join(pieces)
 
     def encrypt(self, data: bytes) -> bytes:
