@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,6 @@ from collections.abc import Awaitable, Callable
 
 from rich.console import RenderableType
 from textual import on, work
-from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
 
@@ -26,6 +26,7 @@ from int3rceptor_tui.feed import Books, Pump
 from int3rceptor_tui.garbage import settle
 from int3rceptor_tui.keymap import Action, Where, check_remapped, with_remapped
 from int3rceptor_tui.messages import CoreStarted, CoreStopped, FlowChosen, ScreenChosen
+from int3rceptor_tui.ordered_keys import OrderedKeys
 from int3rceptor_tui.screens.base import ConsoleScreen, MainScreen
 from int3rceptor_tui.screens.confirm import ConfirmScreen
 from int3rceptor_tui.screens.core_down import CoreDownScreen
@@ -36,7 +37,6 @@ from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.terminal import frame_interval, is_behind
 from int3rceptor_tui.theme import THEME
 from int3rceptor_tui.view_model.visible import visible
-from int3rceptor_tui.widgets.prompt import Prompt
 from proxy_core.config import Settings
 from proxy_core.control.control import Control
 from proxy_core.control.views import Update
@@ -47,7 +47,7 @@ _FIGURES_INTERVAL = 0.5
 _STOP_PATIENCE = 4.0
 
 
-class ConsoleApp(App[int]):
+class ConsoleApp(OrderedKeys):
     """The console. Its core is made by `make` on a thread of its own."""
 
     TITLE = "INT3RCEPTOR"
@@ -94,7 +94,7 @@ class ConsoleApp(App[int]):
         self.set_keymap(dict(self.settings.keys))
         for screen in (self._flows, self._plugins):
             self.install_screen(screen, name=screen.__class__.__name__)
-            screen.prompt.completions = self._completions
+            self._equip(screen)
         self.push_screen(self._flows)
         self._say("starting ...")
         self._catch_signals()
@@ -151,7 +151,7 @@ class ConsoleApp(App[int]):
             if what == "start":
                 self.do_core_start()
             elif what == "quit":
-                self.exit(0)
+                self.exit(1)
 
         self.push_screen(CoreDownScreen(reason), chosen)
 
@@ -262,14 +262,6 @@ class ConsoleApp(App[int]):
         else:
             self.perform(command.action, command.argument)
 
-    @on(Prompt.Entered)
-    def _entered(self, event: Prompt.Entered) -> None:
-        if event.kind == ":":
-            self.run_command(event.text)
-
-    def _completions(self, text: str) -> list[str]:
-        return list(completions(text, self.actions_table, self.books.plugins))
-
     def palette_entries(self) -> list[PaletteEntry]:
         """Return what can be done now."""
         in_detail = isinstance(self.console_screen, DetailScreen)
@@ -299,8 +291,14 @@ class ConsoleApp(App[int]):
 
     # --- screens
 
+    def _equip(self, screen: ConsoleScreen) -> None:
+        screen.run_line = self.run_command
+        screen.prompt.completions = lambda text: list(
+            completions(text, self.actions_table, self.books.plugins)
+        )
+
     def _open(self, screen: ConsoleScreen) -> None:
-        screen.prompt.completions = self._completions
+        self._equip(screen)
         screen.status_bar.note = self._note
         self.push_screen(screen)
 
@@ -316,11 +314,21 @@ class ConsoleApp(App[int]):
 
     @on(FlowChosen)
     def _flow_chosen(self, event: FlowChosen) -> None:
+        self.open_flow(event.flow_id)
+
+    def open_flow(self, flow_id: FlowId) -> None:
+        """Show a flow on top of what is there."""
         screen = self.screen
         if isinstance(screen, DetailScreen):
-            screen.show_flow(event.flow_id)
+            screen.show_flow(flow_id)
         elif self._last_driver is not None:
-            self._open(DetailScreen(self.books, self._last_driver, event.flow_id))
+            self._open(DetailScreen(self.books, self._last_driver, flow_id))
+
+    def do_flow_open(self) -> None:
+        """Open the flow under the cursor."""
+        selected = self._flows.selected
+        if self.screen is self._flows and selected is not None:
+            self.open_flow(selected)
 
     def do_screen_flows(self) -> None:
         """Show the flows."""
@@ -376,6 +384,8 @@ def run_console(settings: Settings, *, companion: Companion | None = None) -> in
     Raises ConfigError for keys that name no action.
     """
     check_remapped(settings.keys)
+    # What no core takes must not be printed into the picture.
+    logging.getLogger().addHandler(logging.NullHandler())
     app = ConsoleApp(settings, companion)
     try:
         code = app.run()

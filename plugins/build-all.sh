@@ -66,6 +66,7 @@ for source in "$here"/*/src/lib.rs; do
     fi
     # Built aside and moved, so that whoever watches the file never sees half of it.
     build "$directory" "$(echo "$name" | tr - _)" "$into/.$name.wasm.new"
+    chmod 644 "$into/.$name.wasm.new"
     mv "$into/.$name.wasm.new" "$into/$name.wasm"
     echo "$name: $(wc -c <"$into/$name.wasm") bytes"
 done

@@ -15,6 +15,7 @@ from typing import Any
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
+from proxy_core.bus.library_log import LibraryLog
 from proxy_core.ca.authority import Authority
 from proxy_core.ca.contexts import ServerContexts
 from proxy_core.config import Settings, default_plugin_dir
@@ -57,6 +58,7 @@ class Core:
         self._listener: Listener | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._stopping = False
+        self._cleanup = contextlib.ExitStack()
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -76,12 +78,13 @@ class Core:
         """Load CA and plugins, then listen. Raises CaError, ConfigError or ListenError."""
         settings, limits = self.settings, self.settings.limits
         self._stopped = asyncio.get_running_loop().create_future()
+        self._cleanup.enter_context(LibraryLog(self._log))
         authority = Authority.load_or_create(settings.ca_dir)
         for repair in authority.repairs:
-            self.plugins.logs.write("", LogLevel.WARN, repair)
+            self._log(LogLevel.WARN, repair)
         if authority.is_new:
-            self.plugins.logs.write(
-                "", LogLevel.INFO, f"made a new CA; let clients trust {authority.certificate_path}"
+            self._log(
+                LogLevel.INFO, f"made a new CA; let clients trust {authority.certificate_path}"
             )
 
         ids = itertools.count(1)
@@ -131,10 +134,13 @@ class Core:
         if error is not None:
             stopped.set_exception(error)
 
+    def _log(self, level: LogLevel, text: str) -> None:
+        self.plugins.logs.write("", level, text)
+
     def _log_fault(self, error: BaseException) -> None:
         """Note a bug: one connection or stream has died of it, the rest goes on."""
         text = "".join(traceback.format_exception(error)).rstrip()
-        self.plugins.logs.write("", LogLevel.ERROR, f"a fault of the proxy:\n{text}")
+        self._log(LogLevel.ERROR, f"a fault of the proxy:\n{text}")
 
     async def wait_stopped(self) -> None:
         """Return once the core has stopped; raise what stopped it, where nobody asked."""
@@ -159,5 +165,6 @@ class Core:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self._cleanup.close()
         if self._stopped is not None and not self._stopped.done():
             self._stopped.set_result(None)

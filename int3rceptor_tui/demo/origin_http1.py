@@ -21,6 +21,7 @@ from wsproto.events import (
     TextMessage,
 )
 from wsproto.events import Request as WebSocketRequest
+from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError as WebSocketLocalError
 from wsproto.utilities import RemoteProtocolError as WebSocketRemoteError
 
@@ -176,6 +177,8 @@ def _web_socket_answer(event: Event) -> Event | None:
             return TextMessage(data, message_finished=finished)
         case BytesMessage(data=data, message_finished=finished):
             return BytesMessage(data, message_finished=finished)
+        case CloseConnection(code=CloseReason.ABNORMAL_CLOSURE):  # it is gone without a goodbye
+            return None
         case CloseConnection() | Ping():
             return event.response()
         case _:

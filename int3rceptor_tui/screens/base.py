@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import on
 from textual.app import ComposeResult
 from textual.screen import Screen
@@ -29,7 +31,9 @@ class ConsoleScreen(Screen[None]):
         super().__init__()
         self.books = books
         self.status_bar = StatusBar(books)
-        self.prompt = Prompt()
+        self.prompt = Prompt(self._entered, self.focus_main)
+        self.run_line: Callable[[str], None] = lambda line: None
+        """Does what a line at the `:` prompt says."""
         self._needle = ""
 
     def compose_bottom(self) -> ComposeResult:
@@ -38,10 +42,15 @@ class ConsoleScreen(Screen[None]):
         yield self.status_bar
 
     @property
-    def window(self) -> LineWindow | None:
+    def main_window(self) -> LineWindow:
+        """The list or view that has the keys where no other has asked for them."""
+        raise NotImplementedError
+
+    @property
+    def window(self) -> LineWindow:
         """The list or view that has the keys."""
         focused = self.focused
-        return focused if isinstance(focused, LineWindow) else None
+        return focused if isinstance(focused, LineWindow) else self.main_window
 
     def show_update(self, update: Update) -> None:
         """Show what is new in the books."""
@@ -61,19 +70,16 @@ class ConsoleScreen(Screen[None]):
         """Ask for a command (`:`), or something to search for (`/`)."""
         self.prompt.open(text, kind)
 
-    @on(Prompt.Closed)
-    def _prompt_closed(self) -> None:
-        self.focus_main()
-
     def focus_main(self) -> None:
         """Give the keys back to the main list or view."""
+        self.set_focus(self.main_window)
 
     # --- searching
 
     @property
-    def searched(self) -> LineWindow | None:
+    def searched(self) -> LineWindow:
         """Where `/` looks."""
-        return self.window
+        return self.main_window
 
     def search_open(self) -> None:
         """Ask what to search for."""
@@ -87,65 +93,56 @@ class ConsoleScreen(Screen[None]):
         """Find the one before."""
         self._search(backwards=True)
 
-    @on(Prompt.Entered)
-    def _entered(self, event: Prompt.Entered) -> None:
-        if event.kind == "/":
-            event.stop()
-            self._needle = event.text
+    def _entered(self, kind: str, text: str) -> None:
+        if kind == "/":
+            self._needle = text
             self._search(backwards=False)
+        else:
+            self.run_line(text)
 
     def _search(self, backwards: bool) -> None:
-        window = self.searched
-        if not self._needle:
+        if self._needle:
+            self.run_worker(self._find(backwards), group="search", exclusive=True)
+        else:
             self.notify("Nothing to search for; press /.", timeout=2)
-        elif window is not None:
-            self.run_worker(self._find(window, backwards), group="search", exclusive=True)
 
-    async def _find(self, window: LineWindow, backwards: bool) -> None:
-        if not await window.search(self._needle, backwards):
+    async def _find(self, backwards: bool) -> None:
+        if not await self.searched.search(self._needle, backwards):
             self.notify("Not found.", timeout=2)
 
     # --- moving
 
     def do_move_up(self) -> None:
         """Move up."""
-        if self.window is not None:
-            self.window.step(-1)
+        self.window.step(-1)
 
     def do_move_down(self) -> None:
         """Move down."""
-        if self.window is not None:
-            self.window.step(1)
+        self.window.step(1)
 
     def do_move_left(self) -> None:
         """Move left."""
-        if self.window is not None:
-            self.window.shift_by(-8)
+        self.window.shift_by(-8)
 
     def do_move_right(self) -> None:
         """Move right."""
-        if self.window is not None:
-            self.window.shift_by(8)
+        self.window.shift_by(8)
 
     def do_move_top(self) -> None:
         """Go to the top."""
-        if self.window is not None:
-            self.window.go_to_top()
+        self.window.go_to_top()
 
     def do_move_bottom(self) -> None:
         """Go to the bottom."""
-        if self.window is not None:
-            self.window.go_to_bottom()
+        self.window.go_to_bottom()
 
     def do_move_page_down(self) -> None:
         """Page down."""
-        if self.window is not None:
-            self.window.turn_page(1)
+        self.window.turn_page(1)
 
     def do_move_page_up(self) -> None:
         """Page up."""
-        if self.window is not None:
-            self.window.turn_page(-1)
+        self.window.turn_page(-1)
 
     def do_pane_next(self) -> None:
         """Go to the next pane, where there are several."""

@@ -59,9 +59,10 @@ class DetailScreen(ConsoleScreen):
         self.viewer.focus()
         self._fetch(first=True)
 
-    def focus_main(self) -> None:
-        """See `ConsoleScreen.focus_main`."""
-        self.viewer.focus()
+    @property
+    def main_window(self) -> LineViewer:
+        """See `ConsoleScreen.main_window`."""
+        return self.viewer
 
     def show_flow(self, flow_id: FlowId) -> None:
         """Show another flow, from its top."""
@@ -186,11 +187,6 @@ class DetailScreen(ConsoleScreen):
             self.show_flow(FlowId(flows.key_at(index)))
 
     # --- searching
-
-    @property
-    def searched(self) -> LineViewer:
-        """See `ConsoleScreen.searched`."""
-        return self.viewer
 
     do_detail_search = ConsoleScreen.search_open
     do_detail_search_next = ConsoleScreen.search_next

@@ -11,6 +11,7 @@ from int3rceptor_tui.messages import FlowChosen
 from int3rceptor_tui.screens.base import MainScreen
 from int3rceptor_tui.view_model.flow_rows import COLUMNS, FlowRows
 from int3rceptor_tui.widgets.line_table import LineTable
+from int3rceptor_tui.widgets.line_window import LineWindow
 from int3rceptor_tui.widgets.welcome import Welcome
 from proxy_core.control.views import Update
 from proxy_core.model.ids import FlowId
@@ -55,18 +56,22 @@ class FlowsScreen(MainScreen):
                 self.focus_main()
         self._title()
 
-    def focus_main(self) -> None:
-        """See `ConsoleScreen.focus_main`."""
-        if len(self.books.flows):
-            self.table.focus()
-        else:
-            self.set_focus(None)
+    @property
+    def main_window(self) -> LineWindow:
+        """See `ConsoleScreen.main_window`."""
+        return self.table if self.table.display else self.welcome
 
     def show_update(self, update: Update) -> None:
         """See `ConsoleScreen.show_update`."""
         if update.flows or update.gone:
             self._choose()
             self.table.sync(tuple(flow.id for flow in update.flows))
+
+    def say(self, note: str) -> None:
+        """See `ConsoleScreen.say`."""
+        super().say(note)
+        self.welcome.note = note
+        self.welcome.refresh()
 
     def show_status(self) -> None:
         """See `ConsoleScreen.show_status`."""
@@ -91,10 +96,6 @@ class FlowsScreen(MainScreen):
     @on(LineTable.Opened)
     def _opened(self, event: LineTable.Opened) -> None:
         self.post_message(FlowChosen(FlowId(event.key)))
-
-    def do_flow_open(self) -> None:
-        """Open the flow under the cursor."""
-        self.table.open()
 
     def do_flow_page(self) -> None:
         """Page down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import wrap
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -19,6 +20,8 @@ _MOVES = {
     "move.top", "move.bottom", "move.page_down", "move.page_up",
 }  # fmt: skip
 
+_WRAP = 58  # cells of text, so that it stands in 80 columns
+
 
 def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
     """Return the keys that work in a place: its own first, then those that work everywhere."""
@@ -28,8 +31,7 @@ def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
         for action in actions.values():
             if action.where is place and action.keys:
                 rows.append([(f"  {action.shown_keys:<16}", "key"), (action.title, "")])
-                if action.help:
-                    rows.append([(" " * 18, ""), (action.help, "dim")])
+                rows += [[(" " * 18, ""), (line, "dim")] for line in wrap(action.help, _WRAP)]
         rows.append([])
     rows += [
         [("Commands", "heading")],
@@ -67,18 +69,14 @@ class HelpScreen(ConsoleScreen):
         self.viewer.show(self._lines)
         self.viewer.focus()
 
-    def focus_main(self) -> None:
-        """See `ConsoleScreen.focus_main`."""
-        self.viewer.focus()
+    @property
+    def main_window(self) -> LineViewer:
+        """See `ConsoleScreen.main_window`."""
+        return self.viewer
 
     def do_help_page(self) -> None:
         """Page down."""
         self.viewer.turn_page(1)
-
-    @property
-    def searched(self) -> LineViewer:
-        """See `ConsoleScreen.searched`."""
-        return self.viewer
 
     do_help_search = ConsoleScreen.search_open
     do_help_search_next = ConsoleScreen.search_next

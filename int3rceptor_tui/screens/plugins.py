@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 
 from int3rceptor_tui.feed import Books
@@ -29,6 +29,7 @@ class PluginsScreen(MainScreen):
     def __init__(self, books: Books) -> None:
         super().__init__(books)
         self.rows = PluginRows()
+        self._in_log = False
         self.table = LineTable(plugin_rows.COLUMNS, self.rows, id="plugins")
         self.rule = RuleLine()
         self.log_table = LineTable(
@@ -56,10 +57,10 @@ class PluginsScreen(MainScreen):
         self.log_table.sync()
         self.status_bar.refresh()
 
-    def focus_main(self) -> None:
-        """See `ConsoleScreen.focus_main`."""
-        if self.focused is not self.log_table:
-            self.table.focus()
+    @property
+    def main_window(self) -> LineTable:
+        """See `ConsoleScreen.main_window`: the pane that had the keys last."""
+        return self.log_table if self._in_log else self.table
 
     def show_update(self, update: Update) -> None:
         """See `ConsoleScreen.show_update`."""
@@ -113,8 +114,7 @@ class PluginsScreen(MainScreen):
 
     def do_plugins_page(self) -> None:
         """Page down."""
-        if self.window is not None:
-            self.window.turn_page(1)
+        self.window.turn_page(1)
 
     @property
     def searched(self) -> LineTable:
@@ -146,9 +146,15 @@ class PluginsScreen(MainScreen):
         else:
             self.post_message(FlowChosen(line.flow_id))
 
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Remember the pane."""
+        if event.widget in (self.table, self.log_table):
+            self._in_log = event.widget is self.log_table
+
     def do_pane_next(self) -> None:
         """Go to the other pane."""
-        (self.table if self.focused is self.log_table else self.log_table).focus()
+        self._in_log = not self._in_log
+        self.focus_main()
 
     def do_pane_previous(self) -> None:
         """Go to the other pane."""

@@ -33,8 +33,8 @@ def status_parts(status: CoreStatus | None, rate: float, note: str, width: int) 
             (f"{status.plugins_ready} plugins", "" if status.plugins_ready else "dim"),
             *([(f" {status.plugins_failing} failing", "bad")] if status.plugins_failing else []),
         ],
-        [(f"{status.client_connections} clients", "dim")],
         [("? help", "key")],
+        [(f"{status.client_connections} clients", "dim")],
     ]
     used = sum(cell_len(text) for text, _ in left)
     parts = list(left)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import shlex
 
+from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import CoreStatus
 
 Line = list[tuple[str, str]]
 
 
-def welcome_lines(status: CoreStatus | None) -> list[Line]:
-    """Return lines of (text, style name) pieces."""
-    if status is None or not status.listening:
-        return [[], [("INT3RCEPTOR", "heading")], [], [("The proxy is starting ...", "dim")]]
+def welcome_lines(status: CoreStatus | None, note: str = "") -> list[Line]:
+    """Return lines of (text, style name) pieces; `note` is what the status bar says instead."""
+    if status is None or not status.listening or note:
+        return [[], [("INT3RCEPTOR", "heading")], [], [(visible(note), "dim")]]
     address = status.listening[0]
     reverse = next((mode for mode in status.modes if mode.startswith("reverse:")), None)
     title: list[Line] = [

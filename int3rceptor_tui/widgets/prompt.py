@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual import events
-from textual.message import Message
+from textual.binding import Binding
 from textual.suggester import Suggester
 from textual.widgets import Input
 
@@ -13,23 +12,27 @@ _HISTORY = 200
 
 
 class Prompt(Input):
-    """Hidden until `open`; posts what was entered."""
+    """Hidden until `open`; tells what was entered."""
 
-    class Entered(Message):
-        """The user pressed enter."""
+    BINDINGS = [
+        Binding("escape,ctrl+c", "close", show=False),
+        Binding("tab,shift+tab", "complete", show=False),
+        Binding("up", "recall(-1)", show=False),
+        Binding("down", "recall(1)", show=False),
+    ]
 
-        def __init__(self, kind: str, text: str) -> None:
-            super().__init__()
-            self.kind = kind
-            self.text = text
+    def __init__(
+        self, on_entered: Callable[[str, str], None], on_closed: Callable[[], None]
+    ) -> None:
+        """Make it; `on_closed` is called whenever it goes, then `on_entered` with kind and text.
 
-    class Closed(Message):
-        """The prompt went away, entered or not."""
-
-    def __init__(self) -> None:
+        Called, not posted: what they do comes before the next key.
+        """
         super().__init__(id="prompt", compact=True, select_on_focus=False)
         self.display = False
         self.kind = ":"
+        self._on_entered = on_entered
+        self._on_closed = on_closed
         self.completions: Callable[[str], Sequence[str]] = lambda text: ()
         """What `text` could become, the likeliest first."""
         self._history: dict[str, list[str]] = {}
@@ -45,14 +48,14 @@ class Prompt(Input):
         self.border_title = None
         self.placeholder = "command" if kind == ":" else "search"
         self.display = True
-        self.focus()
+        self.screen.set_focus(self)
         self.cursor_position = len(text)
 
     def close(self) -> None:
         """Go away."""
         self.display = False
         self.value = ""
-        self.post_message(self.Closed())
+        self._on_closed()
 
     def complete(self, text: str) -> str | None:
         """Return the likeliest completion of `text`, or None."""
@@ -60,36 +63,32 @@ class Prompt(Input):
             return None
         return next((found for found in self.completions(text) if found != text), None)
 
-    async def _on_key(self, event: events.Key) -> None:
-        if event.key in ("escape", "ctrl+c"):
-            event.stop()
-            event.prevent_default()
-            self.close()
-        elif event.key == "tab":
-            event.stop()
-            event.prevent_default()
-            found = self.complete(self.value)
-            if found is not None:
-                self.value = found
-                self.cursor_position = len(found)
-        elif event.key in ("up", "down"):
-            event.stop()
-            event.prevent_default()
-            self._recall(-1 if event.key == "up" else 1)
-        elif event.key == "backspace" and not self.value:
-            event.stop()
-            event.prevent_default()
-            self.close()
-        else:
-            await super()._on_key(event)
+    def action_close(self) -> None:
+        """Leave without entering anything."""
+        self.close()
 
-    def _recall(self, by: int) -> None:
+    def action_complete(self) -> None:
+        """Take the likeliest completion."""
+        found = self.complete(self.value)
+        if found is not None:
+            self.value = found
+            self.cursor_position = len(found)
+
+    def action_recall(self, by: int) -> None:
+        """Show what was entered before, or after that."""
         history = self._history.get(self.kind, [])
         if self._at == len(history):
             self._draft = self.value
         self._at = max(0, min(self._at + by, len(history)))
         self.value = history[self._at] if self._at < len(history) else self._draft
         self.cursor_position = len(self.value)
+
+    def action_delete_left(self) -> None:
+        """Delete; in an empty prompt, leave."""
+        if self.value:
+            super().action_delete_left()
+        else:
+            self.close()
 
     async def action_submit(self) -> None:
         """Take what was entered."""
@@ -102,7 +101,7 @@ class Prompt(Input):
                 history.remove(text)
             history.append(text)
             del history[:-_HISTORY]
-            self.post_message(self.Entered(kind, text))
+            self._on_entered(kind, text)
 
 
 class _Completer(Suggester):

@@ -16,9 +16,11 @@ class Welcome(LineWindow):
     def __init__(self, books: Books) -> None:
         super().__init__(id="welcome")
         self._books = books
+        self.note = ""
+        """What the console itself has to say: "starting", "stopped: ..."."""
 
     def _lines(self) -> list[list[tuple[str, str]]]:
-        return welcome_lines(self._books.status)
+        return welcome_lines(self._books.status, self.note)
 
     def line_count(self) -> int:
         """See `LineWindow.line_count`."""

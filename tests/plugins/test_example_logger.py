@@ -48,7 +48,7 @@ async def test_every_hook_is_logged_and_nothing_is_changed(host: Host, directory
 
     url = "http://example.com/path?q=1"
     assert await lines(host) == [
-        (LogLevel.DEBUG, "connection from 192.0.2.7:5555 to "),
+        (LogLevel.DEBUG, "connection from 192.0.2.7:5555"),
         (LogLevel.DEBUG, "connection from 192.0.2.7:5555 to example.com"),
         (LogLevel.INFO, f"-> GET {url}"),
         (LogLevel.WARN, f"rule rule-3 matched {url}"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from textual import events
 
 from int3rceptor_tui.keymap import ACTIONS, Where, check_remapped
 from int3rceptor_tui.screens.core_down import CoreDownScreen
@@ -11,6 +12,7 @@ from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.flows import FlowsScreen
 from int3rceptor_tui.screens.help import HelpScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
+from int3rceptor_tui.widgets.prompt import Prompt
 from proxy_core.config import Settings
 from proxy_core.errors import ConfigError, ListenError
 from proxy_core.model.flow import FlowState
@@ -241,6 +243,19 @@ async def test_a_wrong_command_says_what_is_wrong(line: str, words: str) -> None
         await until(lambda: any(words in note for note in console.notes))
 
 
+async def test_keys_typed_all_at_once_have_their_effect_one_after_the_other() -> None:
+    async with open_console(with_plugins()) as console:
+        typed = [(":", "colon"), *((c, c) for c in "plugins"), (".", "full_stop")]
+        typed += [*((c, c) for c in "reload"), (" ", "space"), *((c, c) for c in "beta")]
+        for character, key in typed:
+            console.app.post_message(events.Key(key, character))
+        for key in ("enter", "g", "colon", "escape", "j"):
+            console.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(lambda: console.control.asked == [("reload", "beta")])
+        await until(lambda: table_of(console).selected == 2)
+        assert console.app.screen.query_one(Prompt).value == ""
+
+
 async def test_help_lists_the_keys_of_the_place() -> None:
     async with open_console(with_flows(1), size=(120, 60)) as console:
         await console.press("question_mark")
@@ -279,7 +294,7 @@ async def test_a_core_that_cannot_start_says_why_and_can_be_started_again() -> N
     core = FakeRunnableCore(control, ListenError("port 8080 is taken; pass --listen"))
     async with open_console(control, core=core) as console:
         await until(lambda: isinstance(console.app.screen, CoreDownScreen))
-        assert "port 8080 is taken" in console.text
+        await until(lambda: "port 8080 is taken" in console.text)
         core.start_error = None
         await console.press("r")
         await until(lambda: console.app.control is not None)
@@ -292,7 +307,7 @@ async def test_a_core_that_dies_says_why_and_what_was_seen_stays() -> None:
     async with open_console(control, core=core) as console:
         core.die(RuntimeError("out of luck"))
         await until(lambda: isinstance(console.app.screen, CoreDownScreen))
-        assert "out of luck" in console.text
+        await until(lambda: "out of luck" in console.text)
         await console.press("q")
         assert "/items/2" in console.text
         assert "ctrl+r starts it again" in console.text

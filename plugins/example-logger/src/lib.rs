@@ -29,7 +29,11 @@ extern "C" fn plugin_init() -> i32 {
 
 #[no_mangle]
 extern "C" fn on_connect() -> i32 {
-    line().text(b"connection from ").field(CLIENT_ADDRESS).text(b" to ").field(HOST).log(DEBUG);
+    let line = line().text(b"connection from ").field(CLIENT_ADDRESS);
+    if field(HOST, &mut [0]) > 0 {
+        line.text(b" to ").field(HOST);
+    }
+    line.log(DEBUG);
     CONTINUE
 }
 
