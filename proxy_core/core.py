@@ -118,6 +118,8 @@ class Core:
         self._own(captures.run())
         await self.plugins.start()
         self.listening = (await self._listener.start(settings.listen_host, settings.listen_port),)
+        # Behind the listening, which must not wait for it, and off the loop.
+        self._own(asyncio.to_thread(dialer.prepare))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what the core cannot live without: its end is the core's."""

@@ -8,8 +8,8 @@ import re
 from cryptography import x509
 
 from proxy_core.errors import CaError
+from proxy_core.model.host_names import MAX_HOST_NAME, to_a_labels
 
-_MAX_NAME = 253
 _LABELS = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 # Underscores and outer hyphens are no host name's by RFC 952, but the web has them.
 
@@ -28,22 +28,13 @@ def general_name(host: str) -> x509.DNSName | x509.IPAddress:
 
 
 def _dns_name(host: str) -> str:
-    name = host.lower().removesuffix(".")
-    if not name.isascii() and len(name) <= _MAX_NAME:
-        name = _a_labels(host, name)
-    if len(name) > _MAX_NAME or not _LABELS.fullmatch(name):
+    try:
+        name = to_a_labels(host.lower().removesuffix("."))
+    except ValueError as error:
+        raise _refusal(host) from error
+    if len(name) > MAX_HOST_NAME or not _LABELS.fullmatch(name):
         raise _refusal(host)
     return name
-
-
-def _a_labels(host: str, name: str) -> str:
-    import idna  # slow to load, and rarely needed: names on the wire are in A-labels already
-
-    wildcard = "*." if name.startswith("*.") else ""
-    try:
-        return wildcard + idna.encode(name.removeprefix("*."), uts46=True).decode("ascii")
-    except UnicodeError as error:
-        raise _refusal(host) from error
 
 
 def _refusal(host: str) -> CaError:

@@ -75,7 +75,10 @@ _HANDSHAKE_FAULTS = {
 
 
 class UpstreamTls:
-    """Makes the client contexts of one core, and keeps them. For one thread only."""
+    """Makes the client contexts of one core, and keeps them.
+
+    `context` may be called on two threads at once: at worst one is made twice, and the first kept.
+    """
 
     def __init__(self, upstream_ca: Path | None = None, insecure: bool = False) -> None:
         """Trust the system's roots and the certificates in `upstream_ca` (PEM or DER).
@@ -91,9 +94,9 @@ class UpstreamTls:
         """Return the context that offers the protocols `alpn`, in that order; none where empty."""
         context = self._contexts.get(alpn)
         if context is None:
-            if len(self._contexts) >= _MAX_CONTEXTS:  # a client may make up protocol lists
+            context = self._contexts.setdefault(alpn, self._make(alpn))
+            if len(self._contexts) > _MAX_CONTEXTS:  # a client may make up protocol lists
                 del self._contexts[next(iter(self._contexts))]
-            context = self._contexts[alpn] = self._make(alpn)
         return context
 
     def _make(self, alpn: tuple[str, ...]) -> ssl.SSLContext:

@@ -167,6 +167,10 @@ class Wires:
         self._sockets += ends
         return ends
 
+    def own(self, sock: socket.socket) -> None:
+        """Close a socket with the others."""
+        self._sockets.append(sock)
+
     async def attach(self, sock: socket.socket, limit: int = 65536) -> Channel:
         """Make a channel of a connected socket."""
         loop = asyncio.get_running_loop()

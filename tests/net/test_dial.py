@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy_core.config import Limits
+from proxy_core.errors import UpstreamError
+from proxy_core.exchange.ports import Route
+from proxy_core.model.counters import Counters
+from proxy_core.net.clock import Clock
+from proxy_core.net.dial import Dialer
+from proxy_core.net.upstream_tls import UpstreamTls
+from tests.ca.certificates import make, server_context
+from tests.net.wires import Peer, TlsPeer, Wires
+from tests.waiting import until
+
+CA = make("The CA", ca=True)
+
+
+class Origins:
+    """Listens on loopback, and dials there whatever name is asked for."""
+
+    def __init__(self, dialer: Dialer, counters: Counters, wires: Wires) -> None:
+        self.dialer = dialer
+        self.counters = counters
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server.setblocking(False)
+        self.port: int = self.server.getsockname()[1]
+        self._wires = wires
+
+    async def accept(self) -> socket.socket:
+        sock, _ = await asyncio.get_running_loop().sock_accept(self.server)
+        self._wires.own(sock)
+        return sock
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> UpstreamTls:
+    file = tmp_path / "ca.pem"
+    file.write_bytes(CA.pem)
+    return UpstreamTls(file)
+
+
+@pytest.fixture
+async def origins(wires: Wires, clock: Clock, tls: UpstreamTls) -> AsyncIterator[Origins]:
+    counters = Counters()
+    dialer = Dialer(clock, tls, Limits(connect_timeout=5.0), counters, itertools.count(1))
+    made = Origins(dialer, counters, wires)
+    yield made
+    made.server.close()
+    dialer.close()
+    await until(lambda: not counters.server_connections)
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every name leads to 127.0.0.1; the list tells what was asked for."""
+    asked: list[str] = []
+    loop_class = asyncio.BaseEventLoop
+    real = loop_class.getaddrinfo
+
+    async def getaddrinfo(loop: Any, host: str, port: int, **options: Any) -> Any:
+        asked.append(host)
+        return await real(loop, "127.0.0.1", port, **options)
+
+    monkeypatch.setattr(loop_class, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+async def test_connection_is_counted_as_long_as_it_lasts(origins: Origins) -> None:
+    server, channel = await origins.dialer.connect(Route("http", "127.0.0.1", origins.port))
+    assert origins.counters.server_connections == 1
+    assert server.peer == ("127.0.0.1", origins.port)
+    assert server.connected is not None
+    assert server.closed is None
+    peer = Peer(await origins.accept())
+    channel.write(b"hello")
+    assert await peer.read_exactly(5) == b"hello"
+    channel.abort()
+    await until(lambda: server.closed)
+    assert origins.counters.server_connections == 0
+
+
+async def test_refused_port_is_told_in_words(origins: Origins) -> None:
+    origins.server.close()
+    with pytest.raises(
+        UpstreamError, match=r"could not connect to 127\.0\.0\.1:.*connection refused"
+    ):
+        await origins.dialer.connect(Route("http", "127.0.0.1", origins.port))
+
+
+async def test_name_without_an_address_is_told_with_the_name(
+    origins: Origins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    with pytest.raises(UpstreamError, match=r"the name 'no\.such\.name' has no address"):
+        await origins.dialer.connect(Route("http", "no.such.name", 80))
+
+
+async def test_connect_that_takes_too_long_is_a_504(
+    origins: Origins, clock: Clock, tls: UpstreamTls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def getaddrinfo(*_: Any, **__: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    hasty = Dialer(clock, tls, Limits(connect_timeout=0.0), Counters(), itertools.count(1))
+    with pytest.raises(UpstreamError, match="within 0 s") as refusal:
+        await hasty.connect(Route("http", "slow.example", 80))
+    assert refusal.value.status == 504
+
+
+@pytest.mark.parametrize(
+    ("host", "spoken"),
+    [
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+    ],
+)
+async def test_dns_sni_and_certificate_have_the_same_name(
+    origins: Origins, looked_up: list[str], tmp_path: Path, host: str, spoken: str
+) -> None:
+    context = server_context(make(spoken, issuer=CA), tmp_path)
+    asked: list[str | None] = []
+
+    def note(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+        asked.append(name)
+
+    context.sni_callback = note
+    route = Route("https", host, origins.port)
+    server, channel = await origins.dialer.connect(route)
+    peer = TlsPeer(await origins.accept(), context)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(peer.handshake())
+        await origins.dialer.secure(route, server, channel)
+    assert looked_up == [spoken]
+    assert asked == [spoken]
+    assert server.tls is not None
+    assert server.tls.verified
+
+
+async def test_name_that_dns_cannot_have_is_told_with_the_name(origins: Origins) -> None:
+    with pytest.raises(UpstreamError, match="is no name that DNS can have"):
+        await origins.dialer.connect(Route("https", "xn--\N{SNOWMAN}.example", 443))
+
+
+@pytest.mark.parametrize(
+    ("http1_only", "chosen"), [(False, "h2"), (True, "http/1.1")], ids=["any", "http/1 only"]
+)
+async def test_http2_is_offered_unless_only_http1_will_do(
+    origins: Origins, tmp_path: Path, http1_only: bool, chosen: str
+) -> None:
+    context = server_context(make("127.0.0.1", issuer=CA), tmp_path)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    route = Route("https", "127.0.0.1", origins.port, http1_only=http1_only)
+    server, channel = await origins.dialer.connect(route)
+    peer = TlsPeer(await origins.accept(), context)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(peer.handshake())
+        await origins.dialer.secure(route, server, channel)
+    assert server.tls is not None
+    assert server.tls.alpn == chosen
+    assert server.tls.certificate is not None
+    assert server.secured is not None
+
+
+async def test_certificate_of_a_stranger_closes_the_connection(
+    origins: Origins, wires: Wires, tmp_path: Path
+) -> None:
+    route = Route("https", "127.0.0.1", origins.port)
+    server, channel = await origins.dialer.connect(route)
+    peer = TlsPeer(await origins.accept(), server_context(make("127.0.0.1"), tmp_path))
+    wires.start(peer.handshake())
+    with pytest.raises(UpstreamError, match="self-signed; pass --upstream-ca FILE"):
+        await origins.dialer.secure(route, server, channel)
+    await until(lambda: channel.closed)
+
+
+async def test_origin_that_says_nothing_during_the_handshake_is_a_504(
+    origins: Origins, wires: Wires, clock: Clock
+) -> None:
+    route = Route("https", "127.0.0.1", origins.port)
+    server, channel = await origins.dialer.connect(route)
+    peer = Peer(await origins.accept())
+    securing = wires.start(origins.dialer.secure(route, server, channel))
+    assert await peer.read_some()
+    clock.sweep(6.0)
+    with pytest.raises(UpstreamError, match="did not finish the TLS handshake in time") as refusal:
+        await securing
+    assert refusal.value.status == 504
+    await until(lambda: channel.closed)
+
+
+async def test_cancelled_handshake_leaves_no_connection(origins: Origins, wires: Wires) -> None:
+    route = Route("https", "127.0.0.1", origins.port)
+    server, channel = await origins.dialer.connect(route)
+    peer = Peer(await origins.accept())
+    securing = wires.start(origins.dialer.secure(route, server, channel))
+    assert await peer.read_some()
+    securing.cancel()
+    await until(lambda: channel.closed)
+    assert origins.counters.server_connections == 0
+
+
+def test_prepared_dialer_makes_no_context_when_it_dials(
+    clock: Clock, tls: UpstreamTls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Dialer(clock, tls, Limits(), Counters(), itertools.count(1)).prepare()
+    made: list[tuple[str, ...]] = []
+    monkeypatch.setattr(tls, "_make", made.append)
+    assert tls.context(("h2", "http/1.1")).get_ca_certs()
+    tls.context(("http/1.1",))
+    assert made == []
