@@ -193,11 +193,8 @@ class LineWindow(Widget, can_focus=True):
         key = (id(strip), thumb)
         framed = self._framed.get(key)
         if framed is None or framed[0] is not strip:
-            cell = (
-                Segment("▐", self.style_named("thumb"))
-                if thumb
-                else Segment("│", self.style_named("scrollbar"))
-            )
+            name, bar = ("thumb", "▐") if thumb else ("scrollbar", "│")
+            cell = Segment(bar, self.base_style + self.style_named(name))
             framed = self._framed[key] = (strip, Strip([*strip, cell], width))
         return framed[1]
 
