@@ -233,6 +233,11 @@ class Channel(asyncio.Protocol):
                 self._transport.resume_reading()
         return data
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether something has arrived that nobody received."""
+        return self._incoming_size > 0
+
     def unread(self, data: bytes) -> None:
         """Put bytes back in front of what arrives."""
         if data:

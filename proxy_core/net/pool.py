@@ -2,7 +2,8 @@
 
 An HTTP/1 connection is either lent to one exchange or lies in `_idle`, newest last, where any byte
 it delivers unasked closes it. HTTP/2 connections are shared while they have room. Several
-requests for an origin whose HTTP version is not known yet wait for the first one's handshake.
+requests for an origin whose HTTP version is not known yet wait for the first one's handshake, and
+share its failure.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 from functools import partial
 
 from proxy_core.config import Limits
+from proxy_core.errors import UpstreamError
 from proxy_core.exchange.ports import ByteStream, Route, UpstreamStream
 from proxy_core.model.connection import ServerConnection
 from proxy_core.net.clock import Clock
@@ -31,7 +33,7 @@ class UpstreamPool:
         self._limits = limits
         self._idle: dict[Route, list[Http1Upstream]] = {}
         self._shared: dict[Route, list[Http2Upstream]] = {}
-        self._dialling: dict[Route, asyncio.Future[None]] = {}
+        self._dialling: dict[Route, asyncio.Future[UpstreamError | None]] = {}
         self._http1: dict[Route, None] = {}
         """Origins that chose HTTP/1 when asked last, newest last."""
 
@@ -61,6 +63,10 @@ class UpstreamPool:
             if dialling is None:
                 return await self._open_first(route)
             await asyncio.wait([dialling])
+            failure = dialling.result()
+            if failure is not None:
+                # To dial in turn would make the last wait for everybody's time limits.
+                raise UpstreamError(str(failure), failure.status)
             stream = self.acquire(route)
             if stream is not None:
                 return stream
@@ -70,13 +76,17 @@ class UpstreamPool:
         return route.scheme == "https" and not route.http1_only and route not in self._http1
 
     async def _open_first(self, route: Route) -> UpstreamStream:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[UpstreamError | None] = asyncio.get_running_loop().create_future()
         self._dialling[route] = done
+        failure: UpstreamError | None = None
         try:
             return await self._dial(route)
+        except UpstreamError as error:
+            failure = error
+            raise
         finally:
             del self._dialling[route]
-            done.set_result(None)
+            done.set_result(failure)
 
     async def _dial(self, route: Route) -> UpstreamStream:
         server, channel = await self._dialer.connect(route)

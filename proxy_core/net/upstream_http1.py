@@ -50,6 +50,8 @@ class Http1Upstream:
         self._sent = True
         self._keep_alive = True
         self._answered = False
+        self._final = False
+        """The final head came; `_answered` after an informational one too."""
         self._asked_upgrade = False
 
     def begin(self) -> None:
@@ -58,6 +60,8 @@ class Http1Upstream:
         self.server.exchanges += 1
         self.trailers = None
         self._answered = False
+        self._final = False
+        self.channel.allow_for_ever()  # it may have lain idle until now
 
     # --- the request
 
@@ -100,17 +104,22 @@ class Http1Upstream:
                 self.channel.write(self._pending)
             self._pending = b""
         self.channel.write(data)
-        self.channel.allow(self._limits.idle_timeout, _SLOW)
 
     async def drain(self) -> None:
         """See `BodySink.drain`."""
         if self._pending:
             self.channel.write(self._pending)
             self._pending = b""
+        # Only while we wait for it: a client that is slow to send is not the origin's fault.
+        self.channel.allow(self._limits.idle_timeout, _SLOW)
         try:
             await self.channel.drain()
         except (ConnectionLost, ConnectionTimeout) as error:
             raise self._broken(error) from error
+        if self._final:  # somebody may be waiting for the rest of the answer
+            self.channel.allow(self._limits.idle_timeout, _STALLED)
+        else:
+            self.channel.allow_for_ever()
 
     def send_end(self, trailers: list[Field] | None) -> None:
         """See `BodySink.send_end`."""
@@ -119,7 +128,8 @@ class Http1Upstream:
             self.channel.write(self._pending + data)
             self._pending = b""
         self._sent = True
-        self.channel.allow(self._limits.response_timeout, _SILENT)
+        if not self._final:
+            self.channel.allow(self._limits.response_timeout, _SILENT)
 
     # --- the response
 
@@ -141,8 +151,9 @@ class Http1Upstream:
                     if event.informational:
                         self._skip_to_final()
                     else:
+                        self._final = True
                         self._keep_alive = event.keep_alive
-                        self.channel.allow(self._limits.idle_timeout, _STALLED)
+                        self.channel.allow_for_ever()  # until somebody waits for the body
                     return event
                 elif isinstance(event, ConnectionClosed):
                     raise self._gone("closed the connection without an answer")
@@ -177,8 +188,9 @@ class Http1Upstream:
             while True:
                 event = reader.next_event()
                 if event is None:
-                    reader.receive_data(await self.channel.receive())
                     self.channel.allow(self._limits.idle_timeout, _STALLED)
+                    reader.receive_data(await self.channel.receive())
+                    self.channel.allow_for_ever()
                 elif isinstance(event, bytes):
                     return event
                 elif isinstance(event, EndOfMessage):
@@ -198,11 +210,14 @@ class Http1Upstream:
         reader = self._reader
         if not reader.at_rest:
             reader.next_event()  # the end of a message without a body
-        if self._keep_alive and self._sent and reader.at_rest and not self.channel.ended:
+        channel = self.channel
+        # Bytes behind the answer would be taken for the next one's.
+        fit = reader.at_rest and not channel.has_unread and not channel.ended
+        if self._keep_alive and self._sent and fit:
             reader.start_next()
             self._give_back(self)
         else:
-            self.channel.close()
+            channel.close()
 
     def abort(self) -> None:
         """See `UpstreamStream.abort`."""
