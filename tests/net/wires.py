@@ -162,6 +162,11 @@ class Wires:
         self._tasks.append(task)
         return task
 
+    async def turn(self) -> None:
+        """Let everything that is ready happen, a few times over."""
+        for _ in range(5):
+            await asyncio.sleep(0)
+
     def pair(self) -> tuple[socket.socket, socket.socket]:
         ends = tcp_pair()
         self._sockets += ends
