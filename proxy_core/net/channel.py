@@ -267,11 +267,15 @@ class Channel(asyncio.Protocol):
         while self._write_blocked and not self.closed:
             if isinstance(self._error, ConnectionTimeout):
                 raise self._error
-            waiter = self._loop.create_future()
-            self._write_waiters.append(waiter)
-            await waiter
+            await self.writable()
         if self.closed:
             raise self._error or ConnectionLost("the connection was closed")
+
+    def writable(self) -> asyncio.Future[None]:
+        """Return what is done when it is worth asking `write_blocked` and `closed` again."""
+        waiter = self._loop.create_future()
+        self._write_waiters.append(waiter)
+        return waiter
 
     @property
     def ended(self) -> bool:

@@ -186,9 +186,14 @@ class Http2Stream:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._drainers.append(waiter)
             await waiter
+        channel = self._link.channel
+        while self._failure is None and channel.write_blocked and not channel.closed:
+            waiter = channel.writable()
+            self._drainers.append(waiter)  # a stream can be late though its connection is not
+            await waiter
         if self._failure is not None:
             raise self._failure
-        await self._link.channel.drain()
+        await channel.drain()
 
     def _wake_drainers(self) -> None:
         drainers, self._drainers = self._drainers, []
@@ -222,7 +227,7 @@ class Http2Stream:
         fields, self._fields = self._fields, None
         assert fields is not None
         self._link.send_head(self, fields, end)
-        self._finished = end
+        self._finished = self._finished or end  # sending it may have broken the stream
 
     def _emit_data(self, engine: Http2Engine) -> None:
         out = self._out

@@ -20,7 +20,7 @@ from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
-from proxy_core.net.clock import Clock
+from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_link import Http2Link, Http2Stream
 from proxy_core.wire.events import BodyLength, ResponseReceived
 from proxy_core.wire.http2 import CANCEL, REFUSED_STREAM, error_name
@@ -28,11 +28,15 @@ from proxy_core.wire.http2_fields import request_fields, wants_trailers
 
 _LAST_STREAM = 2**31 - 3
 
+_SILENT = "did not answer in time"
+_SLOW = "did not read the request in time"
+_STALLED = "stopped in the middle of its answer"
+
 
 class Http2UpstreamStream(Http2Stream):
     """Implements `UpstreamStream`."""
 
-    __slots__ = ("_answered", "_heads", "_method", "_upstream", "reused", "server")
+    __slots__ = ("_answered", "_final", "_heads", "_method", "_upstream", "reused", "server")
 
     def __init__(self, upstream: Http2Upstream, reused: bool) -> None:
         super().__init__(upstream, 0)
@@ -41,6 +45,8 @@ class Http2UpstreamStream(Http2Stream):
         self._upstream = upstream
         self._heads: list[ResponseReceived] = []
         self._answered = False
+        self._final = False
+        """The final head came; `_answered` after an informational one too."""
         self._method = b""
 
     def send_head(
@@ -55,7 +61,6 @@ class Http2UpstreamStream(Http2Stream):
         self.queue_fields(request_fields(head, length, wants_trailers(head.headers.fields)))
         if length == 0:
             self.send_end(None)
-            self.allow(self._link.limits.response_timeout, "did not answer in time")
 
     @property
     def method(self) -> bytes:
@@ -65,7 +70,8 @@ class Http2UpstreamStream(Http2Stream):
     def send_end(self, trailers: list[Field] | None) -> None:
         """See `BodySink.send_end`."""
         super().send_end(trailers)
-        self.allow(self._link.limits.response_timeout, "did not answer in time")
+        if not self._final:
+            self.allow(self._link.limits.response_timeout, _SILENT)
 
     def take_head(self, received: ResponseReceived) -> None:
         """Queue a head; the link calls this."""
@@ -81,15 +87,30 @@ class Http2UpstreamStream(Http2Stream):
         received = self._heads.pop(0)
         self._answered = True
         if not received.informational:
-            self.allow(self._link.limits.idle_timeout, "stopped in the middle of its answer")
+            self._final = True
+            self.deadline = NEVER  # until somebody waits for the body
         return received
+
+    async def read(self) -> bytes:
+        """See `BodySource.read`."""
+        while (data := self.read_nowait()) is None:
+            self.allow(self._link.limits.idle_timeout, _STALLED)
+            await self.wait()
+            self.deadline = NEVER
+        return data
 
     async def drain(self) -> None:
         """See `BodySink.drain`."""
+        # Only while we wait for it: a client that is slow to send is not the origin's fault.
+        self.allow(self._link.limits.idle_timeout, _SLOW)
         try:
             await super().drain()
         except (ConnectionLost, ConnectionTimeout) as error:
             raise UpstreamError(f"{self._upstream.name} failed: {error}") from error
+        if self._final:  # somebody may be waiting for the rest of the answer
+            self.allow(self._link.limits.idle_timeout, _STALLED)
+        else:
+            self.deadline = NEVER
 
     def release(self) -> None:
         """See `UpstreamStream.release`."""
@@ -188,6 +209,9 @@ class Http2Upstream(Http2Link):
         assert isinstance(stream, Http2UpstreamStream)
         if self._closing:
             stream.broken("takes no new streams", unseen=True)
+            return
+        if len(self.streams) >= self.engine.peer_max_streams:  # it changed its mind meanwhile
+            stream.broken("has no room for another stream", unseen=True)
             return
         stream.id = self.engine.next_stream_id()
         self.streams[stream.id] = stream
