@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy_core.errors import RemoteProtocolError
+from proxy_core.exchange.ports import Route
+from proxy_core.model.headers import Headers
+from proxy_core.model.message import HTTP_2, RequestHead
+from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
+from proxy_core.wire.events import RequestReceived
+from proxy_core.wire.http1 import RequestReader
+
+TUNNEL = Route("https", "origin.example", 443, "sni.example")
+ORIGIN = Route("http", "origin.example", 8000)
+
+
+def parse(raw: bytes, scheme: str = "http") -> RequestReceived:
+    reader = RequestReader(scheme)
+    reader.receive_data(raw)
+    event = reader.next_event()
+    assert isinstance(event, RequestReceived)
+    return event
+
+
+def routed(router: Router, received: RequestReceived, http1_only: bool = False) -> Route:
+    head = router.adopt(received).head
+    return router.route(head, head, http1_only)
+
+
+# --- as the request says
+
+
+@pytest.mark.parametrize(
+    ("url", "route"),
+    [
+        (b"http://origin.example/", Route("http", "origin.example", 80)),
+        (b"http://ORIGIN.example:8080/x", Route("http", "origin.example", 8080)),
+        (b"https://origin.example/", Route("https", "origin.example", 443)),
+        (b"http://[2001:db8::1]:81/", Route("http", "2001:db8::1", 81)),
+    ],
+)
+def test_absolute_target_says_where_to_go(url: bytes, route: Route) -> None:
+    host = url.split(b"/")[2]
+    received = parse(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (url, host))
+    assert routed(Router(), received) == route
+
+
+@pytest.mark.parametrize("target", [b"/", b"/http://origin.example/"])
+def test_origin_form_is_for_no_proxy(target: bytes) -> None:
+    received = parse(b"GET %b HTTP/1.1\r\nHost: origin.example\r\n\r\n" % target)
+    with pytest.raises(RemoteProtocolError, match="this is a proxy; set it as") as refusal:
+        Router().adopt(received)
+    assert refusal.value.status == 400
+
+
+def test_http2_request_goes_to_its_authority() -> None:
+    head = RequestHead(b"GET", "http", b"origin.example:81", b"/", Headers(), HTTP_2)
+    assert routed(Router(), RequestReceived(head, 0)) == Route("http", "origin.example", 81)
+
+
+def test_request_that_names_no_origin_is_refused() -> None:
+    head = RequestHead(b"GET", "http", b"", b"/", Headers(), HTTP_2)
+    with pytest.raises(RemoteProtocolError, match="neither the request's target nor a Host"):
+        Router().adopt(RequestReceived(head, 0))
+
+
+def test_upgrade_keeps_http2_out() -> None:
+    received = parse(b"GET https://origin.example/ HTTP/1.1\r\nHost: origin.example\r\n\r\n")
+    assert routed(Router(), received, http1_only=True).http1_only
+
+
+def test_edit_of_the_authority_moves_the_request() -> None:
+    received = parse(b"GET http://origin.example/ HTTP/1.1\r\nHost: origin.example\r\n\r\n")
+    edited = received.head.replace(authority=b"other.example:99", scheme="https")
+    assert Router().route(edited, received.head) == Route("https", "other.example", 99)
+
+
+# --- inside a tunnel
+
+
+def test_request_in_a_tunnel_goes_where_the_tunnel_leads_whatever_its_host() -> None:
+    received = parse(b"GET / HTTP/1.1\r\nHost: fronted.example\r\n\r\n", "https")
+    assert routed(FixedRouter("https", TUNNEL), received) == TUNNEL
+    assert received.head.authority == b"fronted.example"
+
+
+def test_request_in_a_tunnel_without_a_host_gets_the_tunnels() -> None:
+    received = parse(b"GET / HTTP/1.0\r\n\r\n", "https")
+    assert routed(FixedRouter("https", TUNNEL), received) == TUNNEL
+    assert received.head.authority == b"origin.example"
+    assert received.clean is None  # the head must be rebuilt, with that Host
+
+
+def test_upgrade_in_a_tunnel_keeps_http2_out_and_the_name() -> None:
+    received = parse(b"GET / HTTP/1.1\r\nHost: origin.example\r\n\r\n", "https")
+    route = routed(FixedRouter("https", TUNNEL), received, http1_only=True)
+    assert route == Route("https", "origin.example", 443, "sni.example", True)
+
+
+def test_edit_of_the_authority_leaves_the_tunnel() -> None:
+    router = FixedRouter("https", TUNNEL)
+    received = router.adopt(parse(b"GET / HTTP/1.1\r\nHost: origin.example\r\n\r\n", "https"))
+    edited = received.head.replace(authority=b"other.example")
+    assert router.route(edited, received.head) == Route("https", "other.example", 443)
+
+
+def test_other_edits_stay_in_the_tunnel() -> None:
+    router = FixedRouter("https", TUNNEL)
+    received = router.adopt(parse(b"GET / HTTP/1.1\r\nHost: fronted.example\r\n\r\n", "https"))
+    edited = received.head.replace(path=b"/other")
+    assert router.route(edited, received.head) == TUNNEL
+
+
+# --- in front of one origin
+
+
+@pytest.mark.parametrize("name", [b"Host", b"host", b"HOST"])
+def test_reverse_mode_sends_requests_on_under_the_origins_name(name: bytes) -> None:
+    received = parse(b"GET /x HTTP/1.1\r\n%b: proxy.example\r\nA: b\r\n\r\n" % name)
+    assert routed(ReverseRouter("https", ORIGIN), received) == ORIGIN
+    assert received.head.authority == b"origin.example:8000"
+    assert received.head.scheme == "http"
+    if received.clean is not None:
+        assert received.clean == b"%b: origin.example:8000\r\nA: b\r\n\r\n" % name
+    assert received.head.raw.startswith(b"GET /x HTTP/1.1\r\n%b: proxy.example\r\n" % name)
+
+
+def test_reverse_mode_changes_the_host_line_alone() -> None:
+    received = parse(
+        b"GET / HTTP/1.1\r\nX-Host: proxy.example\r\nHost: proxy.example\r\nReferer: x\r\n\r\n"
+    )
+    ReverseRouter("http", ORIGIN).adopt(received)
+    assert received.clean == (
+        b"X-Host: proxy.example\r\nHost: origin.example:8000\r\nReferer: x\r\n\r\n"
+    )
+
+
+def test_reverse_mode_names_the_origin_where_the_client_named_none() -> None:
+    received = parse(b"GET / HTTP/1.0\r\n\r\n")
+    assert routed(ReverseRouter("http", ORIGIN), received) == ORIGIN
+    assert received.head.authority == b"origin.example:8000"
+    assert received.clean is None
