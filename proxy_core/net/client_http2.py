@@ -23,19 +23,21 @@ from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_link import Http2Link, Http2Stream
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import BodyLength, RequestReceived
-from proxy_core.wire.http2 import INTERNAL_ERROR, NO_ERROR
+from proxy_core.wire.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR
 from proxy_core.wire.http2_fields import response_fields
 
 
 class Http2ClientStream(Http2Stream):
     """Implements `ClientStream`."""
 
-    __slots__ = ("_arrived", "_connection", "client", "head_sent", "task")
+    __slots__ = ("_arrived", "_connection", "client", "head_sent", "left", "task")
 
     def __init__(self, connection: Http2Client, stream_id: int, arrived: RequestHead) -> None:
         super().__init__(connection, stream_id)
         self.client = connection.client
         self.head_sent = False
+        self.left = False
+        """The exchange is over."""
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._arrived = arrived
@@ -84,11 +86,20 @@ class Http2ClientStream(Http2Stream):
         raise LocalProtocolError("an HTTP/2 stream cannot be upgraded")
 
     def finish(self) -> None:
-        """End what the exchange left: the rest of a request that nobody reads."""
-        if not self._ended and self._failure is None:
-            self._link.flush()
-            # The answer is complete: the client may stop sending (RFC 9113, section 8.1).
-            self._link.reset(self, NO_ERROR)
+        """Note that the exchange is over; what it sent may still wait for the client's window."""
+        self.left = True
+        if self._failure is not None:
+            return
+        self._link.flush()
+        self._link.settle(self)
+        if not self._finished:
+            self.allow(self._link.limits.idle_timeout, "the client stopped reading")
+
+    def expire(self) -> None:
+        """See `Perishable.expire`; nobody else would end a stream whose exchange is over."""
+        super().expire()
+        if self.left:
+            self._link.reset(self, CANCEL)
 
 
 class Http2Client(Http2Link):
@@ -165,6 +176,13 @@ class Http2Client(Http2Link):
         stream.send_head(ResponseHead(error.status, b"", Headers(fields)), len(body))
         stream.send_data(body)
         stream.send_end(None)
+
+    def settle(self, stream: Http2Stream) -> None:
+        """See `Http2Link.settle`; ends what the exchange left unread of a request too."""
+        super().settle(stream)
+        if isinstance(stream, Http2ClientStream) and stream.left and stream.sent:
+            # The answer is complete: the client may stop sending (RFC 9113, section 8.1).
+            self.reset(stream, NO_ERROR)
 
     def drop(self, stream: Http2Stream) -> None:
         """See `Http2Link.drop`."""

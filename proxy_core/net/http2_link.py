@@ -92,7 +92,6 @@ class Http2Stream:
         """Note that the stream is broken; what came before can still be read."""
         if self._failure is None:
             self._failure = error
-        self._finished = True
         self._out.clear()
         self._out_size = 0
         self.wake()
@@ -165,7 +164,7 @@ class Http2Stream:
 
     def send_data(self, data: bytes) -> None:
         """See `BodySink.send_data`."""
-        if self._finished:
+        if self._finished or self._failure is not None:
             return
         self._out.append(data)
         self._out_size += len(data)
@@ -173,7 +172,7 @@ class Http2Stream:
 
     def send_end(self, trailers: list[Field] | None) -> None:
         """See `BodySink.send_end`."""
-        if self._finished:
+        if self._finished or self._failure is not None:
             return
         self._end = True
         self._out_trailers = trailers
@@ -204,11 +203,11 @@ class Http2Stream:
     def emit(self) -> None:
         """Hand to the engine what may be sent now; the link calls this."""
         self._marked = False
-        if self._finished:
+        if self._finished or self._failure is not None:
             return
         engine = self._link.engine
-        if self._fields is not None:
-            self._emit_fields(self._end and not self._out and not self._out_trailers)
+        if self._fields is not None and not self._emit_fields():
+            return
         if self._out:
             self._emit_data(engine)
         if self._end and not self._out and not self._finished:
@@ -223,11 +222,14 @@ class Http2Stream:
             self._stalled = False
             self._wake_drainers()
 
-    def _emit_fields(self, end: bool) -> None:
+    def _emit_fields(self) -> bool:
+        """Send the head; return whether the stream has survived it."""
         fields, self._fields = self._fields, None
         assert fields is not None
+        end = self._end and not self._out and not self._out_trailers
         self._link.send_head(self, fields, end)
-        self._finished = self._finished or end  # sending it may have broken the stream
+        self._finished = end
+        return self._failure is None
 
     def _emit_data(self, engine: Http2Engine) -> None:
         out = self._out
@@ -250,9 +252,14 @@ class Http2Stream:
         self._stalled = bool(out)
 
     @property
-    def over(self) -> bool:
-        """Whether both sides are complete, or the stream is broken."""
-        return self._failure is not None or (self._finished and self._ended)
+    def sent(self) -> bool:
+        """Whether our side is complete."""
+        return self._finished
+
+    @property
+    def complete(self) -> bool:
+        """Whether both sides are."""
+        return self._finished and self._ended
 
     def drop_incoming(self) -> None:
         """Give back the credit of what nobody will read."""
@@ -336,7 +343,7 @@ class Http2Link(Listener):
 
     def settle(self, stream: Http2Stream) -> None:
         """Take note that our side of a stream is complete."""
-        if stream.over:
+        if stream.complete:
             self.drop(stream)
 
     def give_credit(self, stream_id: int, size: int) -> None:
@@ -352,8 +359,8 @@ class Http2Link(Listener):
         self.engine.forget(stream.id)
 
     def reset(self, stream: Http2Stream, code: int) -> None:
-        """Break a stream off."""
-        if stream.id and not stream.over:
+        """Break a stream off, unless the peer has, or both sides are complete."""
+        if stream.id in self.streams and not stream.complete:
             self.engine.reset(stream.id, code)
             self._flush_soon()
         self.drop(stream)

@@ -242,6 +242,7 @@ class Http2Upstream(Http2Link):
         """See `Listener.on_reset`."""
         stream = self.streams.get(stream_id)
         if isinstance(stream, Http2UpstreamStream):
+            del self.streams[stream_id]  # there is nothing left to reset
             what = "refused the stream" if code == REFUSED_STREAM else f"broke off: {reason}"
             stream.broken(what, unseen=code == REFUSED_STREAM)
 

@@ -1,0 +1,471 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import h2.events
+import pytest
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+
+from proxy_core.config import Limits
+from proxy_core.errors import ClientDisconnected, LocalProtocolError, RemoteProtocolError
+from proxy_core.model.connection import ClientConnection
+from proxy_core.model.headers import Headers
+from proxy_core.model.ids import ConnectionId
+from proxy_core.model.message import ResponseHead
+from proxy_core.net.channel import Channel
+from proxy_core.net.client_http2 import Http2Client, Http2ClientStream
+from proxy_core.net.clock import Clock
+from proxy_core.net.routing import Router
+from proxy_core.wire.events import CHUNKED, RequestReceived
+from tests.net.h2_peer import REQUEST, Fields, H2Peer
+from tests.net.wires import Wires
+from tests.waiting import until
+
+LIMITS = Limits(idle_timeout=300.0, stream_buffer=100_000, streams=3)
+
+Run = Callable[[Http2ClientStream, RequestReceived], Awaitable[None]]
+
+
+async def read_body(stream: Http2ClientStream) -> bytes:
+    data = b""
+    while piece := await stream.read():
+        data += piece
+    return data
+
+
+async def echo(stream: Http2ClientStream, received: RequestReceived) -> None:
+    """Answer with the path and the body."""
+    body = received.head.path + b"|" + await read_body(stream)
+    stream.send_head(ResponseHead(200), len(body))
+    stream.send_data(body)
+    stream.send_end(None)
+
+
+@dataclass
+class Side:
+    """The client, and our side of its connection."""
+
+    channel: Channel
+    client: H2Peer
+    wires: Wires
+    clock: Clock
+    refused: list[RemoteProtocolError] = field(default_factory=list)
+    faults: list[BaseException] = field(default_factory=list)
+    run: Run = echo
+
+    async def _run(self, stream: Http2ClientStream, received: RequestReceived) -> None:
+        await self.run(stream, received)
+
+    def serve(self) -> tuple[Http2Client, asyncio.Task[None]]:
+        facts = ClientConnection(
+            ConnectionId(1), ("192.0.2.1", 1), ("192.0.2.2", 2), "regular", 0.0
+        )
+        http = Http2Client(
+            self.channel,
+            facts,
+            Router(),
+            self.clock,
+            LIMITS,
+            self._run,
+            self.refused.append,
+            self.faults.append,
+        )
+        return http, self.wires.start(http.serve())
+
+    async def ask(self, path: bytes = b"/", end: bool = True, fields: Fields = REQUEST) -> int:
+        stream_id = self.client.h2.get_next_available_stream_id()
+        fields = [(name, path if name == b":path" else value) for name, value in fields]
+        self.client.h2.send_headers(stream_id, fields, end_stream=end)
+        await self.client.flush()
+        return stream_id
+
+    async def widen(self) -> None:
+        """Let the proxy send as much as it likes."""
+        self.client.h2.increment_flow_control_window(2**30)
+        self.client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**30})
+        await self.client.flush()
+
+
+@pytest.fixture
+async def side(wires: Wires, clock: Clock) -> AsyncIterator[Side]:
+    channel, peer = await wires.open(limit=100_000)
+    made = Side(channel, H2Peer(peer, client_side=True), wires, clock)
+    await made.client.begin()
+    yield made
+    assert made.faults == []
+
+
+async def test_requests_are_answered_each_on_its_stream(side: Side) -> None:
+    side.serve()
+    ids = [await side.ask(b"/%d" % number) for number in range(3)]
+    bodies = {number: await side.client.body(number) for number in ids}
+    assert bodies == {1: b"/0|", 3: b"/1|", 5: b"/2|"}
+
+
+async def test_slow_exchange_does_not_hold_back_another(side: Side) -> None:
+    go_on = asyncio.Event()
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        if received.head.path == b"/slow":
+            await go_on.wait()
+        await echo(stream, received)
+
+    side.run = run
+    side.serve()
+    slow = await side.ask(b"/slow")
+    quick = await side.ask(b"/quick")
+    assert await side.client.body(quick) == b"/quick|"
+    go_on.set()
+    assert await side.client.body(slow) == b"/slow|"
+
+
+async def test_body_and_trailers_are_read(side: Side) -> None:
+    trailers: list[object] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        await echo(stream, received)
+        trailers.append(stream.trailers)
+
+    side.run = run
+    side.serve()
+    number = await side.ask(end=False)
+    side.client.h2.send_data(number, b"hello")
+    side.client.h2.send_headers(number, [(b"digest", b"x")], end_stream=True)
+    await side.client.flush()
+    assert await side.client.body(number) == b"/|hello"
+    assert trailers == [[(b"digest", b"x")]]
+
+
+async def test_informational_answer_and_trailers_go_out(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_informational(ResponseHead(103, b"", Headers([(b"Link", b"</a>")])))
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(b"hello")
+        stream.send_end([(b"Digest", b"x")])
+
+    side.run = run
+    side.serve()
+    await side.ask()
+    early = await side.client.next(h2.events.InformationalResponseReceived)
+    assert early.headers == [(b":status", b"103"), (b"link", b"</a>")]
+    assert (await side.client.next(h2.events.DataReceived)).data == b"hello"
+    assert (await side.client.next(h2.events.TrailersReceived)).headers == [(b"digest", b"x")]
+
+
+async def test_answer_without_a_body_ends_with_its_head(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(204), 0)
+        stream.send_end(None)
+
+    side.run = run
+    http, _ = side.serve()
+    await side.ask()
+    event = await side.client.next(h2.events.ResponseReceived)
+    assert event.stream_ended is not None
+    assert not http.streams
+
+
+async def test_connect_is_answered_with_501(side: Side) -> None:
+    side.serve()
+    number = await side.ask(fields=[(b":method", b"CONNECT"), (b":authority", b"a.example:443")])
+    event = await side.client.next(h2.events.ResponseReceived, number)
+    assert (b":status", b"501") in (event.headers or [])
+    assert [error.status for error in side.refused] == [501]
+
+
+async def test_stream_cannot_become_bytes(side: Side) -> None:
+    failures: list[Exception] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            stream.become_bytes()
+        except LocalProtocolError as error:
+            failures.append(error)
+        await echo(stream, received)
+
+    side.run = run
+    side.serve()
+    await side.client.body(await side.ask())
+    assert len(failures) == 1
+
+
+# --- flow control
+
+
+async def test_answer_waits_for_the_clients_window(side: Side) -> None:
+    drained = asyncio.Event()
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(bytes(90_000))
+        await stream.drain()
+        drained.set()
+        stream.send_end(None)
+
+    side.run = run
+    side.serve()
+    number = await side.ask()
+    received = 0
+    while received < 65535:
+        event = await side.client.next(h2.events.DataReceived, number)
+        received += len(event.data or b"")
+    await side.wires.turn()
+    assert not drained.is_set()
+    side.client.h2.increment_flow_control_window(50_000)
+    side.client.h2.increment_flow_control_window(50_000, number)
+    await side.client.flush()
+    assert received + len(await side.client.body(number)) == 90_000
+
+
+async def test_answer_to_an_unread_request_is_sent_whole_before_the_reset(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(413), CHUNKED)
+        stream.send_data(bytes(90_000))  # the window is 65535
+        stream.send_end(None)
+
+    side.run = run
+    http, _ = side.serve()
+    number = await side.ask(end=False)
+    assert len(await side.client.body(number)) == 90_000
+    reset = await side.client.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.NO_ERROR
+    assert not http.streams
+
+
+async def test_client_may_send_no_more_than_is_read(side: Side) -> None:
+    go_on = asyncio.Event()
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        await go_on.wait()
+        await echo(stream, received)
+
+    side.run = run
+    side.serve()
+    await side.client.next(h2.events.RemoteSettingsChanged)
+    number = await side.ask(end=False)
+    sent = 0
+    while room := side.client.h2.local_flow_control_window(number):
+        size = min(room, 16384)
+        side.client.h2.send_data(number, bytes(size))
+        sent += size
+    await side.client.flush()
+    assert sent == LIMITS.stream_buffer
+    go_on.set()
+    await side.client.next(h2.events.WindowUpdated, number)
+    side.client.h2.end_stream(number)
+    await side.client.flush()
+    assert len(await side.client.body(number)) == len(b"/|") + sent
+
+
+# --- time
+
+
+async def test_client_that_opens_no_window_is_gone_and_told(side: Side) -> None:
+    gone: list[str] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(bytes(90_000))
+        try:
+            await stream.drain()
+        except ClientDisconnected as error:
+            gone.append(str(error))
+            stream.abort(str(error))
+
+    side.run = run
+    http, _ = side.serve()
+    number = await side.ask()
+    await side.client.next(h2.events.DataReceived)
+    side.clock.sweep(301.0)
+    await side.client.next(h2.events.StreamReset, number)
+    assert gone == ["the client went away: the client stopped reading"]
+    assert not http.streams
+
+
+async def test_client_that_stops_reading_at_all_is_gone(side: Side) -> None:
+    gone: list[str] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        while not side.channel.write_blocked:
+            stream.send_data(bytes(65536))
+            await asyncio.sleep(0)
+        gone.append("blocked")
+        try:
+            await stream.drain()
+        except ClientDisconnected as error:
+            gone.append(str(error))
+            stream.abort(str(error))
+
+    side.run = run
+    side.serve()
+    await side.widen()
+    await side.ask()
+    await until(lambda: gone)
+    await side.wires.turn()
+    side.clock.sweep(301.0)
+    await until(lambda: len(gone) == 2)
+    assert gone[1] == "the client went away: the client stopped reading"
+
+
+async def test_answer_left_to_a_client_that_opens_no_window_is_given_up(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(bytes(90_000))
+        stream.send_end(None)
+
+    side.run = run
+    http, _ = side.serve()
+    number = await side.ask()
+    await side.client.next(h2.events.DataReceived)
+    assert http.streams
+    side.clock.sweep(301.0)
+    reset = await side.client.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.CANCEL
+    assert not http.streams
+
+
+async def test_body_that_stops_coming_is_the_clients_end_and_it_is_told(side: Side) -> None:
+    gone: list[str] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            await read_body(stream)
+        except ClientDisconnected as error:
+            gone.append(str(error))
+            stream.abort(str(error))
+
+    side.run = run
+    http, _ = side.serve()
+    number = await side.ask(end=False)
+    await until(lambda: http.streams and http.streams[number]._reader)
+    side.clock.sweep(301.0)
+    await side.client.next(h2.events.StreamReset, number)
+    assert gone == ["the client went away: the request's body stopped coming"]
+    assert not http.streams
+
+
+async def test_idle_connection_is_closed_with_a_goodbye(side: Side) -> None:
+    _, serving = side.serve()
+    await side.client.body(await side.ask())
+    side.clock.sweep(301.0)
+    goodbye = await side.client.next(h2.events.ConnectionTerminated)
+    assert goodbye.error_code == ErrorCodes.NO_ERROR
+    await serving
+
+
+# --- broken off
+
+
+async def test_stream_that_the_client_resets_ends_its_exchange_alone(side: Side) -> None:
+    ended: list[bytes] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        if received.head.path == b"/stalled":
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                ended.append(received.head.path)
+        await echo(stream, received)
+
+    side.run = run
+    http, _ = side.serve()
+    stalled = await side.ask(b"/stalled")
+    await until(lambda: http.streams)
+    side.client.h2.reset_stream(stalled, ErrorCodes.CANCEL)
+    other = await side.ask(b"/other")
+    assert await side.client.body(other) == b"/other|"
+    assert ended == [b"/stalled"]
+    assert not http.streams
+    assert not http._tasks
+
+
+async def test_answer_cut_short_is_reset(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(b"begun")
+        stream.abort("the origin went away")
+
+    side.run = run
+    http, _ = side.serve()
+    number = await side.ask()
+    assert (await side.client.next(h2.events.DataReceived, number)).data == b"begun"
+    reset = await side.client.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.INTERNAL_ERROR
+    assert not http.streams
+
+
+async def test_malformed_request_breaks_its_stream_alone(side: Side) -> None:
+    side.serve()
+    bad = await side.ask(fields=[*REQUEST, (b"UPPER", b"x")])
+    good = await side.ask(b"/good")
+    reset = await side.client.next(h2.events.StreamReset, bad)
+    assert reset.error_code == ErrorCodes.PROTOCOL_ERROR
+    assert await side.client.body(good) == b"/good|"
+
+
+async def test_client_that_closes_ends_every_exchange(side: Side) -> None:
+    cancelled: list[bytes] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            cancelled.append(received.head.path)
+            raise
+
+    side.run = run
+    http, serving = side.serve()
+    await side.ask(b"/a")
+    await side.ask(b"/b")
+    await until(lambda: len(http.streams) == 2)
+    side.client.peer.end()
+    await serving
+    assert sorted(cancelled) == [b"/a", b"/b"]
+
+
+async def test_fault_in_an_exchange_is_told_and_the_connection_goes_on(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        if received.head.path == b"/bug":
+            stream.abort("a bug")
+            raise RuntimeError("a bug")
+        await echo(stream, received)
+
+    side.run = run
+    side.serve()
+    await side.ask(b"/bug")
+    assert await side.client.body(await side.ask(b"/good")) == b"/good|"
+    await until(lambda: side.faults)
+    (fault,) = side.faults
+    assert isinstance(fault, RuntimeError)
+    side.faults.clear()
+
+
+async def test_more_streams_than_agreed_end_the_connection(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    side.run = run
+    _, serving = side.serve()
+    for _ in range(LIMITS.streams):
+        await side.ask()
+    side.client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 100
+    side.client.h2.remote_settings.acknowledge()
+    for _ in range(2):
+        await side.ask()
+    goodbye = await side.client.next(h2.events.ConnectionTerminated)
+    assert goodbye.error_code != ErrorCodes.NO_ERROR
+    await serving
+    assert len(side.refused) == 1
+
+
+async def test_frame_larger_than_agreed_ends_the_connection(side: Side) -> None:
+    _, serving = side.serve()
+    await side.client.peer.send((20_000).to_bytes(3, "big") + b"\x00\x00\0\0\0\1" + bytes(20_000))
+    goodbye = await side.client.next(h2.events.ConnectionTerminated)
+    assert goodbye.error_code == ErrorCodes.FRAME_SIZE_ERROR
+    await serving
+    assert "frame" in str(side.refused[0])
