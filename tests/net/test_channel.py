@@ -8,7 +8,7 @@ import pytest
 from proxy_core.errors import ConnectionLost, ConnectionTimeout
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
-from tests.net.wires import Peer, Wires
+from tests.net.wires import Peer, Wires, send_until_blocked
 from tests.waiting import until
 
 
@@ -23,12 +23,7 @@ def fill(peer: Peer) -> int:
 
 async def block(channel: Channel) -> int:
     """Write until the channel asks to stop; return how many bytes that took."""
-    written = 0
-    while not channel.write_blocked:
-        channel.write(b"y" * 65536)
-        written += 65536
-        await asyncio.sleep(0)
-    return written
+    return await send_until_blocked(channel.write, lambda: channel.write_blocked)
 
 
 # --- receiving

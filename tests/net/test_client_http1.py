@@ -17,7 +17,7 @@ from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.clock import Clock
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE, RequestReceived
-from tests.net.wires import Peer, Wires
+from tests.net.wires import Peer, Wires, send_until_blocked
 from tests.waiting import until
 
 LIMITS = Limits(head_timeout=30.0, idle_timeout=300.0, head_bytes=4096, stream_buffer=1000)
@@ -320,10 +320,7 @@ async def test_client_that_reads_slowly_holds_the_answer_back(side: Side) -> Non
     async def run(client: Http1Client, received: RequestReceived) -> None:
         nonlocal sent
         client.send_head(ResponseHead(200), UNTIL_CLOSE)
-        while not client.blocked:
-            client.send_data(bytes(65536))
-            sent += 65536
-            await asyncio.sleep(0)
+        sent = await send_until_blocked(client.send_data, lambda: client.blocked)
         blocked.set()
         await client.drain()
         drained.set()
@@ -345,9 +342,7 @@ async def test_client_that_stops_reading_is_gone(side: Side, clock: Clock) -> No
 
     async def run(client: Http1Client, received: RequestReceived) -> None:
         client.send_head(ResponseHead(200), CHUNKED)
-        while not client.blocked:
-            client.send_data(bytes(65536))
-            await asyncio.sleep(0)
+        await send_until_blocked(client.send_data, lambda: client.blocked)
         gone.append("blocked")
         try:
             await client.drain()

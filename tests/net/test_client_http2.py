@@ -21,7 +21,7 @@ from proxy_core.net.clock import Clock
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, RequestReceived
 from tests.net.h2_peer import REQUEST, Fields, H2Peer
-from tests.net.wires import Wires
+from tests.net.wires import Wires, send_until_blocked
 from tests.waiting import until
 
 LIMITS = Limits(idle_timeout=300.0, stream_buffer=100_000, streams=3)
@@ -290,9 +290,7 @@ async def test_client_that_stops_reading_at_all_is_gone(side: Side) -> None:
 
     async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
         stream.send_head(ResponseHead(200), CHUNKED)
-        while not side.channel.write_blocked:
-            stream.send_data(bytes(65536))
-            await asyncio.sleep(0)
+        await send_until_blocked(stream.send_data, lambda: side.channel.write_blocked)
         gone.append("blocked")
         try:
             await stream.drain()

@@ -15,7 +15,7 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
 from proxy_core.net.upstream_http1 import Http1Upstream
 from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE
-from tests.net.wires import Peer, Wires
+from tests.net.wires import Peer, Wires, send_until_blocked
 from tests.waiting import until
 
 HOST = (b"Host", b"origin.example")
@@ -103,11 +103,7 @@ async def test_head_of_a_body_that_is_slow_to_come_does_not_wait_for_it(
 
 async def test_origin_that_reads_slowly_holds_the_body_back(side: Side, wires: Wires) -> None:
     side.stream.send_head(request(b"POST"), CHUNKED)
-    sent = 0
-    while not side.stream.blocked:
-        side.stream.send_data(b"x" * 65536)
-        sent += 65536
-        await wires.turn()
+    sent = await send_until_blocked(side.stream.send_data, lambda: side.stream.blocked)
     draining = wires.start(side.stream.drain())
     await wires.turn()
     assert not draining.done()
@@ -118,9 +114,7 @@ async def test_origin_that_reads_slowly_holds_the_body_back(side: Side, wires: W
 
 async def test_origin_that_stops_reading_is_a_504(side: Side, wires: Wires, clock: Clock) -> None:
     side.stream.send_head(request(b"POST"), CHUNKED)
-    while not side.stream.blocked:
-        side.stream.send_data(b"x" * 65536)
-        await wires.turn()
+    await send_until_blocked(side.stream.send_data, lambda: side.stream.blocked)
     draining = wires.start(side.stream.drain())
     await wires.turn()
     clock.sweep(301.0)

@@ -22,7 +22,7 @@ from proxy_core.net.clock import Clock
 from proxy_core.net.upstream_http2 import Http2Upstream, Http2UpstreamStream
 from proxy_core.wire.events import CHUNKED
 from tests.net.h2_peer import OK, H2Peer
-from tests.net.wires import Wires
+from tests.net.wires import Wires, send_until_blocked
 from tests.waiting import until
 
 GET = RequestHead(b"GET", "https", b"origin.example", b"/", Headers([(b"Accept", b"*/*")]))
@@ -323,9 +323,7 @@ async def test_origin_that_stops_reading_at_all_is_a_504(
     side.origin.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 2**30})
     await side.synced()
     stream, _ = await side.upload()
-    while not side.channel.write_blocked:
-        stream.send_data(bytes(65536))
-        await wires.turn()
+    await send_until_blocked(stream.send_data, lambda: side.channel.write_blocked)
     draining = wires.start(stream.drain())
     await wires.turn()
     clock.sweep(301.0)

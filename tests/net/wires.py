@@ -7,7 +7,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from proxy_core.net.channel import Channel
@@ -24,6 +24,19 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     for end in (near, far):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return near, far
+
+
+async def send_until_blocked(send: Callable[[bytes], None], blocked: Callable[[], bool]) -> int:
+    """Send until there is no more room, and none comes by itself; return how many bytes went."""
+    sent = 0
+    while True:
+        while not blocked():
+            send(bytes(65536))
+            sent += 65536
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # the kernel may still move a little from one end to the other
+        if blocked():
+            return sent
 
 
 class Peer:
