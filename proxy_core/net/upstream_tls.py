@@ -73,6 +73,8 @@ _HANDSHAKE_FAULTS = {
 }
 """By the reason, in OpenSSL's words."""
 
+_CLOSINGS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, ConnectionLost)
+
 
 class UpstreamTls:
     """Makes the client contexts of one core, and keeps them.
@@ -147,7 +149,7 @@ def describe_tls_error(error: BaseException, host: str) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         unknown = (f"the certificate of {{host}} is refused: {error.verify_message}", _ANYWAY)
         fact, remedy = _VERIFY_FAULTS.get(error.verify_code, unknown)
-    elif isinstance(error, ssl.SSLEOFError | ConnectionError | ConnectionLost):
+    elif isinstance(error, _CLOSINGS):
         fact, remedy = _CLOSED
     elif isinstance(error, TimeoutError | ConnectionTimeout):
         fact, remedy = "{host} did not finish the TLS handshake in time", "try again"
