@@ -27,7 +27,7 @@ _LINE = re.compile(
     rf"""
     (?: (?P<close>[\]}}])
       | (?: (?P<key>{_STRING}) [ \t\r\n]*+ : [ \t\r\n]*+ )?
-        (?: (?P<string>{_STRING})
+        (?: (?P<string>{_STRING}) (?! [ \t\r\n]*+ : )
           | (?P<word>-?+(?:[0-9]++(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?|Infinity)
                     |true|false|null|NaN)
           | (?P<open>[\[{{]) (?: [ \t\r\n]*+ (?P<empty>[\]}}]) )?
