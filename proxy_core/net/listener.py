@@ -99,7 +99,8 @@ def _why_not(error: OSError, where: str, port: int) -> str:
         return f"port {port} is taken ({where}); pass --listen or stop the other listener"
     if error.errno == errno.EACCES:
         return f"{where} needs more rights than you have; pass --listen with a port above 1023"
-    if error.errno == errno.EADDRNOTAVAIL:
+    # From Python 3.13 on, asyncio raises one without a number where no address could be bound.
+    if error.errno in (errno.EADDRNOTAVAIL, None):
         return f"{where} is no address of this machine; pass --listen with one that is"
-    reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+    reason = os.strerror(error.errno).lower() if error.errno > 0 else str(error)
     return f"cannot listen on {where}: {reason}; pass --listen HOST:PORT"
