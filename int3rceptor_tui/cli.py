@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
 
+from int3rceptor_tui.options import CA_OPTIONS, Flags, takes, takes_settings
 from proxy_core.errors import ConfigError, Int3rceptorError
 
 if TYPE_CHECKING:
@@ -25,35 +26,6 @@ if TYPE_CHECKING:
 PROGRAM = "int3rceptor-tui"
 
 _FAILED, _ASKED_WRONGLY, _INTERRUPTED = 1, 2, 130
-
-Listen = Annotated[
-    str | None,
-    typer.Option(metavar="HOST:PORT", help="Listen there instead of on 127.0.0.1:8080."),
-]
-Mode = Annotated[
-    str | None,
-    typer.Option(metavar="SPEC", help="regular (as always), or reverse:https://HOST:PORT."),
-]
-Plugins = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="DIR", help="Look for plugins there too; may be repeated."),
-]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where the CA and other data lie."),
-]
-UpstreamCa = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Trust the certificates in this PEM file upstream too."),
-]
-Insecure = Annotated[
-    bool | None,
-    typer.Option("--insecure", help="Do not verify upstream certificates."),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Read settings from this TOML file."),
-]
 
 app = typer.Typer(
     add_completion=False,
@@ -74,15 +46,10 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback(invoke_without_command=True)
+@takes_settings
 def console(
     context: typer.Context,
-    listen: Listen = None,
-    mode: Mode = None,
-    plugins: Plugins = None,
-    data_dir: DataDir = None,
-    upstream_ca: UpstreamCa = None,
-    insecure: Insecure = None,
-    config: Config = None,
+    flags: Flags,
     demo: Annotated[
         bool, typer.Option("--demo", help="Show a small site being browsed; needs no network.")
     ] = False,
@@ -98,15 +65,6 @@ def console(
     Without a command it opens the console. Every setting can also be given as INT3_... in the
     environment and in int3rceptor.toml.
     """
-    flags = {
-        "listen": listen,
-        "mode": mode,
-        "plugins": plugins or None,
-        "data_dir": data_dir,
-        "upstream_ca": upstream_ca,
-        "insecure": insecure,
-        "config": config,
-    }
     if context.invoked_subcommand is not None:
         if demo:
             raise ConfigError(f"--demo is for the console; leave out {context.invoked_subcommand}")
@@ -125,29 +83,12 @@ def console(
 
 
 @app.command()
-def serve(
-    context: typer.Context,
-    listen: Listen = None,
-    mode: Mode = None,
-    plugins: Plugins = None,
-    data_dir: DataDir = None,
-    upstream_ca: UpstreamCa = None,
-    insecure: Insecure = None,
-    config: Config = None,
-) -> int:
+@takes_settings
+def serve(context: typer.Context, flags: Flags) -> int:
     """Run the proxy without a console, until SIGINT or SIGTERM.
 
     Prints a line for each address it listens on; logs go to stderr.
     """
-    flags = {
-        "listen": listen,
-        "mode": mode,
-        "plugins": plugins or None,
-        "data_dir": data_dir,
-        "upstream_ca": upstream_ca,
-        "insecure": insecure,
-        "config": config,
-    }
     settings = _load(_merge(context, flags))
     from int3rceptor_tui.serve import run_serve
 
@@ -155,21 +96,44 @@ def serve(
 
 
 @ca.command("path")
-def ca_path(context: typer.Context, data_dir: DataDir = None, config: Config = None) -> int:
+@takes(*CA_OPTIONS)
+def ca_path(context: typer.Context, flags: Flags) -> int:
     """Print where the CA certificate lies.
 
     Makes the CA first where there is none yet.
     """
-    settings = _load(_merge(context, {"data_dir": data_dir, "config": config}))
-    from proxy_core.ca.authority import Authority
+    settings = _load(_merge(context, flags))
+    from int3rceptor_tui.ca_commands import print_path
 
-    authority = Authority.load_or_create(settings.ca_dir)
-    if authority.is_new:
-        print(f"{PROGRAM}: made a new certificate authority", file=sys.stderr)
-    for repair in authority.repairs:
-        print(f"{PROGRAM}: {repair}", file=sys.stderr)
-    sys.stdout.buffer.write(os.fsencode(authority.certificate_path) + b"\n")
-    return 0
+    return print_path(settings, PROGRAM)
+
+
+@ca.command("export")
+@takes(*CA_OPTIONS)
+def ca_export(
+    context: typer.Context,
+    flags: Flags,
+    form: Annotated[
+        str, typer.Option("--format", metavar="pem|der|p12", help="The form to export.")
+    ] = "pem",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write there instead of to stdout.")
+    ] = None,
+    with_key: Annotated[
+        bool, typer.Option("--with-key", help="The private key too; p12 only, with a password.")
+    ] = False,
+    password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its first line is the p12's password.")
+    ] = None,
+) -> int:
+    """Write the CA certificate in the form that a platform takes.
+
+    Makes the CA first where there is none yet.
+    """
+    settings = _load(_merge(context, flags))
+    from int3rceptor_tui.ca_commands import write_export
+
+    return write_export(settings, PROGRAM, form, out, with_key, password_file)
 
 
 @ca.callback()
@@ -177,14 +141,14 @@ def ca_group() -> None:
     """The certificate authority."""
 
 
-def _merge(context: typer.Context, flags: dict[str, Any]) -> dict[str, Any]:
+def _merge(context: typer.Context, flags: Flags) -> Flags:
     """Put a command's flags over those that stood before the command."""
-    before: dict[str, Any] = context.find_root().obj or {}
+    before: Flags = context.find_root().obj or {}
     return before | {name: value for name, value in flags.items() if value is not None}
 
 
-def _load(flags: dict[str, Any], base: Settings | None = None) -> Settings:
-    from proxy_core.config_loader import load_settings
+def _load(flags: Flags, base: Settings | None = None) -> Settings:
+    from proxy_core.config.loader import load_settings
 
     settings = {name: value for name, value in flags.items() if name != "config"}
     return load_settings(settings, os.environ, flags.get("config"), base)

@@ -10,15 +10,17 @@ import contextlib
 import itertools
 import traceback
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.bus.library_log import LibraryLog
-from proxy_core.ca.authority import Authority
+from proxy_core.ca import load_authority
 from proxy_core.ca.contexts import ServerContexts
-from proxy_core.config import Settings, default_plugin_dir
+from proxy_core.ca.onboarding import OwnPages
+from proxy_core.config import RegularMode, Settings, default_plugin_dir
 from proxy_core.control.local import LocalControl
 from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.exchange import Exchange
@@ -29,10 +31,16 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.net.client import ClientParts
 from proxy_core.net.clock import Clock
 from proxy_core.net.dial import Dialer
+from proxy_core.net.guard import ClientGuard, OwnAddresses
 from proxy_core.net.listener import Listener
+from proxy_core.net.passthrough import Passthrough
+from proxy_core.net.passwords import Passwords
 from proxy_core.net.pool import UpstreamPool
-from proxy_core.net.upstream_tls import UpstreamTls
+from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls
+from proxy_core.plugin_host.logs import RateLimiter
 from proxy_core.plugin_host.manager import PluginManager
+
+_REFUSALS_TOLD = 5  # a second
 
 
 class Core:
@@ -55,7 +63,7 @@ class Core:
         """`host:port` of each listener, with the real port; empty before and after."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool: UpstreamPool | None = None
-        self._listener: Listener | None = None
+        self._listeners: list[Listener] = []
         self._stopped: asyncio.Future[None] | None = None
         self._stopping = False
         self._cleanup = contextlib.ExitStack()
@@ -63,7 +71,7 @@ class Core:
     @property
     def modes(self) -> tuple[str, ...]:
         """The listeners' modes, as they were given."""
-        return (str(self.settings.mode),)
+        return tuple(str(mode) for mode, _, _ in self.settings.listeners)
 
     @property
     def ca_path(self) -> Path:
@@ -79,7 +87,7 @@ class Core:
         settings, limits = self.settings, self.settings.limits
         self._stopped = asyncio.get_running_loop().create_future()
         self._cleanup.enter_context(LibraryLog(self._log))
-        authority = Authority.load_or_create(settings.ca_dir)
+        authority = load_authority(settings)
         for repair in authority.repairs:
             self._log(LogLevel.WARN, repair)
         if authority.is_new:
@@ -89,9 +97,10 @@ class Core:
 
         ids = itertools.count(1)
         clock = Clock()
-        upstream_tls = UpstreamTls(settings.upstream_ca, settings.insecure)
-        dialer = Dialer(clock, upstream_tls, limits, self.counters, ids)
-        self._pool = UpstreamPool(dialer, clock, limits)
+        own = OwnAddresses()
+        upstream_tls = UpstreamTls(_tls_policy(settings))
+        dialer = Dialer(clock, upstream_tls, limits, self.counters, ids, own)
+        self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
         captures = CaptureQueue(self.hooks)
         exchange = Exchange(
             flows=self.flows,
@@ -102,22 +111,46 @@ class Core:
             held=self.held,
             captures=captures,
             body_limit=limits.captured_body,
+            own_pages=OwnPages(authority),
         )
         parts = ClientParts(
-            mode=settings.mode,
+            mode=RegularMode(),
             exchange=exchange,
             upstreams=self._pool,
             contexts=ServerContexts(authority),
             clock=clock,
             limits=limits,
             ids=ids,
+            own=own,
+            passthrough=Passthrough(
+                settings.ignore_hosts,
+                settings.allow_hosts,
+                settings.auto_passthrough,
+                lambda text: self._log(LogLevel.WARN, text),
+            ),
+            passwords=Passwords(settings.proxy_auth) if settings.proxy_auth else None,
+            upstream_per_client=settings.upstream_per_client,
+            lenient=settings.lenient,
+            keep_host=settings.keep_host,
+            connect_address=settings.connect_address,
             on_fault=self._log_fault,
         )
-        self._listener = Listener(parts, self.counters, self._log_fault)
+        guard = ClientGuard(settings.allow_public_clients, settings.refuse_private_clients)
+        refusals = RateLimiter(_REFUSALS_TOLD)
+
+        def tell_refusal(reason: str) -> None:
+            if refusals.allow():
+                self._log(LogLevel.WARN, f"a client was turned away: {reason}")
+
         self._own(clock.run())
         self._own(captures.run())
         await self.plugins.start()
-        self.listening = (await self._listener.start(settings.listen_host, settings.listen_port),)
+        for mode, host, port in settings.listeners:
+            listener = Listener(
+                replace(parts, mode=mode), self.counters, self._log_fault, guard, tell_refusal
+            )
+            self._listeners.append(listener)
+            self.listening = (*self.listening, await listener.start(host, port))
         # Behind the listening, which must not wait for it, and off the loop.
         self._own(asyncio.to_thread(dialer.prepare))
 
@@ -155,8 +188,9 @@ class Core:
             await self.wait_stopped()
             return
         self._stopping = True
-        if self._listener is not None:
-            await self._listener.stop()
+        async with asyncio.TaskGroup() as group:
+            for listener in self._listeners:
+                group.create_task(listener.stop())
         self.listening = ()
         if self._pool is not None:
             await self._pool.close()
@@ -170,3 +204,15 @@ class Core:
         self._cleanup.close()
         if self._stopped is not None and not self._stopped.done():
             self._stopped.set_result(None)
+
+
+def _tls_policy(settings: Settings) -> TlsPolicy:
+    return TlsPolicy(
+        upstream_ca=settings.upstream_ca,
+        insecure=settings.insecure,
+        insecure_hosts=settings.insecure_hosts,
+        minimum=settings.upstream_tls_min,
+        maximum=settings.upstream_tls_max,
+        ciphers=settings.upstream_ciphers,
+        client_certs=settings.client_certs,
+    )

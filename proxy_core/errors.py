@@ -34,12 +34,16 @@ class LocalProtocolError(ProtocolError):
 class RemoteProtocolError(ProtocolError):
     """The peer sent something the protocol forbids.
 
-    `status` is what a server answers to it (RFC 9110, section 15): 400, 413, 414, 431, 501, 505.
+    `status` is what a server answers to it (RFC 9110, section 15): 400, 407, 413, 414, 431, 501,
+    505; `fields` what the answer says besides.
     """
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(
+        self, message: str, status: int = 400, fields: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.fields = fields
 
 
 class ConnectionLost(Int3rceptorError):

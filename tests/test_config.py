@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from proxy_core.config import Limits, RegularMode, ReverseMode, Settings, parse_mode
-from proxy_core.config_loader import load_settings
+from proxy_core.config import (
+    Limits,
+    Mode,
+    ModeSpec,
+    RegularMode,
+    ReverseMode,
+    Settings,
+    SocksMode,
+    TransparentMode,
+    UpstreamMode,
+    parse_mode,
+)
+from proxy_core.config.loader import _NAMES, load_settings
 from proxy_core.errors import ConfigError
 
 
@@ -42,7 +53,7 @@ def test_defaults_are_what_the_manual_says(home: Path) -> None:
     settings = load()
     assert settings == Settings()
     assert (settings.listen_host, settings.listen_port) == ("127.0.0.1", 8080)
-    assert settings.mode == RegularMode()
+    assert settings.listeners == ((RegularMode(), "127.0.0.1", 8080),)
     assert not settings.insecure
     assert settings.ca_certificate == home / "data/int3rceptor/ca/int3rceptor-ca.pem"
 
@@ -57,6 +68,12 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
             data_dir = "data"
             upstream_ca = "../roots.pem"
             insecure = true
+            insecure_hosts = ["^10\\\\."]
+            upstream_tls_min = "1.3"
+            ignore_hosts = ["bank", "^a:443$"]
+            proxy_auth = "me:secret"
+            [client_certs]
+            "Api.Example" = "api.pem"
             [limits]
             streams = 7
             idle_timeout = 9
@@ -70,11 +87,16 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
     assert settings == Settings(
         listen_host="0.0.0.0",
         listen_port=0,
-        mode=ReverseMode("http", "origin.example", 80),
+        mode=(ModeSpec(ReverseMode("http", "origin.example", 80)),),
         plugins=(here / "one", Path("/two")),
         data_dir=here / "data",
         upstream_ca=here.parent / "roots.pem",
         insecure=True,
+        insecure_hosts=("^10\\.",),
+        upstream_tls_min="1.3",
+        ignore_hosts=("bank", "^a:443$"),
+        proxy_auth="me:secret",
+        client_certs={"api.example": here / "api.pem"},
         limits=Limits(streams=7, idle_timeout=9.0, captured_body=0),
         keys={"flow.replay": "ctrl+r", "app.quit": "f10"},
     )
@@ -85,7 +107,10 @@ def test_every_setting_but_keys_can_be_given_in_the_environment() -> None:
     settings = load(
         environ={
             "INT3_LISTEN": "[::1]:9",
-            "INT3_MODE": "reverse:https://[2001:db8::1]:8443/",
+            "INT3_MODE": "reverse:https://[2001:db8::1]:8443/ socks5@1080",
+            "INT3_CLIENT_CERT": "mine.pem H=~/h.pem",
+            "INT3_IGNORE_HOSTS": "a b",
+            "INT3_LENIENT": "on",
             "INT3_PLUGINS": os.pathsep.join(["a", "", "~/b"]),
             "INT3_DATA_DIR": "d",
             "INT3_UPSTREAM_CA": "~/ca.pem",
@@ -101,7 +126,13 @@ def test_every_setting_but_keys_can_be_given_in_the_environment() -> None:
     assert settings == Settings(
         listen_host="::1",
         listen_port=9,
-        mode=ReverseMode("https", "2001:db8::1", 8443),
+        mode=(
+            ModeSpec(ReverseMode("https", "2001:db8::1", 8443)),
+            ModeSpec(SocksMode(), None, 1080),
+        ),
+        client_certs={"*": here / "mine.pem", "h": home / "h.pem"},
+        ignore_hosts=("a", "b"),
+        lenient=True,
         plugins=(here / "a", home / "b"),
         data_dir=here / "d",
         upstream_ca=home / "ca.pem",
@@ -124,7 +155,7 @@ def test_flags_go_before_environment_before_file_before_defaults(file: Path) -> 
     flags = {"listen": "g:3", "mode": None, "plugins": None, "insecure": None}
     settings = load(flags, environ, file, content)
     assert (settings.listen_host, settings.listen_port) == ("g", 3)
-    assert settings.mode == ReverseMode("http", "e", 80)
+    assert settings.mode == (ModeSpec(ReverseMode("http", "e", 80)),)
     assert settings.plugins == (file.parent / "f",)
     assert settings.limits == Limits(streams=2)
 
@@ -201,7 +232,10 @@ def test_named_file_goes_before_the_variable_before_the_default(home: Path, file
         ('data_dir = ""', "data_dir = '': not a path"),
         ('data_dir = "a\\u0000b"', "not a path"),
         ('data_dir = "~nobody-of-that-name/x"', "a home directory that is not known"),
-        ('mode = "socks9"', "some.toml: mode: 'socks9' is no mode; use regular or reverse"),
+        ("mode = []", "mode = \\[\\]: no mode"),
+        ('ignore_hosts = ["("]', r"ignore_hosts = '\(': no regular expression"),
+        ("upstream_tls_min = 1.2", "upstream_tls_min = 1.2: no version of TLS"),
+        ('mode = "socks9"', "some.toml: mode: 'socks9' is no mode; use regular, reverse"),
         ('[keys]\n"flow.replay" = 3', r"keys\.flow\.replay = 3: not a text"),
         ("\nlisten = x", r"some.toml is no TOML: .*line 2.*; mend it"),
         ("# \0", "is no TOML"),
@@ -285,16 +319,72 @@ def test_file_that_is_not_utf8_or_endless_is_refused(file: Path) -> None:
         ("reverse:HTTP://127.0.0.1:81", ReverseMode("http", "127.0.0.1", 81)),
         ("reverse:https://[::1]:8443", ReverseMode("https", "::1", 8443)),
         ("reverse:https://bücher.example", ReverseMode("https", "bücher.example", 443)),
+        ("reverse:tcp://db.example:5432", ReverseMode("tcp", "db.example", 5432)),
+        ("reverse:tls://[::1]:993", ReverseMode("tls", "::1", 993)),
+        ("upstream:http://proxy.example", UpstreamMode("http", "proxy.example", 80)),
+        ("upstream:https://[::1]:3129", UpstreamMode("https", "::1", 3129)),
+        ("socks5", SocksMode()),
+        ("transparent", TransparentMode()),
     ],
 )
-def test_mode_is_parsed_and_shown_so_that_it_can_be_parsed_again(
-    spec: str, mode: RegularMode | ReverseMode
-) -> None:
-    assert parse_mode(spec) == mode
-    assert parse_mode(str(mode)) == mode
+def test_mode_is_parsed_and_shown_so_that_it_can_be_parsed_again(spec: str, mode: Mode) -> None:
+    assert parse_mode(spec) == ModeSpec(mode)
+    assert parse_mode(str(mode)) == ModeSpec(mode)
 
 
-@pytest.mark.parametrize("spec", ["", "Regular", "regular:", "regular:x", "socks5", "reverse"])
+_PARENT = UpstreamMode("http", "proxy", 3128)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parsed"),
+    [
+        ("regular@8081", ModeSpec(RegularMode(), None, 8081)),
+        ("regular@0", ModeSpec(RegularMode(), None, 0)),
+        ("socks5@[::1]:1080", ModeSpec(SocksMode(), "::1", 1080)),
+        (
+            "reverse:http://o.example:81@127.0.0.1:9",
+            ModeSpec(ReverseMode("http", "o.example", 81), "127.0.0.1", 9),
+        ),
+        ("upstream:http://proxy:3128@8081", ModeSpec(_PARENT, None, 8081)),
+        ("upstream:http://proxy:3128@127.0.0.1:8081", ModeSpec(_PARENT, "127.0.0.1", 8081)),
+        (
+            "upstream:http://me:se%40cret@proxy:3128",
+            ModeSpec(UpstreamMode("http", "proxy", 3128, "me:se@cret")),
+        ),
+        (
+            "upstream:https://me:secret@proxy:3128@[::]:8081",
+            ModeSpec(UpstreamMode("https", "proxy", 3128, "me:secret"), "::", 8081),
+        ),
+    ],
+)
+def test_mode_may_say_where_it_listens(spec: str, parsed: ModeSpec) -> None:
+    assert parse_mode(spec) == parsed
+
+
+def test_secrets_are_in_no_mode_as_it_is_shown_nor_in_a_complaint() -> None:
+    assert "secret" not in str(UpstreamMode("http", "proxy", 3128, "me:secret"))
+    with pytest.raises(ConfigError) as raised:
+        parse_mode("upstream:ftp://me:secret@proxy:3128")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("spec", ["socks5@", "regular@80x", "transparent@host", "socks5@1:65536"])
+def test_mode_at_what_is_no_address_is_refused(spec: str) -> None:
+    with pytest.raises(ConfigError, match=r"HOST:PORT|is no port"):
+        parse_mode(spec)
+
+
+def test_two_modes_at_one_address_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two modes listen at the same address"):
+        load({"mode": ["regular", "socks5"]})
+    settings = load({"mode": ["regular", "socks5@1080"]})
+    assert settings.listeners == (
+        (RegularMode(), "127.0.0.1", 8080),
+        (SocksMode(), "127.0.0.1", 1080),
+    )
+
+
+@pytest.mark.parametrize("spec", ["", "Regular", "regular:", "regular:x", "socks", "reverse"])
 def test_unknown_mode_is_refused(spec: str) -> None:
     with pytest.raises(ConfigError, match=r"is no mode|names no origin"):
         parse_mode(spec)
@@ -329,7 +419,7 @@ def test_reverse_to_what_is_no_origin_is_refused(url: str) -> None:
 
 def test_manual_has_every_setting_and_every_limits_default() -> None:
     manual = (Path(__file__).parents[1] / "docs/configuration.md").read_text()
-    for name in ("listen", "mode", "plugins", "data_dir", "upstream_ca", "insecure"):
+    for name in set(_NAMES) - {f"limits.{limit.name}" for limit in dataclasses.fields(Limits)}:
         assert f"`{name}`" in manual
         assert f"`INT3_{name.upper()}`" in manual
         assert f"`--{name.replace('_', '-')}" in manual

@@ -85,9 +85,11 @@ def prepare_demo(settings: Settings) -> tuple[Settings, Demo]:
     `bundled_plugins()` too. Start the core with them, then run `demo(core)` on its loop. Raises
     ConfigError where the settings leave the demo nothing to do.
     """
-    if not isinstance(settings.mode, RegularMode):
+    modes = [mode for mode, _, _ in settings.listeners]
+    if modes != [RegularMode()]:
+        named = ", ".join(map(str, modes))
         raise ConfigError(
-            f"--demo sends its traffic through a forward proxy and the mode is {settings.mode}; "
+            f"--demo sends its traffic through a forward proxy and the mode is {named}; "
             "leave out --mode"
         )
     demo = Demo()

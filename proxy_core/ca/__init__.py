@@ -2,5 +2,6 @@
 
 from proxy_core.ca.authority import Authority
 from proxy_core.ca.contexts import ServerContexts
+from proxy_core.ca.own_authority import load_authority
 
-__all__ = ["Authority", "ServerContexts"]
+__all__ = ["Authority", "ServerContexts", "load_authority"]

@@ -14,16 +14,17 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from proxy_core.ca.constraints import check_constraints
 from proxy_core.ca.private_files import private_directory, publish, read_private
 from proxy_core.errors import CaError
 
 CERTIFICATE_NAME = "int3rceptor-ca.pem"
 KEY_NAME = "int3rceptor-ca.key"
 
-CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+CaKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 _LIFETIME = datetime.timedelta(days=3650)
 _BACKDATED = datetime.timedelta(days=1)  # clients' clocks are not ours
@@ -46,8 +47,11 @@ class Authority:
         certificate_path: Path,
         repairs: tuple[str, ...] = (),
         is_new: bool = False,
+        chain: tuple[x509.Certificate, ...] = (),
     ) -> None:
+        """`chain` are the certificates above `certificate`, for clients that know only a root."""
         self.certificate = certificate
+        self._chain = chain
         self.certificate_path = certificate_path
         self.repairs = repairs
         self.is_new = is_new
@@ -82,7 +86,7 @@ class Authority:
                 publish(certificate_path, _pem(_self_signed(key)), 0o644)
                 continue
             certificate = _parse_certificate(certificate_pem, certificate_path)
-            repairs.extend(_check(certificate, key, certificate_path, key_path))
+            repairs.extend(check_pair(certificate, key, certificate_path, key_path))
             return cls(certificate, key, certificate_path, tuple(repairs), is_new)
         raise CaError(
             f"the files in {directory} vanish while they are read; "
@@ -94,17 +98,46 @@ class Authority:
         """The CA certificate as PEM."""
         return _pem(self.certificate)
 
-    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
-        """Sign a certificate whose subject, key, times and own extensions are set.
+    @property
+    def sent_along_pem(self) -> bytes:
+        """What clients get behind a leaf, PEM: nothing where they trust the CA itself."""
+        if self.certificate.issuer == self.certificate.subject:
+            return b""
+        return b"".join(_pem(certificate) for certificate in (self.certificate, *self._chain))
 
-        Issuer, serial number and authority key identifier are filled in.
+    @property
+    def fingerprint(self) -> bytes:
+        """The SHA-256 digest of the certificate."""
+        return self.certificate.fingerprint(hashes.SHA256())
+
+    @property
+    def key(self) -> CaKey:
+        """The private key: for export only."""
+        return self._key
+
+    def sign(
+        self, builder: x509.CertificateBuilder, name: x509.DNSName | x509.IPAddress
+    ) -> x509.Certificate:
+        """Sign a certificate for `name` whose subject, key, times and own extensions are set.
+
+        Issuer, serial number and authority key identifier are filled in. Raises CaError where the
+        CA's name constraints (RFC 5280, section 4.2.1.10) leave the name out.
         """
+        check_constraints(self.certificate, name)
         return (
             builder.issuer_name(self.certificate.subject)
             .serial_number(x509.random_serial_number())
             .add_extension(self._issuer_id, critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(self._key, _hash_for(self._key))
         )
+
+
+def _hash_for(key: CaKey) -> hashes.SHA256 | hashes.SHA384 | None:
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return None  # it has its own
+    if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:
+        return hashes.SHA384()
+    return hashes.SHA256()
 
 
 def _new_key_pem() -> bytes:
@@ -142,7 +175,7 @@ def _self_signed(key: CaKey) -> x509.Certificate:
         .add_extension(_CA_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(key_id, critical=False)
-        .sign(key, hashes.SHA256())
+        .sign(key, _hash_for(key))
     )
 
 
@@ -180,7 +213,7 @@ def _parse_key(pem: bytes, path: Path) -> CaKey:
             f"or {_RENEW}"
         ) from error
     if not isinstance(key, CaKey):
-        raise CaError(f"{path} holds neither an EC nor an RSA key; restore it, or {_RENEW}")
+        raise CaError(f"{path} holds no EC, RSA or Ed25519 key; restore it, or {_RENEW}")
     return key
 
 
@@ -194,7 +227,7 @@ def _parse_certificate(pem: bytes, path: Path) -> x509.Certificate:
         ) from error
 
 
-def _check(
+def check_pair(
     certificate: x509.Certificate, key: CaKey, certificate_path: Path, key_path: Path
 ) -> list[str]:
     """Raise CaError where the pair cannot sign leaves; return what the user should know of it."""
@@ -203,11 +236,7 @@ def _check(
             f"{certificate_path} and {key_path} do not belong together; restore the pair, "
             f"or {_RENEW}"
         )
-    try:
-        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
-        is_ca = False
-    if not is_ca:
+    if not _may_sign(certificate):
         raise CaError(f"{certificate_path} is no CA certificate; restore the CA's, or {_RENEW}")
     expiry = certificate.not_valid_after_utc
     left = expiry - datetime.datetime.now(datetime.UTC)
@@ -218,6 +247,19 @@ def _check(
     return []
 
 
+def _may_sign(certificate: x509.Certificate) -> bool:
+    try:
+        extensions = certificate.extensions
+        if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return False
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    try:
+        return extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return True
+
+
 def _issuer_id(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         own = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
@@ -226,7 +268,10 @@ def _issuer_id(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
 
 
-def _public_key(certificate: x509.Certificate) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+def _public_key(
+    certificate: x509.Certificate,
+) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey:
     key = certificate.public_key()
-    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)  # `_check` saw to it
+    # `check_pair` saw to it.
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey)
     return key

@@ -72,5 +72,6 @@ class LeafIssuer:
                 min(begin + LIFETIME - datetime.timedelta(seconds=1), authority.not_valid_after_utc)
             )
             # Without a subject the alternative name is all there is (section 4.2.1.6).
-            .add_extension(x509.SubjectAlternativeName([name]), critical=not fits)
+            .add_extension(x509.SubjectAlternativeName([name]), critical=not fits),
+            name,
         )

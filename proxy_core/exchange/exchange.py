@@ -23,8 +23,10 @@ from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.held import Decision, HeldFlows
 from proxy_core.exchange.hooks import ConnectAttempt, Hooks
 from proxy_core.exchange.ports import (
+    OWN_NAME,
     ByteStream,
     ClientStream,
+    OwnPages,
     Route,
     Upstreams,
     UpstreamStream,
@@ -58,6 +60,7 @@ class Exchange:
         held: HeldFlows,
         captures: CaptureQueue,
         body_limit: int,
+        own_pages: OwnPages | None = None,
     ) -> None:
         self._flows = flows
         self._news = bus.flows
@@ -67,6 +70,7 @@ class Exchange:
         self._held = held
         self._captures = captures
         self._body_limit = body_limit
+        self._own_pages = own_pages
         self._ids = itertools.count(1)
 
     async def run(self, client: ClientStream, received: RequestReceived) -> None:
@@ -97,6 +101,12 @@ class Exchange:
     async def _story(self, client: ClientStream, received: RequestReceived, flow: Flow) -> None:
         head = received.head
         clean = received.clean
+        if received.oddities:
+            flow.notes = (*flow.notes, *(f"request: {odd}" for odd in received.oddities))
+        if head.authority == OWN_NAME and self._own_pages is not None:
+            flow.notes = (*flow.notes, "answered by the proxy itself")
+            self._respond(client, flow, *self._own_pages.answer(head.method, head.path))
+            return
         hook = self._hooks.request
         if hook is not None:
             verdict = await hook(flow)
@@ -181,6 +191,8 @@ class Exchange:
         """Carry the response to the client, and give the upstream connection back."""
         head = flow.response = response.head
         clean = response.clean
+        if response.oddities:
+            flow.notes = (*flow.notes, *(f"response: {odd}" for odd in response.oddities))
         flow.first_byte = time.time()
         hook = self._hooks.response
         if hook is not None:

@@ -17,11 +17,24 @@ from proxy_core.wire.events import BodyLength, ResponseReceived
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """Another proxy that requests go through; `credentials` are `user:password`, or empty."""
+
+    scheme: str
+    host: str
+    port: int
+    credentials: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Where a request goes: the origin's address, and how to speak to it.
 
-    `scheme` is `http` or `https`; `sni` the name to ask for and to verify, where TLS is spoken
-    (the host, where it is empty). `http1_only` keeps HTTP/2 out, for what only HTTP/1 can do.
+    `scheme` is `http` or `https`; `tcp` or `tls` for connections of bytes. `sni` is the name to
+    ask for and to verify, where TLS is spoken (the host, where it is empty). `http1_only` keeps
+    HTTP/2 out, for what only HTTP/1 can do. `via` is the proxy in between, `address` what to dial
+    instead of host and port. Connections are shared among requests of equal routes: `owner` keeps
+    one client connection's for itself.
     """
 
     scheme: str
@@ -29,6 +42,20 @@ class Route:
     port: int
     sni: str = ""
     http1_only: bool = False
+    via: Parent | None = None
+    address: tuple[str, int] | None = None
+    owner: int = 0
+
+
+OWN_NAME = b"int3rceptor.internal"
+"""The host that is the proxy itself: its pages offer the CA certificate."""
+
+
+class OwnPages(Protocol):
+    """What the proxy says of itself."""
+
+    def answer(self, method: bytes, target: bytes) -> tuple[ResponseHead, bytes]:
+        """Return the answer to a request for the proxy itself."""
 
 
 class ByteStream(Protocol):
@@ -158,4 +185,7 @@ class Upstreams(Protocol):
         """
 
     async def connect(self, route: Route) -> tuple[ServerConnection, ByteStream]:
-        """Return a new connection of bytes to `host`:`port`, no TLS. Raises UpstreamError."""
+        """Return a new connection of bytes: TLS for a route of scheme `tls` only.
+
+        Raises UpstreamError.
+        """

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
 from proxy_core.net.clock import NEVER, Clock
-from proxy_core.net.tls_session import TlsSession
+from proxy_core.net.tls_session import TlsInTls, TlsSession
 
 _LAST_WORDS = 300.0
 """Seconds a closed connection has for what was written before."""
@@ -62,7 +62,7 @@ class Channel(asyncio.Protocol):
         self._read_waiter: asyncio.Future[None] | None = None
         self._write_blocked = False
         self._write_waiters: list[asyncio.Future[None]] = []
-        self._tls: TlsSession | None = None
+        self._tls: TlsSession | TlsInTls | None = None
         self._expiry = ""
         self.closed = True
         self.deadline = NEVER
@@ -294,12 +294,12 @@ class Channel(asyncio.Protocol):
         ConnectionLost or ConnectionTimeout.
         """
         begun = self.take()
-        self._tls = session
+        self._tls = tls = session if self._tls is None else TlsInTls(self._tls, session)
         if begun or not session.object.server_side:
             try:
                 session.handshake(begun)
             finally:
-                self._send_raw(session.take())
+                self._send_raw(tls.take())
         while not session.established:
             if self._error is not None:
                 raise self._error
@@ -312,7 +312,7 @@ class Channel(asyncio.Protocol):
                 self._read_waiter = None
 
     @property
-    def tls(self) -> TlsSession | None:
+    def tls(self) -> TlsSession | TlsInTls | None:
         """The TLS session, where there is one."""
         return self._tls
 

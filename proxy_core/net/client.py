@@ -1,8 +1,8 @@
 """The story of one client connection: who is there, what it speaks, where it wants to go.
 
 The first bytes decide (`wire/sniff`): HTTP/1, HTTP/2 or TLS, of which the ClientHello is read
-before anything is answered. CONNECT leads to the same question once more, inside the tunnel;
-what is neither HTTP nor TLS is carried as bytes.
+before anything is answered. CONNECT, a SOCKS request or a redirecting firewall lead to the same
+question once more, inside a tunnel; what is neither HTTP nor TLS is carried as bytes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ssl import SSLContext
 from typing import Protocol as TypingProtocol
 
-from proxy_core.config import Limits, Mode, ReverseMode
+from proxy_core.config import Limits, Mode, ReverseMode, SocksMode, TransparentMode, UpstreamMode
 from proxy_core.errors import (
     CaError,
     ConnectionLost,
@@ -26,7 +26,7 @@ from proxy_core.errors import (
     UpstreamError,
 )
 from proxy_core.exchange.exchange import Exchange
-from proxy_core.exchange.ports import ByteStream, Route, Upstreams
+from proxy_core.exchange.ports import ByteStream, Parent, Route, Upstreams
 from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
@@ -35,10 +35,16 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
 from proxy_core.net.clock import Clock
+from proxy_core.net.destination import original_destination
+from proxy_core.net.guard import OwnAddresses
+from proxy_core.net.passthrough import Passthrough
+from proxy_core.net.passwords import Passwords
 from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
+from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
 from proxy_core.wire.http1 import encode_response_head
 from proxy_core.wire.sniff import Protocol, sniff
+from proxy_core.wire.socks import Reply, encode_reply
 from proxy_core.wire.tls_hello import ClientHello, read_client_hello
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -66,18 +72,27 @@ class ClientParts:
     ids: itertools.count[int]
     on_fault: Callable[[BaseException], None]
     """Told of errors that should not be: bugs."""
+    own: OwnAddresses = field(default_factory=OwnAddresses)
+    passthrough: Passthrough = field(default_factory=Passthrough)
+    passwords: Passwords | None = None
+    """What clients must know to be served, where anything."""
+    upstream_per_client: bool = False
+    lenient: bool = False
+    keep_host: bool = False
+    connect_address: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Tunnel:
-    """A CONNECT that was answered: where it leads, and the head that asked for it."""
+    """Where a connection leads that names no origin itself, and the head that asked for it."""
 
     host: str
     port: int
     head: RequestHead
+    via: Parent | None = None
 
     def route(self, scheme: str, sni: str = "") -> Route:
-        return Route(scheme, self.host, self.port, sni)
+        return Route(scheme, self.host, self.port, sni, via=self.via)
 
 
 class ClientSession:
@@ -86,6 +101,10 @@ class ClientSession:
     def __init__(self, parts: ClientParts, channel: Channel) -> None:
         self._parts = parts
         self._channel = channel
+        mode = parts.mode
+        self._via: Parent | None = None
+        if isinstance(mode, UpstreamMode):
+            self._via = Parent(mode.scheme, mode.host, mode.port, mode.credentials)
         self._client = ClientConnection(
             ConnectionId(next(parts.ids)),
             channel.peer_address(),
@@ -94,6 +113,11 @@ class ClientSession:
             time.time(),
         )
 
+    @property
+    def _owner(self) -> int:
+        """Whose upstream connections are: this one's, or everybody's."""
+        return self._client.id if self._parts.upstream_per_client else 0
+
     async def run(self) -> None:
         """Serve until the connection ends; failures of the client end here."""
         try:
@@ -101,12 +125,29 @@ class ClientSession:
                 self._channel.abort()
                 return
             self._channel.allow(self._parts.limits.head_timeout, "no request came")
-            protocol, _ = await self._sniff()
-            await self._speak(protocol, None)
+            await self._serve()
         except (ConnectionLost, ConnectionTimeout, TlsError):
             self._channel.abort()
         finally:
             self._client.closed = time.time()
+
+    async def _serve(self) -> None:
+        mode = self._parts.mode
+        if isinstance(mode, SocksMode):
+            await self._speak_socks()
+        elif isinstance(mode, TransparentMode):
+            await self._speak_transparent()
+        elif isinstance(mode, ReverseMode) and mode.scheme in ("tcp", "tls"):
+            await self._carry_bytes(self._tunnel_to(mode.host, mode.port), None)
+        else:
+            protocol, _ = await self._sniff()
+            await self._speak(protocol, None)
+
+    def _tunnel_to(self, host: str, port: int) -> _Tunnel:
+        """Return a tunnel that no CONNECT asked for."""
+        authority = join_authority(host, port, "")
+        head = RequestHead(b"CONNECT", "https", authority, b"", Headers())
+        return _Tunnel(host, port, head, self._via)
 
     async def _sniff(self) -> tuple[Protocol | None, bytes]:
         """Tell the protocol from the first bytes, which stay unread; None at their early end."""
@@ -132,11 +173,18 @@ class ClientSession:
 
     def _router(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> Router:
         if tunnel is not None:
-            return FixedRouter(scheme, tunnel.route(scheme, sni))
+            return FixedRouter(scheme, replace(tunnel.route(scheme, sni), owner=self._owner))
         mode = self._parts.mode
         if isinstance(mode, ReverseMode):
-            return ReverseRouter(scheme, Route(mode.scheme, mode.host, mode.port))
-        return Router("http")
+            origin = Route(
+                mode.scheme,
+                mode.host,
+                mode.port,
+                address=self._parts.connect_address,
+                owner=self._owner,
+            )
+            return ReverseRouter(scheme, origin, self._parts.keep_host)
+        return Router("http", self._via, self._parts.passwords, self._owner)
 
     # --- TLS
 
@@ -146,11 +194,17 @@ class ClientSession:
         host = self._default_host(tunnel)
         try:
             hello = await self._read_hello()
+            passed = self._passed_through(tunnel, hello)
+            if passed is not None:
+                await self._carry_bytes(passed, None)
+                return
             context, sni = self._certify(hello.sni, host)
             host = sni or host
             session = TlsSession(context, server_side=True)
             await self._channel.start_tls(session)
         except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
+            if isinstance(error, TlsError):
+                parts.passthrough.refused(host)
             self._refuse_tls(tunnel, host, error)
             self._channel.close()
             return
@@ -164,6 +218,17 @@ class ClientSession:
             await self._speak_http2("https", tunnel, sni)
         else:
             await self._speak_http1("https", tunnel, sni)
+
+    def _passed_through(self, tunnel: _Tunnel | None, hello: ClientHello) -> _Tunnel | None:
+        """Return where TLS goes that is to stay as it is, or None."""
+        if tunnel is None:
+            mode = self._parts.mode
+            if not isinstance(mode, ReverseMode):
+                return None
+            tunnel = self._tunnel_to(mode.host, mode.port)
+        if self._parts.passthrough.wants(tunnel.host, tunnel.port, hello.sni):
+            return tunnel
+        return None
 
     def _certify(self, sni: str | None, host: str) -> tuple[SSLContext, str]:
         """Return a context for the name a client asks for, and that name; else for `host`.
@@ -211,6 +276,7 @@ class ClientSession:
             parts.limits,
             parts.exchange.run,
             self._refuse,
+            parts.lenient,
         )
         connect = await http.run()
         if connect is not None:
@@ -250,8 +316,11 @@ class ClientSession:
             return
         self._channel.write(_ESTABLISHED)
         host, port = split_authority(head.authority, "https")
-        tunnel = _Tunnel(host.lower(), port, head)
-        self._channel.allow(parts.limits.head_timeout, "nothing came through the tunnel")
+        await self._enter(_Tunnel(host.lower(), port, head, self._via))
+
+    async def _enter(self, tunnel: _Tunnel) -> None:
+        """Find out what is spoken in a tunnel, and speak it."""
+        self._channel.allow(self._parts.limits.head_timeout, "nothing came through the tunnel")
         try:
             async with asyncio.timeout(_SERVER_FIRST_GRACE):
                 protocol, data = await self._sniff()
@@ -263,11 +332,45 @@ class ClientSession:
         else:
             self._channel.close()
 
+    async def _speak_socks(self) -> None:
+        parts = self._parts
+        try:
+            wanted = await accept_socks(self._channel, parts.passwords)
+        except RemoteProtocolError as error:
+            parts.exchange.refuse(self._client, _unknown_request("http", ""), str(error))
+            await self._channel.linger(2.0, 65536)
+            return
+        if wanted is None:
+            self._channel.close()
+            return
+        tunnel = self._tunnel_to(wanted.host.lower(), wanted.port)
+        blocked = await parts.exchange.admit(self._client, tunnel.head.authority)
+        if blocked is not None:
+            parts.exchange.refuse(self._client, tunnel.head, f"blocked by {blocked.by}", 403)
+            self._channel.write(encode_reply(Reply.NOT_ALLOWED))
+            await self._channel.linger(2.0, 65536)
+            return
+        self._channel.write(encode_reply(Reply.SUCCEEDED))
+        await self._enter(tunnel)
+
+    async def _speak_transparent(self) -> None:
+        sock = self._channel.socket
+        wanted = None if sock is None else original_destination(sock)
+        if wanted is None or self._parts.own.is_own(*wanted):
+            self._parts.exchange.refuse(
+                self._client,
+                _unknown_request("http", ""),
+                "the firewall has not turned this connection here; see docs/transparent.md",
+            )
+            self._channel.close()
+            return
+        await self._enter(self._tunnel_to(*wanted))
+
     async def _ask_server_first(self, tunnel: _Tunnel) -> None:
         """Dial while the client is silent: in some protocols the server has the first word."""
         parts = self._parts
         try:
-            server, connection = await parts.upstreams.connect(tunnel.route("https"))
+            server, connection = await parts.upstreams.connect(tunnel.route("tcp"))
         except UpstreamError as error:
             parts.exchange.refuse(self._client, tunnel.head, str(error))
             self._channel.close()
@@ -293,9 +396,12 @@ class ClientSession:
         self, tunnel: _Tunnel, dialled: tuple[ServerConnection, ByteStream] | None
     ) -> None:
         self._channel.allow_for_ever()
-        await self._parts.exchange.tunnel(
-            self._client, tunnel.head, self._channel, tunnel.route("https"), dialled
-        )
+        mode = self._parts.mode
+        scheme = mode.scheme if isinstance(mode, ReverseMode) else "tcp"
+        route = tunnel.route("tls" if scheme == "tls" else "tcp")
+        if self._parts.connect_address is not None and isinstance(mode, ReverseMode):
+            route = replace(route, address=self._parts.connect_address)
+        await self._parts.exchange.tunnel(self._client, tunnel.head, self._channel, route, dialled)
 
 
 async def _first_bytes(side: ByteStream) -> None:

@@ -43,6 +43,7 @@ class Http1Client:
         limits: Limits,
         run_exchange: Callable[[Http1Client, RequestReceived], Awaitable[None]],
         refuse: Callable[[RemoteProtocolError], None],
+        lenient: bool = False,
     ) -> None:
         """`refuse` is told of bytes that are no request; they get an answer, and the end."""
         self.client = client
@@ -54,7 +55,7 @@ class Http1Client:
         self._run_exchange = run_exchange
         self._refuse = refuse
         self._reader = RequestReader(
-            router.scheme, limits.head_bytes, limits.header_count, limits.target_bytes
+            router.scheme, limits.head_bytes, limits.header_count, limits.target_bytes, lenient
         )
         self._request: RequestReceived
         self._body_read = True
@@ -117,6 +118,7 @@ class Http1Client:
         fields = [
             (b"Content-Type", b"text/plain; charset=utf-8"),
             (b"Content-Length", b"%d" % len(body)),
+            *error.fields,
         ]
         head = ResponseHead(error.status, b"", Headers(fields))
         self._channel.write(encode_response_head(head, len(body), connection=b"close") + body)

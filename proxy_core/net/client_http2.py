@@ -172,6 +172,7 @@ class Http2Client(Http2Link):
         fields = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
+            *error.fields,
         ]
         stream.send_head(ResponseHead(error.status, b"", Headers(fields)), len(body))
         stream.send_data(body)

@@ -1,4 +1,4 @@
-"""New connections to origins: name, TCP, TLS, and which HTTP version the origin wants."""
+"""New connections to origins: name, TCP, another proxy in between, TLS, never to ourselves."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import asyncio
 import itertools
 import os
 import socket
+import ssl
 import time
 
-from proxy_core.config import Limits
+from proxy_core.config import Limits, join_host_port
 from proxy_core.errors import (
     ConnectionLost,
     ConnectionTimeout,
@@ -22,11 +23,14 @@ from proxy_core.model.host_names import to_a_labels
 from proxy_core.model.ids import ConnectionId
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
+from proxy_core.net.guard import OwnAddresses
+from proxy_core.net.parent import ask_for_tunnel
 from proxy_core.net.tls_session import TlsSession
 from proxy_core.net.upstream_tls import UpstreamTls, describe_tls_error
 
 _ALPN_BOTH = ("h2", "http/1.1")
 _ALPN_HTTP1 = ("http/1.1",)
+_MAX_SESSIONS = 256
 
 
 class Dialer:
@@ -39,13 +43,17 @@ class Dialer:
         limits: Limits,
         counters: Counters,
         ids: itertools.count[int],
+        own: OwnAddresses,
     ) -> None:
+        self._own = own
         self._clock = clock
         self._tls = tls
         self._limits = limits
         self._counters = counters
         self._ids = ids
         self._open: set[Channel] = set()
+        self._sessions: dict[tuple[str, int, int], ssl.SSLSession] = {}
+        """By server name, port and context, which they belong to; a ticket serves once."""
 
     def prepare(self) -> None:
         """Load what the first TLS connection would wait for, 20 ms and more; fit for a thread."""
@@ -53,24 +61,40 @@ class Dialer:
             self._tls.context(alpn)
 
     async def connect(self, route: Route) -> tuple[ServerConnection, Channel]:
-        """Return a TCP connection to the route's address. Raises UpstreamError (502 or 504)."""
-        loop = asyncio.get_running_loop()
+        """Return a connection to the route's address, without TLS, through its proxy if it has one.
+
+        Raises UpstreamError (502, 504, or 508 where the address is our own).
+        """
         server = ServerConnection(
             ConnectionId(next(self._ids)), route.host, route.port, opened=time.time()
         )
+        via = route.via
+        if via is None:
+            host, port = route.address or (route.host, route.port)
+            return server, await self._connect_tcp(server, host, port)
+        channel = await self._connect_tcp(server, via.host, via.port)
+        if via.scheme == "https":
+            await self._handshake(via.host, via.port, _ALPN_HTTP1, channel)
+        if route.scheme != "http":
+            await ask_for_tunnel(channel, via, route.host, route.port, self._limits)
+        return server, channel
+
+    async def _connect_tcp(self, server: ServerConnection, host: str, port: int) -> Channel:
+        loop = asyncio.get_running_loop()
         channel = Channel(loop, self._clock, self._limits.stream_buffer)
-        where = f"{route.host}:{route.port}"
+        where = join_host_port(host, port)
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
-                await loop.create_connection(lambda: channel, _ascii_host(route.host), route.port)
+                name = _ascii_host(host)
+                if self._own.listens_at(port):
+                    name = await self._elsewhere(name, port)
+                await loop.create_connection(lambda: channel, name, port)
         except TimeoutError as error:
             raise UpstreamError(
                 f"could not connect to {where} within {self._limits.connect_timeout:g} s", 504
             ) from error
         except socket.gaierror as error:
-            raise UpstreamError(
-                f"the name {route.host!r} has no address: {error.strerror}"
-            ) from error
+            raise UpstreamError(f"the name {host!r} has no address: {error.strerror}") from error
         except (OSError, ValueError, OverflowError) as error:
             raise UpstreamError(f"could not connect to {where}: {_reason(error)}") from error
         server.peer = channel.peer_address()
@@ -83,18 +107,47 @@ class Dialer:
             server.closed = time.time()
             self._open.discard(channel)
             self._counters.server_connections -= 1
+            self._remember(server, channel)
 
         channel.on_lost = lost
-        return server, channel
+        return channel
+
+    async def _elsewhere(self, host: str, port: int) -> str:
+        """Return the address that `host` has. Raises UpstreamError (508) where that is our own.
+
+        What was looked at is dialled: a name may have another address the next time.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for *_, address in found:
+            if self._own.is_own(str(address[0]), port):
+                raise UpstreamError(
+                    f"{join_host_port(host, port)} is this proxy itself; ask for an origin", 508
+                )
+        return str(found[0][-1][0])
 
     async def secure(self, route: Route, server: ServerConnection, channel: Channel) -> None:
         """Speak TLS on a connection. Raises UpstreamError with what to do about it."""
         name = route.sni or route.host
-        alpn = _ALPN_HTTP1 if route.http1_only else _ALPN_BOTH
+        alpn: tuple[str, ...] = _ALPN_HTTP1 if route.http1_only else _ALPN_BOTH
+        if route.scheme == "tls":
+            alpn = ()
+        session, verified = await self._handshake(name, route.port, alpn, channel)
+        server.secured = time.time()
+        server.tls = _facts(session, name, verified)
+
+    async def _handshake(
+        self, name: str, port: int, alpn: tuple[str, ...], channel: Channel
+    ) -> tuple[TlsSession, bool]:
         channel.allow(self._limits.connect_timeout, "did not finish the TLS handshake in time")
         try:
+            context = self._tls.context(alpn, name, port)
+            host = _ascii_host(name)
             session = TlsSession(
-                self._tls.context(alpn), server_side=False, server_hostname=_ascii_host(name)
+                context,
+                server_side=False,
+                server_hostname=host,
+                session=self._sessions.pop((name, port, id(context)), None),
             )
             await channel.start_tls(session)
         except ConnectionTimeout as error:
@@ -107,8 +160,19 @@ class Dialer:
             channel.abort()
             raise
         channel.allow_for_ever()
-        server.secured = time.time()
-        server.tls = _facts(session, name, self._tls.verifies)
+        return session, context.verify_mode is not ssl.CERT_NONE
+
+    def _remember(self, server: ServerConnection, channel: Channel) -> None:
+        """Keep a finished connection's TLS session, to resume it with the next one."""
+        if channel.tls is None or server.tls is None:
+            return
+        tls = channel.tls.object
+        session = tls.session
+        if session is None or channel.error is not None:
+            return
+        if len(self._sessions) >= _MAX_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        self._sessions[server.tls.sni or "", server.port, id(tls.context)] = session
 
     def close(self) -> None:
         """Close every connection that is still open."""

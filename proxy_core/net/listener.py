@@ -12,6 +12,7 @@ from proxy_core.errors import ListenError
 from proxy_core.model.counters import Counters
 from proxy_core.net.channel import Channel
 from proxy_core.net.client import ClientParts, ClientSession
+from proxy_core.net.guard import ClientGuard
 
 _BACKLOG = 1024
 _LOOK_EVERY = 0.02
@@ -26,7 +27,12 @@ class Listener:
         parts: ClientParts,
         counters: Counters,
         on_fault: Callable[[BaseException], None],
+        guard: ClientGuard,
+        on_refused: Callable[[str], None],
     ) -> None:
+        """`on_refused` is told why a client is turned away."""
+        self._guard = guard
+        self._on_refused = on_refused
         self._parts = parts
         self._counters = counters
         self._on_fault = on_fault
@@ -43,6 +49,8 @@ class Listener:
             self._server = await loop.create_server(self._accept, host, port, backlog=_BACKLOG)
         except OSError as error:
             raise ListenError(_why_not(error, where, port)) from error
+        for sock in self._server.sockets:
+            self._parts.own.add(*sock.getsockname()[:2])
         name = self._server.sockets[0].getsockname()
         return join_host_port(name[0], name[1])
 
@@ -54,8 +62,14 @@ class Listener:
         return channel
 
     def _made(self, channel: Channel) -> None:
-        if len(self._tasks) >= self._parts.limits.connections:
+        if self._counters.client_connections >= self._parts.limits.connections:
             self.refused += 1
+            channel.abort()
+            return
+        refusal = self._guard.refusal(channel.peer_address()[0])
+        if refusal is not None:
+            self.refused += 1
+            self._on_refused(refusal)
             channel.abort()
             return
         channel.on_made = None

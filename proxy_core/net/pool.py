@@ -27,7 +27,8 @@ _MAX_KNOWN = 4096
 class UpstreamPool:
     """Implements `Upstreams`."""
 
-    def __init__(self, dialer: Dialer, clock: Clock, limits: Limits) -> None:
+    def __init__(self, dialer: Dialer, clock: Clock, limits: Limits, lenient: bool = False) -> None:
+        self._lenient = lenient
         self._dialer = dialer
         self._clock = clock
         self._limits = limits
@@ -101,7 +102,7 @@ class UpstreamPool:
                 shared.start()
                 return shared.open_stream()
             self._note_http1(route)
-        upstream = Http1Upstream(channel, server, route, self._limits, self._keep)
+        upstream = Http1Upstream(channel, server, route, self._limits, self._keep, self._lenient)
         upstream.begin()
         return upstream
 
@@ -113,7 +114,10 @@ class UpstreamPool:
 
     async def connect(self, route: Route) -> tuple[ServerConnection, ByteStream]:
         """See `Upstreams.connect`."""
-        return await self._dialer.connect(route)
+        server, channel = await self._dialer.connect(route)
+        if route.scheme == "tls":
+            await self._dialer.secure(route, server, channel)
+        return server, channel
 
     def _keep(self, upstream: Http1Upstream) -> None:
         idle = self._idle.setdefault(upstream.route, [])

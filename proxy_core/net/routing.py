@@ -2,40 +2,59 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from proxy_core.errors import RemoteProtocolError
-from proxy_core.exchange.ports import Route
+from proxy_core.exchange.ports import OWN_NAME, Parent, Route
 from proxy_core.model.message import HTTP_2, RequestHead, join_authority, split_authority
+from proxy_core.net.passwords import Passwords
 from proxy_core.wire.events import RequestReceived
+
+_CHALLENGE = ((b"Proxy-Authenticate", b'Basic realm="int3rceptor", charset="UTF-8"'),)
 
 
 class Router:
     """Routes the requests of a client that names the origin in each (RFC 9112, section 3.2.2).
 
-    `scheme` is what an origin-form target means on the connection.
+    `scheme` is what an origin-form target means on the connection; `via` the proxy that everything
+    goes on through; `passwords` what clients must know (RFC 9110, section 11.7); `owner` is as in
+    `Route`.
     """
 
-    def __init__(self, scheme: str = "http") -> None:
+    def __init__(
+        self,
+        scheme: str = "http",
+        via: Parent | None = None,
+        passwords: Passwords | None = None,
+        owner: int = 0,
+    ) -> None:
         self.scheme = scheme
+        self._owner = owner
+        self._via = via
+        self._passwords = passwords
 
     def adopt(self, received: RequestReceived) -> RequestReceived:
         """Check a request against the connection it came on, and complete it.
 
-        Raises RemoteProtocolError for one that does not say where it wants to go.
+        Raises RemoteProtocolError for one that does not say where it wants to go, or who sent it.
         """
         head = received.head
         if head.version != HTTP_2 and head.raw[len(head.method) + 1 : len(head.method) + 2] == b"/":
-            raise RemoteProtocolError(
-                "this is a proxy; set it as your client's HTTP proxy instead of opening its address"
-            )
+            # Somebody has opened the proxy's own address.
+            head.authority = OWN_NAME
+            received.clean = None
+        elif self._passwords is not None and not self._passwords.accept_header(
+            head.headers.get(b"proxy-authorization")
+        ):
+            raise RemoteProtocolError("this proxy asks for a password", 407, _CHALLENGE)
         if not head.authority:
             raise RemoteProtocolError("neither the request's target nor a Host names an origin")
         return received
 
     def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
         """Return where `head` goes, which came as `arrived` and may have been edited since."""
-        return _route_to(head.authority, head.scheme, http1_only)
+        return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
 
 
 class FixedRouter(Router):
@@ -45,9 +64,9 @@ class FixedRouter(Router):
     """
 
     def __init__(self, scheme: str, origin: Route) -> None:
-        super().__init__(scheme)
+        super().__init__(scheme, origin.via, None, origin.owner)
         self._origin = origin
-        self._only_http1 = Route(origin.scheme, origin.host, origin.port, origin.sni, True)
+        self._only_http1 = replace(origin, http1_only=True)
         self._authority = join_authority(origin.host, origin.port, origin.scheme)
 
     def adopt(self, received: RequestReceived) -> RequestReceived:
@@ -60,19 +79,24 @@ class FixedRouter(Router):
     def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
         """See `Router.route`."""
         if head is not arrived and head.authority != arrived.authority:
-            return _route_to(head.authority, head.scheme, http1_only)
+            return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
         return self._only_http1 if http1_only else self._origin
 
 
 class ReverseRouter(FixedRouter):
     """Routes everything to one origin, under whose name the requests are sent on."""
 
+    def __init__(self, scheme: str, origin: Route, keep_host: bool = False) -> None:
+        """With `keep_host` requests are sent on under the name that the client used."""
+        super().__init__(scheme, origin)
+        self._keep_host = keep_host
+
     def adopt(self, received: RequestReceived) -> RequestReceived:
         """See `Router.adopt`; scheme and authority become the origin's."""
         head = received.head
         _ = head.raw  # as it came: rendered before it changes
         head.scheme = self._origin.scheme
-        if head.authority != self._authority:
+        if head.authority != self._authority and not (self._keep_host and head.authority):
             if received.clean is not None:
                 received.clean = _with_host(received.clean, head.authority, self._authority)
             head.authority = self._authority
@@ -80,9 +104,11 @@ class ReverseRouter(FixedRouter):
 
 
 @lru_cache(maxsize=1024)
-def _route_to(authority: bytes, scheme: str, http1_only: bool) -> Route:
+def _route_to(
+    authority: bytes, scheme: str, http1_only: bool, via: Parent | None, owner: int
+) -> Route:
     host, port = split_authority(authority, scheme)
-    return Route(scheme, host.lower(), port, "", http1_only)
+    return Route(scheme, host.lower(), port, "", http1_only, via, None, owner)
 
 
 def _with_host(lines: bytes, old: bytes, new: bytes) -> bytes | None:

@@ -124,3 +124,58 @@ class TlsSession:
             with contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
         return self.take()
+
+
+class TlsInTls:
+    """A session inside another one that is established: TLS with an origin through a TLS proxy.
+
+    To a channel it is what `TlsSession` is.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, outer: TlsSession | TlsInTls, inner: TlsSession) -> None:
+        self._outer = outer
+        self._inner = inner
+
+    @property
+    def object(self) -> ssl.SSLObject:
+        """The inner session's facts."""
+        return self._inner.object
+
+    @property
+    def established(self) -> bool:
+        """See `TlsSession`."""
+        return self._inner.established
+
+    @property
+    def ended(self) -> bool:
+        """See `TlsSession`."""
+        return self._inner.ended or self._outer.ended
+
+    @property
+    def failure(self) -> TlsError | None:
+        """See `TlsSession`."""
+        return self._inner.failure or self._outer.failure
+
+    def handshake(self, data: bytes = b"") -> bool:
+        """See `TlsSession.handshake`."""
+        return self._inner.handshake(self._outer.decrypt(data) if data else b"")
+
+    def decrypt(self, data: bytes) -> bytes:
+        """See `TlsSession.decrypt`."""
+        return self._inner.decrypt(self._outer.decrypt(data) if data else b"")
+
+    def encrypt(self, data: bytes) -> bytes:
+        """See `TlsSession.encrypt`."""
+        return self._outer.encrypt(self._inner.encrypt(data))
+
+    def take(self) -> bytes:
+        """See `TlsSession.take`."""
+        inner = self._inner.take()
+        return self._outer.encrypt(inner) if inner else self._outer.take()
+
+    def say_goodbye(self) -> bytes:
+        """See `TlsSession.say_goodbye`."""
+        inner = self._inner.say_goodbye()
+        return (self._outer.encrypt(inner) if inner else b"") + self._outer.say_goodbye()

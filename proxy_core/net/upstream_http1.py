@@ -18,6 +18,7 @@ from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
+from proxy_core.net.parent import credentials_line
 from proxy_core.wire.events import CHUNKED, BodyLength, EndOfMessage, ResponseReceived
 from proxy_core.wire.http1 import ConnectionClosed, ResponseReader, encode_request_head
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
@@ -35,6 +36,7 @@ class Http1Upstream:
         route: Route,
         limits: Limits,
         give_back: Callable[[Http1Upstream], None],
+        lenient: bool = False,
     ) -> None:
         """`give_back` takes the connection after an exchange that left it fit for another."""
         self.channel = channel
@@ -44,7 +46,7 @@ class Http1Upstream:
         self.reused = False
         self._limits = limits
         self._give_back = give_back
-        self._reader = ResponseReader(limits.head_bytes, limits.header_count)
+        self._reader = ResponseReader(limits.head_bytes, limits.header_count, lenient)
         self._pending = b""
         self._chunked = False
         self._sent = True
@@ -53,6 +55,9 @@ class Http1Upstream:
         self._final = False
         """The final head came; `_answered` after an informational one too."""
         self._asked_upgrade = False
+        via = route.via if route.scheme == "http" else None
+        self._absolute = via is not None
+        self._extra = b"" if via is None else credentials_line(via)
 
     def begin(self) -> None:
         """Get ready for an exchange."""
@@ -76,7 +81,9 @@ class Http1Upstream:
         self._reader.expect(head.method)
         self._asked_upgrade = upgrade is not None
         self._chunked = length == CHUNKED
-        if clean is not None:
+        if self._absolute:
+            data = self._to_proxy(head, length, upgrade)
+        elif clean is not None:
             data = b"%b %b HTTP/1.1\r\n%b" % (head.method, head.path, clean)
         else:
             data = encode_request_head(head, length, upgrade)
@@ -87,6 +94,19 @@ class Http1Upstream:
         else:
             self._sent = False
             self._pending = data
+
+    def _to_proxy(self, head: RequestHead, length: BodyLength, upgrade: bytes | None) -> bytes:
+        """Return the head with its target in absolute form (RFC 9112, section 3.2.2)."""
+        data = encode_request_head(head, length, upgrade)
+        path = b"" if head.path == b"*" else head.path
+        lines = data[len(head.method) + 1 + len(head.path) + len(b" HTTP/1.1\r\n") :]
+        return b"%b http://%b%b HTTP/1.1\r\n%b%b" % (
+            head.method,
+            head.authority,
+            path,
+            self._extra,
+            lines,
+        )
 
     @property
     def blocked(self) -> bool:

@@ -1,13 +1,17 @@
 """TLS towards origins: whom we trust, and what we say when we do not.
 
 Contexts are shared, because reading the system's roots costs 20 ms. Certificates are verified by
-name (RFC 9525) against the system's roots and `upstream_ca`, unless the user says otherwise.
+name (RFC 9525) against the system's roots and `upstream_ca`, unless the user says otherwise, for
+all hosts or for some.
 """
 
 from __future__ import annotations
 
 import re
 import ssl
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, Int3rceptorError
@@ -63,7 +67,7 @@ _HANDSHAKE_FAULTS = {
     ),
     "tlsv13 alert certificate required": (
         "{host} wants a client certificate",
-        "talk to it without the proxy",
+        "pass --client-cert HOST=FILE with one",
     ),
     "unsafe legacy renegotiation disabled": (
         "{host} knows no secure renegotiation (RFC 5746)",
@@ -76,38 +80,78 @@ _HANDSHAKE_FAULTS = {
 _CLOSINGS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, ConnectionLost)
 
 
+_VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPolicy:
+    """What the user wants of TLS with origins; fields as in `Settings`."""
+
+    upstream_ca: Path | None = None
+    insecure: bool = False
+    insecure_hosts: tuple[str, ...] = ()
+    minimum: str = "1.2"
+    maximum: str = "1.3"
+    ciphers: str = ""
+    client_certs: Mapping[str, Path] = field(default_factory=dict)
+
+
 class UpstreamTls:
     """Makes the client contexts of one core, and keeps them.
 
     `context` may be called on two threads at once: at worst one is made twice, and the first kept.
     """
 
-    def __init__(self, upstream_ca: Path | None = None, insecure: bool = False) -> None:
-        """Trust the system's roots and the certificates in `upstream_ca` (PEM or DER).
+    def __init__(self, policy: TlsPolicy | None = None) -> None:
+        """Raises ConfigError where the policy contradicts itself, or a file is no good."""
+        self._policy = policy = policy or TlsPolicy()
+        self._extra = None if policy.upstream_ca is None else _read_roots(policy.upstream_ca)
+        self._lax = [re.compile(pattern, re.IGNORECASE) for pattern in policy.insecure_hosts]
+        self._contexts: dict[tuple[tuple[str, ...], bool, Path | None], ssl.SSLContext] = {}
+        if _VERSIONS[policy.minimum] > _VERSIONS[policy.maximum]:
+            raise ConfigError(
+                f"upstream_tls_min = {policy.minimum} is above upstream_tls_max = "
+                f"{policy.maximum}; turn them round"
+            )
+        for path in set(policy.client_certs.values()):
+            self._make((), False, path)  # whatever is wrong with it is told now
 
-        Raises ConfigError where that file cannot be read or holds no certificate.
-        """
-        self.verifies = not insecure
-        """Whether certificates are checked."""
-        self._extra = None if upstream_ca is None else _read_roots(upstream_ca)
-        self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
-
-    def context(self, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-        """Return the context that offers the protocols `alpn`, in that order; none where empty."""
-        context = self._contexts.get(alpn)
+    def context(self, alpn: tuple[str, ...] = (), host: str = "", port: int = 0) -> ssl.SSLContext:
+        """Return the context for an origin, which offers the protocols `alpn`, in that order."""
+        policy = self._policy
+        verify = not policy.insecure
+        if verify and self._lax:
+            verify = not any(pattern.search(f"{host}:{port}") for pattern in self._lax)
+        certificate = policy.client_certs.get(host.lower()) or policy.client_certs.get("*")
+        key = (alpn, verify, certificate)
+        context = self._contexts.get(key)
         if context is None:
-            context = self._contexts.setdefault(alpn, self._make(alpn))
+            context = self._contexts.setdefault(key, self._make(*key))
             if len(self._contexts) > _MAX_CONTEXTS:  # a client may make up protocol lists
                 del self._contexts[next(iter(self._contexts))]
         return context
 
-    def _make(self, alpn: tuple[str, ...]) -> ssl.SSLContext:
+    def _make(
+        self, alpn: tuple[str, ...], verify: bool, certificate: Path | None
+    ) -> ssl.SSLContext:
+        policy = self._policy
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        with warnings.catch_warnings():  # the user wants what Python calls deprecated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = _VERSIONS[policy.minimum]
+            context.maximum_version = _VERSIONS[policy.maximum]
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        _set_ciphers(context, policy)
         if alpn:
             context.set_alpn_protocols(alpn)
-        if not self.verifies:
+        if certificate is not None:
+            _show_certificate(context, certificate)
+        if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             return context
@@ -118,6 +162,41 @@ class UpstreamTls:
         if self._extra is not None:
             context.load_verify_locations(cadata=self._extra)
         return context
+
+
+def _set_ciphers(context: ssl.SSLContext, policy: TlsPolicy) -> None:
+    ciphers = policy.ciphers
+    if not ciphers and policy.minimum in ("1.0", "1.1"):
+        ciphers = "DEFAULT:@SECLEVEL=0"  # OpenSSL signs nothing for these versions above it
+    if not ciphers:
+        return
+    try:
+        context.set_ciphers(ciphers)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"upstream_ciphers = {ciphers!r}: OpenSSL knows none of them; "
+            "see `openssl ciphers` for what there is"
+        ) from error
+
+
+def _show_certificate(context: ssl.SSLContext, path: Path) -> None:
+    try:
+        context.load_cert_chain(path, password=_no_password)
+    except ssl.SSLError as error:
+        raise ConfigError(
+            f"client_certs: {path} holds no certificate with its key, unencrypted; "
+            "put both into one PEM file"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"client_certs: {path} cannot be read ({(error.strerror or str(error)).lower()}); "
+            "name a PEM file with certificate and key"
+        ) from error
+
+
+def _no_password() -> str:
+    """Answer OpenSSL instead of the terminal, which is the console's."""
+    return ""
 
 
 def _read_roots(path: Path) -> str | bytes:

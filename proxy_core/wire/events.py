@@ -25,7 +25,7 @@ class RequestReceived:
     `upgrade` is the protocol asked for (RFC 9110, section 7.8).
     """
 
-    __slots__ = ("clean", "expect_continue", "head", "keep_alive", "length", "upgrade")
+    __slots__ = ("clean", "expect_continue", "head", "keep_alive", "length", "oddities", "upgrade")
 
     def __init__(
         self,
@@ -41,6 +41,8 @@ class RequestReceived:
         self.keep_alive = keep_alive
         self.upgrade = upgrade
         self.expect_continue = expect_continue
+        self.oddities: tuple[str, ...] = ()
+        """What was made regular, where odd heads are let pass."""
         self.clean = clean
         """The field lines, empty line included, ready to go on byte for byte: hop-by-hop fields
         cut out, Host agreeing with the target. None where the head must be rebuilt (HTTP/1)."""
@@ -49,7 +51,7 @@ class RequestReceived:
 class ResponseReceived:
     """The head of a response is complete; `informational` for 1xx other than 101."""
 
-    __slots__ = ("clean", "head", "informational", "keep_alive", "length", "upgrade")
+    __slots__ = ("clean", "head", "informational", "keep_alive", "length", "oddities", "upgrade")
 
     def __init__(
         self,
@@ -65,6 +67,8 @@ class ResponseReceived:
         self.keep_alive = keep_alive
         self.upgrade = upgrade
         self.informational = informational
+        self.oddities: tuple[str, ...] = ()
+        """As for a request."""
         self.clean = clean
         """As for a request."""
 

@@ -32,6 +32,7 @@ from proxy_core.wire.http1_head import (
     parse_request_head,
     parse_response_head,
 )
+from proxy_core.wire.lenient import soften
 
 _MAX_EMPTY_LINES = 16  # bytes
 
@@ -61,7 +62,8 @@ class _State(enum.Enum):
 class _Reader(Generic[HeadEvent]):
     """What reading requests and reading responses share."""
 
-    def __init__(self, max_head: int, max_count: int) -> None:
+    def __init__(self, max_head: int, max_count: int, lenient: bool) -> None:
+        self._lenient = lenient
         self._max_head = max_head
         self._max_count = max_count
         self._buffer = b""
@@ -149,7 +151,14 @@ class _Reader(Generic[HeadEvent]):
         else:
             self._buffer = buffer[end:]
             buffer = buffer[:end]
-        event = self._parse_head(buffer)
+        try:
+            event = self._parse_head(buffer)
+        except RemoteProtocolError:
+            softened = soften(buffer) if self._lenient else None
+            if softened is None:
+                raise
+            event = self._parse_head(softened[0])
+            event.clean, event.oddities = None, softened[1]
         self._begin_body(event.length)
         return event
 
@@ -234,8 +243,10 @@ class RequestReader(_Reader[RequestReceived]):
         max_head: int = 65536,
         max_count: int = 200,
         max_target: int = 32768,
+        lenient: bool = False,
     ) -> None:
-        super().__init__(max_head, max_count)
+        """With `lenient` odd heads pass too, where their framing is certain (`soften`)."""
+        super().__init__(max_head, max_count, lenient)
         self._scheme = scheme
         self._max_target = max_target
         self._empty_lines = 0
@@ -258,8 +269,9 @@ class RequestReader(_Reader[RequestReceived]):
 class ResponseReader(_Reader[ResponseReceived]):
     """Reads what an origin sends; `expect` names the method that is being answered."""
 
-    def __init__(self, max_head: int = 65536, max_count: int = 200) -> None:
-        super().__init__(max_head, max_count)
+    def __init__(self, max_head: int = 65536, max_count: int = 200, lenient: bool = False) -> None:
+        """`lenient` as for requests."""
+        super().__init__(max_head, max_count, lenient)
         self._method = b"GET"
 
     def expect(self, method: bytes) -> None:

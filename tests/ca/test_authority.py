@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy_core.ca import authority, private_files
@@ -204,13 +204,13 @@ def test_key_with_a_passphrase_is_refused(directory: Path) -> None:
 
 def test_key_of_another_kind_is_refused(directory: Path) -> None:
     Authority.load_or_create(directory)
-    key = ed25519.Ed25519PrivateKey.generate().private_bytes(
+    key = x25519.X25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
     (directory / KEY_NAME).write_bytes(key)
-    with pytest.raises(CaError, match="neither an EC nor an RSA key"):
+    with pytest.raises(CaError, match="no EC, RSA or Ed25519 key"):
         Authority.load_or_create(directory)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from int3rceptor_tui.demo import companion
 from int3rceptor_tui.demo.companion import Demo, bundled_plugins, prepare_demo
-from proxy_core.config import RegularMode, ReverseMode, Settings
+from proxy_core.config import ModeSpec, RegularMode, ReverseMode, Settings
 from proxy_core.errors import ConfigError
 from tests.demo.passing_proxy import PassingProxy
 from tests.waiting import until
@@ -19,7 +19,7 @@ BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def settings_in(directory: Path) -> Settings:
-    return Settings(data_dir=directory, mode=RegularMode())
+    return Settings(data_dir=directory, mode=(ModeSpec(RegularMode()),))
 
 
 def test_the_settings_trust_the_demo_origin(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_an_upstream_ca_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -
 
 
 def test_a_reverse_proxy_has_no_demo(tmp_path: Path) -> None:
-    mode = ReverseMode("https", "example.com", 443)
+    mode = (ModeSpec(ReverseMode("https", "example.com", 443)),)
     with pytest.raises(ConfigError, match="reverse:https"):
         prepare_demo(replace(settings_in(tmp_path), mode=mode))
 

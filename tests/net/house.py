@@ -17,6 +17,7 @@ from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow
 from proxy_core.net.client import ClientParts
+from proxy_core.net.guard import ClientGuard
 from proxy_core.net.listener import Listener
 from proxy_core.net.pool import UpstreamPool
 from tests.net.origins import HandDialer
@@ -45,6 +46,7 @@ class House:
         self.wires = wires
         self.counters = Counters()
         self.faults: list[BaseException] = []
+        self.refused: list[str] = []
         self.hooks = Hooks()
         self.dialer = HandDialer(wires)
         self.pool = UpstreamPool(self.dialer, wires.clock, limits)
@@ -70,7 +72,9 @@ class House:
             ids=itertools.count(1),
             on_fault=self.faults.append,
         )
-        self.listener = Listener(parts, self.counters, self.faults.append)
+        self.listener = Listener(
+            parts, self.counters, self.faults.append, ClientGuard(), self.refused.append
+        )
         self.port = 0
 
     async def open(self) -> None:

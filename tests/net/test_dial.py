@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import socket
 import ssl
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from proxy_core.exchange.ports import Route
 from proxy_core.model.counters import Counters
 from proxy_core.net.clock import Clock
 from proxy_core.net.dial import Dialer
-from proxy_core.net.upstream_tls import UpstreamTls
+from proxy_core.net.guard import OwnAddresses
+from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls
 from tests.ca.certificates import make, server_context
 from tests.net.wires import Peer, TlsPeer, Wires
 from tests.waiting import until
@@ -45,13 +47,15 @@ class Origins:
 def tls(tmp_path: Path) -> UpstreamTls:
     file = tmp_path / "ca.pem"
     file.write_bytes(CA.pem)
-    return UpstreamTls(file)
+    return UpstreamTls(TlsPolicy(file))
 
 
 @pytest.fixture
 async def origins(wires: Wires, clock: Clock, tls: UpstreamTls) -> AsyncIterator[Origins]:
     counters = Counters()
-    dialer = Dialer(clock, tls, Limits(connect_timeout=5.0), counters, itertools.count(1))
+    dialer = Dialer(
+        clock, tls, Limits(connect_timeout=5.0), counters, itertools.count(1), OwnAddresses()
+    )
     made = Origins(dialer, counters, wires)
     yield made
     made.server.close()
@@ -114,7 +118,9 @@ async def test_connect_that_takes_too_long_is_a_504(
         await asyncio.get_running_loop().create_future()
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
-    hasty = Dialer(clock, tls, Limits(connect_timeout=0.0), Counters(), itertools.count(1))
+    hasty = Dialer(
+        clock, tls, Limits(connect_timeout=0.0), Counters(), itertools.count(1), OwnAddresses()
+    )
     with pytest.raises(UpstreamError, match="within 0 s") as refusal:
         await hasty.connect(Route("http", "slow.example", 80))
     assert refusal.value.status == 504
@@ -174,6 +180,32 @@ async def test_http2_is_offered_unless_only_http1_will_do(
     assert server.secured is not None
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_is_resumed_where_the_origin_allows_it(
+    origins: Origins, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    context = server_context(make("127.0.0.1", issuer=CA), tmp_path)
+    context.maximum_version = version
+    route = Route("https", "127.0.0.1", origins.port)
+    resumed = []
+    for _ in range(3):
+        server, channel = await origins.dialer.connect(route)
+        peer = TlsPeer(await origins.accept(), context)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(peer.handshake())
+            await origins.dialer.secure(route, server, channel)
+        await peer.send(b"x")  # behind the ticket
+        assert await channel.receive() == b"x"
+        assert channel.tls is not None
+        resumed.append(channel.tls.object.session_reused)
+        assert server.tls is not None
+        assert server.tls.verified
+        assert server.tls.certificate is not None
+        channel.close()
+        await until(lambda: not origins.counters.server_connections)
+    assert resumed == [False, True, True]
+
+
 async def test_certificate_of_a_stranger_closes_the_connection(
     origins: Origins, wires: Wires, tmp_path: Path
 ) -> None:
@@ -215,7 +247,7 @@ async def test_cancelled_handshake_leaves_no_connection(origins: Origins, wires:
 def test_prepared_dialer_makes_no_context_when_it_dials(
     clock: Clock, tls: UpstreamTls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Dialer(clock, tls, Limits(), Counters(), itertools.count(1)).prepare()
+    Dialer(clock, tls, Limits(), Counters(), itertools.count(1), OwnAddresses()).prepare()
     made: list[tuple[str, ...]] = []
     monkeypatch.setattr(tls, "_make", made.append)
     assert tls.context(("h2", "http/1.1")).get_ca_certs()

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from proxy_core.errors import RemoteProtocolError
-from proxy_core.exchange.ports import Route
+from proxy_core.exchange.ports import OWN_NAME, Parent, Route
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import HTTP_2, RequestHead
+from proxy_core.net.passwords import Passwords
 from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
 from proxy_core.wire.events import RequestReceived
 from proxy_core.wire.http1 import RequestReader
@@ -46,11 +47,34 @@ def test_absolute_target_says_where_to_go(url: bytes, route: Route) -> None:
 
 
 @pytest.mark.parametrize("target", [b"/", b"/http://origin.example/"])
-def test_origin_form_is_for_no_proxy(target: bytes) -> None:
+def test_origin_form_asks_the_proxy_itself(target: bytes) -> None:
     received = parse(b"GET %b HTTP/1.1\r\nHost: origin.example\r\n\r\n" % target)
-    with pytest.raises(RemoteProtocolError, match="this is a proxy; set it as") as refusal:
-        Router().adopt(received)
-    assert refusal.value.status == 400
+    assert Router().adopt(received).head.authority == OWN_NAME
+
+
+def test_a_proxy_with_passwords_asks_for_one_and_passes_none_on() -> None:
+    router = Router(passwords=Passwords("me:secret"))
+    ask = b"GET http://o.example/ HTTP/1.1\r\nHost: o.example\r\n%b\r\n"
+    for field in (b"", b"Proxy-Authorization: Basic bWU6d3Jvbmc=\r\n", b"Authorization: x\r\n"):
+        with pytest.raises(RemoteProtocolError) as refusal:
+            router.adopt(parse(ask % field))
+        assert refusal.value.status == 407
+        assert refusal.value.fields[0][0] == b"Proxy-Authenticate"
+    received = router.adopt(parse(ask % b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n"))
+    assert received.clean is not None
+    assert b"bWU6" not in received.clean
+
+
+def test_routes_of_one_client_are_its_own_where_that_is_wanted() -> None:
+    url = b"GET http://o.example/ HTTP/1.1\r\nHost: o.example\r\n\r\n"
+    assert routed(Router(owner=7), parse(url)).owner == 7
+    assert routed(Router(), parse(url)).owner == 0
+
+
+def test_every_route_goes_through_the_parent() -> None:
+    via = Parent("http", "proxy", 3128)
+    url = b"GET http://o.example/ HTTP/1.1\r\nHost: o.example\r\n\r\n"
+    assert routed(Router(via=via), parse(url)) == Route("http", "o.example", 80, via=via)
 
 
 def test_http2_request_goes_to_its_authority() -> None:

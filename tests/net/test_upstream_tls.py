@@ -7,7 +7,7 @@ import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, UpstreamError
-from proxy_core.net.upstream_tls import UpstreamTls, describe_tls_error
+from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls, describe_tls_error
 from tests.ca.certificates import Pair, handshake, make, server_context
 
 CA = make("The CA", ca=True)
@@ -30,13 +30,15 @@ def failure(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> ssl.SS
 
 
 def test_certificate_of_the_given_ca_is_accepted(ca_file: Path, tmp_path: Path) -> None:
-    side = handshake(server_context(GOOD, tmp_path), UpstreamTls(ca_file).context(), "good.example")
+    side = handshake(
+        server_context(GOOD, tmp_path), UpstreamTls(TlsPolicy(ca_file)).context(), "good.example"
+    )
     assert side.version() == "TLSv1.3"
 
 
 def test_address_in_the_certificate_is_accepted(ca_file: Path, tmp_path: Path) -> None:
     server = server_context(make("192.0.2.1", issuer=CA), tmp_path)
-    assert handshake(server, UpstreamTls(ca_file).context(), "192.0.2.1").version()
+    assert handshake(server, UpstreamTls(TlsPolicy(ca_file)).context(), "192.0.2.1").version()
 
 
 REFUSED = [
@@ -54,12 +56,14 @@ def test_bad_certificate_is_refused_and_passes_with_insecure(
 ) -> None:
     host = str(pair.certificate.subject.rfc4514_string().removeprefix("CN="))
     server = server_context(pair, tmp_path)
-    text = describe_tls_error(failure(server, UpstreamTls(ca_file).context(), host), host)
+    text = describe_tls_error(
+        failure(server, UpstreamTls(TlsPolicy(ca_file)).context(), host), host
+    )
     assert text.startswith(f"the certificate of {host} ")
     assert fact in text
     assert "--insecure" in text
-    insecure = UpstreamTls(ca_file, insecure=True)
-    assert not insecure.verifies
+    insecure = UpstreamTls(TlsPolicy(ca_file, insecure=True))
+    assert insecure.context().verify_mode is ssl.CERT_NONE
     assert handshake(server, insecure.context(), host).version() == "TLSv1.3"
 
 
@@ -71,9 +75,11 @@ def test_certificate_for_another_host_is_refused_and_passes_with_insecure(
     host: str, fact: str, ca_file: Path, tmp_path: Path
 ) -> None:
     server = server_context(GOOD, tmp_path)
-    text = describe_tls_error(failure(server, UpstreamTls(ca_file).context(), host), host)
+    text = describe_tls_error(
+        failure(server, UpstreamTls(TlsPolicy(ca_file)).context(), host), host
+    )
     assert text.startswith(f"the certificate of {host} {fact}; pass --insecure")
-    assert handshake(server, UpstreamTls(insecure=True).context(), host).version()
+    assert handshake(server, UpstreamTls(TlsPolicy(insecure=True)).context(), host).version()
 
 
 def test_root_sent_along_but_not_trusted_is_refused(tmp_path: Path) -> None:
@@ -92,7 +98,7 @@ def test_intermediate_may_be_trusted_by_itself(tmp_path: Path) -> None:
     file = tmp_path / "intermediate.pem"
     file.write_bytes(INTERMEDIATE.pem)
     server = server_context(make("good.example", issuer=INTERMEDIATE), tmp_path)
-    assert handshake(server, UpstreamTls(file).context(), "good.example").version()
+    assert handshake(server, UpstreamTls(TlsPolicy(file)).context(), "good.example").version()
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
@@ -103,7 +109,7 @@ def test_tls_1_1_is_refused_even_with_insecure(
     server = server_context(GOOD, tmp_path)
     server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
     server.set_ciphers("DEFAULT@SECLEVEL=0")
-    context = UpstreamTls(ca_file, insecure).context()
+    context = UpstreamTls(TlsPolicy(ca_file, insecure)).context()
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     text = describe_tls_error(failure(server, context, "good.example"), "good.example")
     assert text == "good.example speaks no TLS version from 1.2 on; use a newer server"
@@ -114,7 +120,7 @@ def test_tls_1_1_is_refused_even_with_insecure(
 def test_protocols_are_offered_in_the_order_given(ca_file: Path, tmp_path: Path) -> None:
     server = server_context(GOOD, tmp_path)
     server.set_alpn_protocols(["http/1.1"])
-    upstream = UpstreamTls(ca_file)
+    upstream = UpstreamTls(TlsPolicy(ca_file))
     both = handshake(server, upstream.context(("h2", "http/1.1")), "good.example")
     assert both.selected_alpn_protocol() == "http/1.1"
     none = handshake(server, upstream.context(), "good.example")
@@ -129,7 +135,7 @@ def test_context_is_made_once_for_each_list_of_protocols() -> None:
 
 
 def test_contexts_kept_are_bounded() -> None:
-    upstream = UpstreamTls(insecure=True)
+    upstream = UpstreamTls(TlsPolicy(insecure=True))
     made = upstream.context(("p0",))
     for number in range(1, 40):
         upstream.context((f"p{number}",))
@@ -158,7 +164,7 @@ def test_upstream_ca_file_is_read(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "ca"
     file.write_bytes(content)
     server = server_context(GOOD, tmp_path)
-    assert handshake(server, UpstreamTls(file).context(), "good.example").version()
+    assert handshake(server, UpstreamTls(TlsPolicy(file)).context(), "good.example").version()
 
 
 @pytest.mark.parametrize("insecure", [False, True])
@@ -171,14 +177,14 @@ def test_upstream_ca_file_without_a_certificate_is_refused(
     file = tmp_path / "ca.pem"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"upstream_ca: .*ca\.pem holds no certificate; name"):
-        UpstreamTls(file, insecure)
+        UpstreamTls(TlsPolicy(file, insecure))
 
 
 def test_upstream_ca_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.pem cannot be read \(no such file"):
-        UpstreamTls(tmp_path / "none.pem")
+        UpstreamTls(TlsPolicy(tmp_path / "none.pem"))
     with pytest.raises(ConfigError, match="cannot be read"):
-        UpstreamTls(tmp_path)
+        UpstreamTls(TlsPolicy(tmp_path))
 
 
 def answered_with(data: bytes) -> BaseException:

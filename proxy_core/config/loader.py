@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy_core.config import Limits, Mode, Settings, default_config_file, parse_mode
+from proxy_core.config.limits import Limits
+from proxy_core.config.modes import ModeSpec, parse_mode, split_host_port
+from proxy_core.config.settings import Settings, default_config_file
 from proxy_core.errors import ConfigError
 
 _PREFIX = "INT3_"
 _CONFIG = "INT3_CONFIG"
 _FOREIGN = "INT3_BENCH_"  # the benchmark's own
-_TABLES = ("limits", "keys")
+_TABLES = ("limits", "keys", "client_certs")
 _MAX_FILE = 1024 * 1024
+_SPACE = " "
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ def load_settings(
 
     `flags` has settings by name, None for a flag that was not given. The file is `config_file`,
     else what INT3_CONFIG names, else `default_config_file()` where that exists. A later source
-    replaces a list whole; limits and keys it replaces one by one. Raises ConfigError.
+    replaces a list whole; what is in a table it replaces one by one. Raises ConfigError.
     """
     given = _from_file(config_file, environ)
     given.update(_from_environment(environ))
@@ -55,7 +59,7 @@ def load_settings(
     base = base or Settings()
     changes: dict[str, Any] = {}
     limits: dict[str, Any] = {}
-    keys = dict(base.keys)
+    keys, certificates = dict(base.keys), dict(base.client_certs)
     for name, value in given.items():
         table, _, rest = name.partition(".")
         if name == "listen":
@@ -64,10 +68,18 @@ def load_settings(
             limits[rest] = _limit(rest, value)
         elif table == "keys":
             keys[rest] = _text(value)
+        elif table == "client_certs":
+            certificates[rest.lower()] = _path(value)
+        elif name == "client_cert":
+            certificates.update(_named_paths(value))
         else:
             changes[name] = _READERS[name](value)
     return dataclasses.replace(
-        base, limits=dataclasses.replace(base.limits, **limits), keys=keys, **changes
+        base,
+        limits=dataclasses.replace(base.limits, **limits),
+        keys=keys,
+        client_certs=certificates,
+        **changes,
     )
 
 
@@ -81,26 +93,30 @@ def _text(given: _Given) -> str:
 
 
 def _address(given: _Given) -> tuple[str, int]:
-    text = _text(given)
-    host, colon, port = text.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    bare = host[1:-1] if bracketed else host
-    if not (colon and bare and port.isascii() and port.isdigit()):
-        raise given.refuse("not HOST:PORT", "write something like 127.0.0.1:8080 or [::1]:8080")
-    if (":" in bare) != bracketed:
-        raise given.refuse(
-            "brackets are for IPv6 addresses, and for all of them", "write [::1]:8080"
-        )
-    if len(port) > 5 or int(port) > 65535:
-        raise given.refuse(f"{port} is no port", "use 1 to 65535, or 0 for any that is free")
-    return bare, int(port)
-
-
-def _mode(given: _Given) -> Mode:
     try:
-        return parse_mode(_text(given))
+        return split_host_port(_text(given))
     except ConfigError as error:
-        raise ConfigError(f"{given.where}: {error}") from error
+        raise given.refuse(*str(error).split("; ", 1)) from error
+
+
+def _modes(given: _Given) -> tuple[ModeSpec, ...]:
+    items = given.value if isinstance(given.value, list | tuple) else [given.value]
+    if not items:
+        raise given.refuse("no mode", "name at least one, or leave it out")
+    modes = []
+    for item in items:
+        try:
+            modes.append(parse_mode(_text(dataclasses.replace(given, value=item))))
+        except ConfigError as error:
+            raise ConfigError(f"{given.where}: {error}") from error
+    places = [(spec.host, spec.port) for spec in modes if spec.port != 0]
+    for place in places:
+        if places.count(place) > 1:
+            raise ConfigError(
+                f"{given.where}: two modes listen at the same address; "
+                "give each its own, as in socks5@1080"
+            )
+    return tuple(modes)
 
 
 def _path(given: _Given) -> Path:
@@ -121,6 +137,39 @@ def _paths(given: _Given) -> tuple[Path, ...]:
     return tuple(_path(dataclasses.replace(given, value=item)) for item in given.value)
 
 
+def _named_paths(given: _Given) -> dict[str, Path]:
+    """Read `HOST=FILE`, or `FILE` for every host."""
+    named = {}
+    for text in _texts(given):
+        host, equals, path = text.rpartition("=")
+        name = host.lower() if equals else "*"
+        named[name] = _path(dataclasses.replace(given, value=path))
+    return named
+
+
+def _texts(given: _Given) -> tuple[str, ...]:
+    if not isinstance(given.value, list | tuple):
+        raise given.refuse("not a list", 'write ["...", ...]')
+    return tuple(_text(dataclasses.replace(given, value=item)) for item in given.value)
+
+
+def _patterns(given: _Given) -> tuple[str, ...]:
+    patterns = _texts(given)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            shown = dataclasses.replace(given, value=pattern)
+            raise shown.refuse(f"no regular expression ({error})", "mend it") from error
+    return patterns
+
+
+def _tls_version(given: _Given) -> str:
+    if given.value not in ("1.0", "1.1", "1.2", "1.3"):
+        raise given.refuse("no version of TLS", "write 1.0, 1.1, 1.2 or 1.3, in quotes")
+    return str(given.value)
+
+
 def _switch(given: _Given) -> bool:
     if not isinstance(given.value, bool):
         raise given.refuse("neither true nor false", "write true or false")
@@ -128,12 +177,34 @@ def _switch(given: _Given) -> bool:
 
 
 _READERS: dict[str, Callable[[_Given], object]] = {
-    "mode": _mode,
+    "mode": _modes,
+    "keep_host": _switch,
+    "connect_address": _address,
+    "upstream_per_client": _switch,
+    "lenient": _switch,
     "plugins": _paths,
     "data_dir": _path,
     "upstream_ca": _path,
     "insecure": _switch,
+    "insecure_hosts": _patterns,
+    "upstream_tls_min": _tls_version,
+    "upstream_tls_max": _tls_version,
+    "upstream_ciphers": _text,
+    "ignore_hosts": _patterns,
+    "allow_hosts": _patterns,
+    "auto_passthrough": _switch,
+    "ca_cert": _path,
+    "ca_key": _path,
+    "ca_passphrase": _text,
+    "proxy_auth": _text,
+    "allow_public_clients": _switch,
+    "refuse_private_clients": _switch,
 }
+_LISTS = {"mode": _SPACE, "plugins": os.pathsep} | dict.fromkeys(
+    ("insecure_hosts", "ignore_hosts", "allow_hosts", "client_cert"), _SPACE
+)
+"""What separates the items of a list in the environment."""
+_SWITCHED = {name for name, reader in _READERS.items() if reader is _switch}
 
 _LIMITS = {f.name: type(getattr(Limits(), f.name)) for f in dataclasses.fields(Limits)}
 _MOST = {int: 2**40, float: 366 * 24 * 3600}
@@ -163,7 +234,7 @@ def _a_number(kind: type) -> str:
     return "a whole number above 0" if kind is int else "a number of seconds above 0"
 
 
-_NAMES = ("listen", *_READERS, *(f"limits.{name}" for name in _LIMITS))
+_NAMES = ("listen", "client_cert", *_READERS, *(f"limits.{name}" for name in _LIMITS))
 
 
 # Sources
@@ -194,10 +265,10 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, _Given]
 
 def _of_text(name: str, text: str) -> object:
     """Return what the file would hold for a variable's text; the text itself where it is odd."""
-    if name == "plugins":
-        return [piece for piece in text.split(os.pathsep) if piece]
-    if name == "insecure":
-        return _SWITCHES.get(text.lower(), text)
+    if name in _LISTS:
+        return [piece for piece in text.split(_LISTS[name]) if piece]
+    if name in _SWITCHED:
+        return _BOOLEANS.get(text.lower(), text)
     if name.startswith("limits."):
         for kind in (int, float):
             try:
@@ -207,7 +278,7 @@ def _of_text(name: str, text: str) -> object:
     return text
 
 
-_SWITCHES = {"1": True, "true": True, "yes": True, "on": True} | {
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True} | {
     "0": False,
     "false": False,
     "no": False,
@@ -244,7 +315,7 @@ def _from_table(table: Mapping[str, object], file: Path) -> Iterator[tuple[str, 
         given = _Given(value, f"{file}: {name}", base)
         if name in _TABLES:
             raise given.refuse("not a table", f"write [{name}] and, below it, NAME = VALUE")
-        if name not in _NAMES and not name.startswith("keys."):
+        if name not in _NAMES and name.partition(".")[0] not in ("keys", "client_certs"):
             raise _unknown(name, f"in {file}", name, (*_NAMES, *_TABLES))
         yield name, given
 

@@ -1,0 +1,39 @@
+"""Every limit of the program, with its default; docs/limits.md says what happens at each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds, each documented in docs/limits.md. Sizes in bytes, times in seconds."""
+
+    head_bytes: int = 64 * 1024
+    """One request or response head, start line included."""
+    header_count: int = 200
+    target_bytes: int = 32 * 1024
+    connections: int = 10_000
+    streams: int = 128
+    """Concurrent HTTP/2 streams of one client connection."""
+    captured_body: int = 1 * MIB
+    """Bytes kept of each body; of a larger one only the first 64 KiB."""
+    captured_total: int = 256 * MIB
+    """Bytes of all flows in memory."""
+    stream_buffer: int = 256 * 1024
+    """Bytes of one body in flight before its sender is told to wait."""
+    head_timeout: float = 30.0
+    """From a request's first byte to the end of its head."""
+    idle_timeout: float = 300.0
+    """A connection on which nothing moves."""
+    connect_timeout: float = 10.0
+    """TCP connect, and TLS handshake, to an origin; each."""
+    response_timeout: float = 300.0
+    """From the end of the request to the response's head."""
+    upstream_idle: float = 30.0
+    """A pooled upstream connection that carries nothing."""
+    upstream_idle_per_origin: int = 64
+    log_lines: int = 10_000
+    """Plugin log lines kept."""

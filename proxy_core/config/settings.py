@@ -1,0 +1,114 @@
+"""Everything that can be set, resolved; where the values come from is for `loader`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from proxy_core.config.limits import Limits
+from proxy_core.config.modes import Mode, ModeSpec
+
+APP_NAME = "int3rceptor"
+CONFIG_NAME = "int3rceptor.toml"
+
+
+def default_data_dir() -> Path:
+    """The user's data directory for this program (XDG on Linux)."""
+    return Path(platformdirs.user_data_dir(APP_NAME, appauthor=False))
+
+
+def default_config_file() -> Path:
+    """The file that is read, where there is one and no other is named (XDG on Linux).
+
+    Never one in the working directory: a file that came with somebody's archive must not say which
+    plugins run and which certificates pass.
+    """
+    return Path(platformdirs.user_config_dir(APP_NAME, appauthor=False)) / CONFIG_NAME
+
+
+def default_plugin_dir() -> Path:
+    """Where plugins are looked for besides `plugins` settings."""
+    return Path.home() / ".int3rceptor" / "plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set, resolved and validated."""
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 8080
+    """0 for any that is free."""
+    mode: tuple[ModeSpec, ...] = (ModeSpec(),)
+    """One for each listener, at least one."""
+    keep_host: bool = False
+    """In reverse mode, send the client's Host on instead of the origin's name."""
+    connect_address: tuple[str, int] | None = None
+    """In reverse mode, where to connect instead of to the origin's own address."""
+    upstream_per_client: bool = False
+    """One upstream connection per client connection and origin, never shared."""
+    lenient: bool = False
+    """Forward what breaks rules without changing framing, for research; flows say so."""
+    plugins: tuple[Path, ...] = ()
+    """Directories, before `default_plugin_dir()`."""
+    data_dir: Path = field(default_factory=default_data_dir)
+
+    upstream_ca: Path | None = None
+    """PEM file trusted upstream in addition to the system's roots."""
+    insecure: bool = False
+    """Do not verify upstream certificates."""
+    insecure_hosts: tuple[str, ...] = ()
+    """Hosts whose certificates are not verified; regular expressions, searched in `host:port`."""
+    upstream_tls_min: str = "1.2"
+    """The lowest TLS version spoken to origins: 1.0, 1.1, 1.2 or 1.3."""
+    upstream_tls_max: str = "1.3"
+    upstream_ciphers: str = ""
+    """OpenSSL's cipher list for TLS up to 1.2 upstream; its own default where empty."""
+    client_certs: Mapping[str, Path] = field(default_factory=dict)
+    """By host, `*` for any: PEM files with certificate and key, shown to origins that ask."""
+    ignore_hosts: tuple[str, ...] = ()
+    """TLS passed through untouched: regular expressions, searched in `host:port` and the SNI."""
+    allow_hosts: tuple[str, ...] = ()
+    """Where there are some, TLS with all other hosts is passed through untouched."""
+    auto_passthrough: bool = False
+    """Learn which hosts' clients refuse our certificate, and pass these through."""
+
+    ca_cert: Path | None = None
+    """PEM file of a CA of one's own, chain behind it; instead of the one in `data_dir`."""
+    ca_key: Path | None = None
+    """Its key, PEM; in `ca_cert` where not given."""
+    ca_passphrase: str = ""
+
+    proxy_auth: str = ""
+    """`user:password`, or `@FILE` in htpasswd's format; clients must say so (RFC 9110, 11.7)."""
+    allow_public_clients: bool = False
+    refuse_private_clients: bool = False
+    """Take clients from this machine only."""
+
+    limits: Limits = field(default_factory=Limits)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """The console's keys that differ from its own: action id to key."""
+
+    @property
+    def listeners(self) -> tuple[tuple[Mode, str, int], ...]:
+        """Each listener's mode, host and port."""
+        return tuple(
+            (
+                spec.mode,
+                self.listen_host if spec.host is None else spec.host,
+                self.listen_port if spec.port is None else spec.port,
+            )
+            for spec in self.mode
+        )
+
+    @property
+    def ca_dir(self) -> Path:
+        """Where the CA's files lie."""
+        return self.data_dir / "ca"
+
+    @property
+    def ca_certificate(self) -> Path:
+        """The CA certificate, PEM, for people and clients."""
+        return self.ca_cert or self.ca_dir / "int3rceptor-ca.pem"

@@ -1,0 +1,67 @@
+"""Another proxy in between: what it is told, and CONNECT through it (RFC 9110, section 9.3.6)."""
+
+from __future__ import annotations
+
+import base64
+
+from proxy_core.config import Limits, join_host_port
+from proxy_core.errors import (
+    ConnectionLost,
+    ConnectionTimeout,
+    RemoteProtocolError,
+    TlsError,
+    UpstreamError,
+)
+from proxy_core.exchange.ports import Parent
+from proxy_core.net.channel import Channel
+from proxy_core.wire.events import ResponseReceived
+from proxy_core.wire.http1 import ResponseReader
+
+
+def credentials_line(parent: Parent) -> bytes:
+    """Return the field line with the parent's credentials (RFC 7617), or nothing."""
+    if not parent.credentials:
+        return b""
+    return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(parent.credentials.encode())
+
+
+async def ask_for_tunnel(
+    channel: Channel, parent: Parent, host: str, port: int, limits: Limits
+) -> None:
+    """Have the parent connect the channel to `host`:`port`. Raises UpstreamError (502 or 504)."""
+    where = join_host_port(host, port).encode()
+    name = join_host_port(parent.host, parent.port)
+    channel.write(
+        b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (where, where, credentials_line(parent))
+    )
+    channel.allow(limits.connect_timeout, "the upstream proxy did not answer CONNECT in time")
+    reader = ResponseReader(limits.head_bytes, limits.header_count)
+    reader.expect(b"CONNECT")
+    try:
+        while not isinstance(event := reader.next_event(), ResponseReceived):
+            if event is not None:
+                raise UpstreamError(f"the upstream proxy {name} closed the connection")
+            reader.receive_data(await channel.receive())
+    except ConnectionTimeout as error:
+        channel.abort()
+        raise UpstreamError(f"the upstream proxy {name}: {error}", 504) from error
+    except (ConnectionLost, TlsError, RemoteProtocolError) as error:
+        channel.abort()
+        raise UpstreamError(f"the upstream proxy {name} failed: {error}") from error
+    except BaseException:
+        channel.abort()
+        raise
+    status = event.head.status
+    if not 200 <= status < 300:
+        channel.abort()
+        remedy = (
+            "; write its credentials into the mode: upstream:http://USER:PASSWORD@HOST:PORT"
+            if status == 407
+            else ""
+        )
+        raise UpstreamError(
+            f"the upstream proxy {name} refused to connect to {where.decode()}: "
+            f"{status} {event.head.reason.decode('latin-1')}{remedy}"
+        )
+    channel.unread(reader.take_rest())
+    channel.allow_for_ever()

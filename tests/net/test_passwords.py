@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import bcrypt
+import pytest
+
+from proxy_core.errors import ConfigError
+from proxy_core.net.passwords import Passwords
+
+APR1 = "$apr1$abcdefgh$umV7Hk9DYlYPq9YyaJkW60"
+LONG = "pa ss:wört-very-long-indeed-1234567890"
+
+
+def basic(text: str) -> bytes:
+    return b"Basic " + base64.b64encode(text.encode())
+
+
+def test_the_one_user_is_accepted_and_nobody_else() -> None:
+    passwords = Passwords("me:se:cret")
+    assert passwords.accept("me", "se:cret")
+    assert not passwords.accept("me", "se")
+    assert not passwords.accept("you", "se:cret")
+    assert not passwords.accept("", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "accepted"),
+    [
+        (basic("me:secret"), True),
+        (b"basic   " + base64.b64encode(b"me:secret"), True),
+        (basic("me:wrong"), False),
+        (basic("mesecret"), False),
+        (b"Basic !!!", False),
+        (b"Basic", False),
+        (b"Basic \xff", False),
+        (b"Basic " + base64.b64encode(b"\xff:\xff"), False),
+        (b"Bearer " + base64.b64encode(b"me:secret"), False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_field_is_read_as_rfc_7617_says(value: bytes | None, accepted: bool) -> None:
+    assert Passwords("me:secret").accept_header(value) is accepted
+
+
+def test_a_file_may_hold_what_htpasswd_writes(tmp_path: Path) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    file = tmp_path / "users"
+    lines = ["# people", "", f"a:{APR1}", "b:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", f"c:{hashed}"]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    passwords = Passwords(f"@{file}")
+    for user, password in (("a", LONG), ("b", "secret"), ("c", "secret")):
+        for _ in range(2):
+            assert passwords.accept(user, password)
+        assert not passwords.accept(user, password + "x")
+    assert not passwords.accept("d", "secret")
+    assert passwords.accept_header(basic("c:secret"))
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "names nobody"),
+        (b"me:plain\n", "line 1 of .* is none of htpasswd's"),
+        (b"# x\nnobody\n", "line 2 of"),
+        (b"me:\xff\n", "it is no text"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(content: bytes, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=complaint):
+        Passwords(f"@{file}")
+
+
+def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be read \(no such file"):
+        Passwords(f"@{tmp_path / 'none'}")
+    with pytest.raises(ConfigError, match="not USER:PASSWORD"):
+        Passwords("me")
