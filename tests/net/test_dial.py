@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import socket
 import ssl
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
