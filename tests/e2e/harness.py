@@ -157,6 +157,7 @@ events {{ worker_connections 2048; }}
 http {{
     access_log off;
     default_type application/octet-stream;
+    types {{ text/html html; text/css css; application/json json; }}
     client_max_body_size 0;
     client_body_temp_path {root}/body;
     proxy_temp_path {root}/proxy;

@@ -1,0 +1,89 @@
+"""A browser behind the proxy: HTTP/2, a WebSocket, and the CA trusted as a user would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import BackgroundOrigin, Nginx, ProxyProcess
+
+pytestmark = [pytest.mark.tools("chromium", "certutil", "nginx"), pytest.mark.timeout(90)]
+
+_PAGE = """<!doctype html><title>test</title>
+<link rel=stylesheet href=style.css><script>
+const facts = {};
+window.onload = async () => {
+  const answer = await fetch("data.json");
+  facts.data = (await answer.json()).hello;
+  facts.colour = getComputedStyle(document.body).color;
+  facts.protocols = performance.getEntriesByType("resource").map(entry => entry.nextHopProtocol);
+  facts.page = performance.getEntriesByType("navigation")[0].nextHopProtocol;
+  const socket = new WebSocket("wss://localhost:SOCKET/ws");
+  socket.onopen = () => socket.send("friend");
+  socket.onmessage = async event => {
+    facts.echo = event.data;
+    await fetch("/up/facts.json", {method: "PUT", body: JSON.stringify(facts)});
+    socket.close();
+  };
+};
+</script>"""
+
+
+@contextmanager
+def chromium(proxy: ProxyProcess, home: Path, url: str) -> Iterator[None]:
+    database = home / ".pki" / "nssdb"
+    database.mkdir(parents=True)
+    trust = ["certutil", "-d", f"sql:{database}"]
+    subprocess.run([*trust, "-N", "--empty-password"], check=True, capture_output=True)
+    subprocess.run(
+        [*trust, "-A", "-t", "C,,", "-n", "int3rceptor", "-i", str(proxy.ca)],
+        check=True,
+        capture_output=True,
+    )
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
+        " --disable-background-networking --disable-component-update --disable-dev-shm-usage"
+        " --proxy-bypass-list=<-loopback>"
+    ).split()
+    process = subprocess.Popen(
+        ["chromium", *flags, f"--user-data-dir={home}/user", f"--proxy-server={proxy.url}", url],
+        env={**os.environ, "HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_a_page_its_parts_and_a_web_socket_come_through(
+    proxy: ProxyProcess, nginx: Nginx, origin: BackgroundOrigin, tmp_path: Path
+) -> None:
+    site = nginx.root
+    (site / "page.html").write_text(_PAGE.replace("SOCKET", str(origin.https1)))
+    (site / "style.css").write_text("body { color: rgb(1, 2, 3) }")
+    (site / "data.json").write_text('{"hello": "world"}')
+    result = site / "up" / "facts.json"
+    with chromium(proxy, tmp_path, f"https://localhost:{nginx.https}/page.html"):
+        end = time.monotonic() + 60
+        while not result.exists():
+            assert time.monotonic() < end, "the page never told what it saw"
+            time.sleep(0.1)
+    facts = result.read_text()
+    for words in (
+        '"data":"world"',
+        '"colour":"rgb(1, 2, 3)"',
+        '"protocols":["h2","h2"]',
+        '"page":"h2"',
+        '"echo":"friend"',
+    ):
+        assert words in facts
