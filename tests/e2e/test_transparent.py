@@ -110,7 +110,7 @@ def network(tmp_path: Path, certificate: OriginCertificate) -> Iterator[Network]
         origin = (*inside, sys.executable, "-c", _ORIGIN, str(certificate.chain_file))
         stack.enter_context(program("ready", *origin, log=tmp_path / "origin.log"))
         serve = (*inside, sys.executable, "-m", "int3rceptor_tui.cli", "serve")
-        arguments = ("--mode", "transparent", "--listen", "0.0.0.0:8080")
+        arguments = ["--mode", "transparent", "--listen", "0.0.0.0:8080")
         arguments += ("--data-dir", str(tmp_path / "data"))
         arguments += ("--upstream-ca", str(certificate.ca_file))
         log = tmp_path / "serve.log"
