@@ -110,9 +110,9 @@ def network(tmp_path: Path, certificate: OriginCertificate) -> Iterator[Network]
         origin = (*inside, sys.executable, "-c", _ORIGIN, str(certificate.chain_file))
         stack.enter_context(program("ready", *origin, log=tmp_path / "origin.log"))
         serve = (*inside, sys.executable, "-m", "int3rceptor_tui.cli", "serve")
-        arguments = ["--mode", "transparent", "--listen", "0.0.0.0:8080")
-        arguments += ("--data-dir", str(tmp_path / "data"))
-        arguments += ("--upstream-ca", str(certificate.ca_file))
+        arguments = ["--mode", "transparent", "--listen", "0.0.0.0:8080"]
+        arguments += ["--data-dir", str(tmp_path / "data")]
+        arguments += ["--upstream-ca", str(certificate.ca_file)]
         log = tmp_path / "serve.log"
         stack.enter_context(program("listening on", *serve, *arguments, log=log))
         yield Network(client, gateway, tmp_path / "data" / "ca" / "int3rceptor-ca.pem")
