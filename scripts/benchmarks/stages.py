@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import loads
 import rig
 from proxy import WORKLOADS, measure
 from rig import HERE, BenchError, Peer
