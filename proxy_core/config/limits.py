@@ -34,6 +34,6 @@ class Limits:
     """From the end of the request to the response's head."""
     upstream_idle: float = 30.0
     """A pooled upstream connection that carries nothing."""
-    upstream_idle_per_origin: int = 64
+    upstream_idle_per_origin: int = 256
     log_lines: int = 10_000
     """Plugin log lines kept."""
