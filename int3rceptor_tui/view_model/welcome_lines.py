@@ -14,39 +14,53 @@ def welcome_lines(status: CoreStatus | None, note: str = "") -> list[Line]:
     """Return lines of (text, style name) pieces; `note` is what the status bar says instead."""
     if status is None or not status.listening or note:
         return [[], [("INT3RCEPTOR", "heading")], [], [(visible(note), "dim")]]
-    address = status.listening[0]
-    reverse = next((mode for mode in status.modes if mode.startswith("reverse:")), None)
-    title: list[Line] = [
-        [],
-        [("INT3RCEPTOR", "heading"), ("  listens on ", ""), (address, "good")],
-        [("Nothing has come through yet.", "dim")],
-        [],
-    ]
-    if reverse is not None:
-        origin = reverse.removeprefix("reverse:")
-        return [
-            *title,
-            [("Requests go on to ", ""), (origin, "key")],
+    address, mode = status.listening[0], status.modes[0]
+    lines: list[Line] = [[]]
+    for where, how in zip(status.listening, status.modes, strict=False):
+        name = [] if how == "regular" else [(f"  {how}", "key")]
+        lines.append([("INT3RCEPTOR", "heading"), ("  listens on ", ""), (where, "good"), *name])
+    lines += [[("Nothing has come through yet.", "dim")], []]
+    if mode.startswith(("reverse:tcp", "reverse:tls")):
+        lines.append([("Connect to it instead of to ", ""), (mode.rpartition("//")[2], "key")])
+    elif mode.startswith("reverse:"):
+        lines += [
+            [("Requests go on to ", ""), (mode.removeprefix("reverse:"), "key")],
             [],
             _command(f"curl http://{address}/"),
             _command(f"curl --cacert {shlex.quote(status.ca_path)} https://{address}/"),
-            *_keys(),
         ]
+    elif mode == "transparent":
+        lines += [
+            [("The firewall must turn connections here: see docs/transparent.md", "")],
+            [("Clients must trust ", ""), (status.ca_path, "string")],
+        ]
+    elif mode == "socks5":
+        lines += _forward(status.ca_path, address, f"socks5h://{address}", "SOCKS 5")
+    else:
+        lines += _forward(status.ca_path, address, f"http://{address}", "HTTP and HTTPS")
+    return [*lines, *_keys()]
+
+
+def _forward(ca_path: str, address: str, url: str, kind: str) -> list[Line]:
+    """Return how to point clients at a proxy that they know of."""
+    if url.startswith("socks"):
+        export = f"export all_proxy={url}"
+    else:
+        export = f"export http_proxy={url} https_proxy=$http_proxy"
     return [
-        *title,
         [("curl", "heading")],
-        _command(f"CA={shlex.quote(status.ca_path)}"),
-        _command(f"curl -x http://{address} --cacert $CA https://example.com/"),
+        _command(f"CA={shlex.quote(ca_path)}"),
+        _command(f"curl -x {url} --cacert $CA https://example.com/"),
         [],
         [("A shell, and what is started from it", "heading")],
-        _command(f"export http_proxy=http://{address} https_proxy=$http_proxy"),
+        _command(export),
         _command("export SSL_CERT_FILE=$CA REQUESTS_CA_BUNDLE=$CA NODE_EXTRA_CA_CERTS=$CA"),
         [],
         [("A browser", "heading")],
-        [("  Set ", ""), (address, "string"), (" as its HTTP and HTTPS proxy, and let it", "")],
-        [("  trust the authority in ", ""), (status.ca_path, "string")],
-        [("  Chromium: ", "dim"), (f"--proxy-server=http://{address}", "string")],
-        *_keys(),
+        [("  Set ", ""), (address, "string"), (f" as its {kind} proxy, and let it", "")],
+        [("  trust the authority in ", ""), (ca_path, "string")],
+        [("  or open ", "dim"), ("http://int3rceptor.internal/", "string"), (" through it", "dim")],
+        [("  Chromium: ", "dim"), (f"--proxy-server={url.replace('5h', '5')}", "string")],
     ]
 
 

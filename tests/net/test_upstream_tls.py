@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, UpstreamError
@@ -242,3 +243,67 @@ def test_unknown_verify_code_shows_openssls_words() -> None:
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_code, error.verify_message = 999, "something new"
     assert describe_tls_error(error, "h").startswith("the certificate of h is refused: something")
+
+
+# --- what the user wants otherwise
+
+
+def test_some_hosts_may_be_let_off(ca_file: Path, tmp_path: Path) -> None:
+    upstream = UpstreamTls(TlsPolicy(ca_file, insecure_hosts=(r"\.lax\.example:8443$",)))
+    server = server_context(make("self.example"), tmp_path)
+    lax = upstream.context((), "a.lax.example", 8443)
+    assert handshake(server, lax, "a.lax.example").version() == "TLSv1.3"
+    for host, port in (("a.lax.example", 443), ("lax.example.org", 8443)):
+        with pytest.raises(ssl.SSLCertVerificationError):
+            handshake(server, upstream.context((), host, port), host)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_older_versions_may_be_allowed(ca_file: Path, tmp_path: Path) -> None:
+    server = server_context(GOOD, tmp_path)
+    server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
+    server.set_ciphers("DEFAULT@SECLEVEL=0")
+    context = UpstreamTls(TlsPolicy(ca_file, minimum="1.1")).context()
+    assert handshake(server, context, "good.example").version() == "TLSv1.1"
+
+
+def test_newer_versions_may_be_kept_out(ca_file: Path, tmp_path: Path) -> None:
+    context = UpstreamTls(TlsPolicy(ca_file, maximum="1.2")).context()
+    server = server_context(GOOD, tmp_path)
+    assert handshake(server, context, "good.example").version() == "TLSv1.2"
+
+
+def test_ciphers_may_be_named(ca_file: Path, tmp_path: Path) -> None:
+    name = "ECDHE-ECDSA-AES256-GCM-SHA384"
+    context = UpstreamTls(TlsPolicy(ca_file, maximum="1.2", ciphers=name)).context()
+    side = handshake(server_context(GOOD, tmp_path), context, "good.example")
+    cipher = side.cipher()
+    assert cipher is not None
+    assert cipher[0] == name
+
+
+def test_policies_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    text = tmp_path / "text.pem"
+    text.write_text("nothing")
+    for policy, complaint in (
+        (TlsPolicy(minimum="1.3", maximum="1.2"), "upstream_tls_min = 1.3 is above"),
+        (TlsPolicy(client_certs={"*": tmp_path / "none.pem"}), r"client_certs: .* cannot be read"),
+        (TlsPolicy(client_certs={"*": text}), "holds no certificate with its key"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            UpstreamTls(policy)
+    with pytest.raises(ConfigError, match="OpenSSL knows none of them"):
+        UpstreamTls(TlsPolicy(ciphers="NONSENSE")).context()
+
+
+def test_an_encrypted_client_key_is_refused_without_asking_the_terminal(tmp_path: Path) -> None:
+    pair = make("client.example", issuer=CA)
+    file = tmp_path / "mine.pem"
+    encrypted = pair.key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    file.write_bytes(pair.pem + encrypted)
+    with pytest.raises(ConfigError, match="unencrypted; put both into one PEM file"):
+        UpstreamTls(TlsPolicy(client_certs={"client.example": file}))
