@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from int3rceptor_tui.demo.certificate import OriginCertificate
 from tests.ca.certificates import make
 from tests.e2e.conftest import StartProxy
-from tests.e2e.harness import BackgroundOrigin, Curl, ProxyProcess
+from tests.e2e.harness import BackgroundOrigin, Curl, Nginx, ProxyProcess
 
 pytestmark = pytest.mark.tools("curl")
 
@@ -335,3 +335,27 @@ def test_own_ca_signs_for_the_proxy(
     proxy = start_proxy("--ca-cert", str(file), "--insecure")
     url = f"https://localhost:{origin.https}/"
     assert direct(url, "-x", proxy.url, "--cacert", str(file)).status == 200
+
+
+# --- whose connections
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["shared", "per client"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_upstream_connections_are_shared_unless_each_client_wants_its_own(
+    own: bool,
+    scheme: str,
+    start_proxy: StartProxy,
+    nginx: Nginx,
+    roots: tuple[str, str],
+    tmp_path: Path,
+) -> None:
+    proxy = start_proxy(*roots, *(["--upstream-per-client"] if own else []))
+    curl = Curl(proxy, tmp_path)
+    port = nginx.http if scheme == "http" else nginx.https
+    url = f"{scheme}://localhost:{port}/connection"
+    first, second = (curl(url, url).body.split() for _ in range(2))
+    numbers = [int(word) for word in (*first[::2], *second[::2])]
+    assert numbers[0] == numbers[1], "a client keeps its connection"
+    assert numbers[2] == numbers[3]
+    assert (numbers[0] == numbers[2]) is not own
