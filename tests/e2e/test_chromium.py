@@ -46,11 +46,18 @@ def chromium(proxy: ProxyProcess, home: Path, url: str) -> Iterator[None]:
         check=True,
         capture_output=True,
     )
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-        " --disable-background-networking --disable-component-update --disable-dev-shm-usage"
-        " --proxy-bypass-list=<-loopback>"
-    ).split()
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-sync",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-dev-shm-usage",
+        "--proxy-bypass-list=<-loopback>",
+    ]
     process = subprocess.Popen(
         ["chromium", *flags, f"--user-data-dir={home}/user", f"--proxy-server={proxy.url}", url],
         env={**os.environ, "HOME": str(home)},
