@@ -26,6 +26,7 @@ from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
 from proxy_core.net.client import ClientParts
@@ -112,6 +113,8 @@ class Core:
             captures=captures,
             body_limit=limits.captured_body,
             own_pages=OwnPages(authority),
+            max_informational=limits.informational_heads,
+            tunnel_times=TunnelTimes(limits.tunnel_timeout, limits.idle_timeout),
         )
         parts = ClientParts(
             mode=RegularMode(),

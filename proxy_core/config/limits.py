@@ -26,8 +26,14 @@ class Limits:
     """Bytes of one body in flight before its sender is told to wait."""
     head_timeout: float = 30.0
     """From a request's first byte to the end of its head."""
+    informational_heads: int = 100
+    """1xx heads before one final head."""
+    body_timeout: float = 300.0
+    """From one piece of a body to the next, either way."""
     idle_timeout: float = 300.0
     """A connection on which nothing moves."""
+    tunnel_timeout: float = 3600.0
+    """A tunnel through which nothing moves, either way."""
     connect_timeout: float = 10.0
     """TCP connect, and TLS handshake, to an origin; each."""
     response_timeout: float = 300.0
@@ -35,5 +41,7 @@ class Limits:
     upstream_idle: float = 30.0
     """A pooled upstream connection that carries nothing."""
     upstream_idle_per_origin: int = 256
+    upstream_idle_total: int = 1024
+    """Pooled upstream connections that carry nothing, of all origins."""
     log_lines: int = 10_000
     """Plugin log lines kept."""

@@ -214,6 +214,7 @@ _MAY_BE_ZERO = {
     "log_lines",
     "upstream_idle",
     "upstream_idle_per_origin",
+    "upstream_idle_total",
 }
 
 

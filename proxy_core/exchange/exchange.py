@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from dataclasses import replace
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
@@ -20,6 +21,10 @@ from proxy_core.errors import (
     UpstreamGone,
 )
 from proxy_core.exchange.capture import CaptureQueue
+from proxy_core.exchange.connection_auth import (
+    asks_connection_to_authenticate,
+    authenticates_connection,
+)
 from proxy_core.exchange.held import Decision, HeldFlows
 from proxy_core.exchange.hooks import ConnectAttempt, Hooks
 from proxy_core.exchange.ports import (
@@ -31,7 +36,7 @@ from proxy_core.exchange.ports import (
     Upstreams,
     UpstreamStream,
 )
-from proxy_core.exchange.tunnel import join
+from proxy_core.exchange.tunnel import TunnelTimes, join
 from proxy_core.exchange.upload import Upload
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.counters import Counters
@@ -61,6 +66,8 @@ class Exchange:
         captures: CaptureQueue,
         body_limit: int,
         own_pages: OwnPages | None = None,
+        max_informational: int = 100,
+        tunnel_times: TunnelTimes | None = None,
     ) -> None:
         self._flows = flows
         self._news = bus.flows
@@ -71,6 +78,8 @@ class Exchange:
         self._captures = captures
         self._body_limit = body_limit
         self._own_pages = own_pages
+        self._max_informational = max_informational
+        self._tunnel_times = tunnel_times or TunnelTimes()
         self._ids = itertools.count(1)
 
     async def run(self, client: ClientStream, received: RequestReceived) -> None:
@@ -115,7 +124,7 @@ class Exchange:
             if flow.request is not head:
                 head, clean = flow.request, None
 
-        route = client.route(head)
+        route = self._route(client, head)
         if received.length == 0:
             upstream, response = await self._ask(client, route, received, clean, flow)
             try:
@@ -143,6 +152,13 @@ class Exchange:
             raise
         finally:
             await upload.close()
+
+    def _route(self, client: ClientStream, head: RequestHead) -> Route:
+        route = client.route(head)
+        connection = client.client
+        if authenticates_connection(head):
+            connection.authenticated = True
+        return replace(route, owner=connection.id) if connection.authenticated else route
 
     async def _ask(
         self,
@@ -175,7 +191,14 @@ class Exchange:
 
     async def _final_head(self, client: ClientStream, upstream: UpstreamStream) -> ResponseReceived:
         response = await upstream.read_head()
+        informational = 0
         while response.informational:
+            informational += 1
+            if informational > self._max_informational:
+                raise UpstreamError(
+                    f"{_name(upstream)} sent more than {self._max_informational} informational"
+                    " answers (1xx) before the final one"
+                )
             client.send_informational(response.head)
             response = await upstream.read_head()
         return response
@@ -194,6 +217,9 @@ class Exchange:
         if response.oddities:
             flow.notes = (*flow.notes, *(f"response: {odd}" for odd in response.oddities))
         flow.first_byte = time.time()
+        if client.client.authenticated or asks_connection_to_authenticate(head):
+            client.client.authenticated = True
+            upstream.server.owner = client.client.id
         hook = self._hooks.response
         if hook is not None:
             verdict = await hook(flow)
@@ -211,7 +237,9 @@ class Exchange:
             await self._copy(client, upstream, flow)
         client.send_end(flow.response_body.trailers)
         if upload is None or upload.done:
-            upstream.release()
+            oddity = upstream.release()
+            if oddity is not None:
+                flow.notes = (*flow.notes, f"response: {oddity}")
         else:
             # The origin has answered before it had read everything, and wants no more.
             upstream.abort()
@@ -248,6 +276,7 @@ class Exchange:
             upstream.become_bytes(),
             flow.request_body.feed,
             flow.response_body.feed,
+            self._tunnel_times,
         )
 
     # --- connections
@@ -279,7 +308,11 @@ class Exchange:
             flow.server = server
             flow.first_byte = time.time()
             flow.error = await join(
-                side, connection, flow.request_body.feed, flow.response_body.feed
+                side,
+                connection,
+                flow.request_body.feed,
+                flow.response_body.feed,
+                self._tunnel_times,
             )
         except UpstreamError as error:
             flow.error = str(error)
@@ -376,6 +409,10 @@ class Exchange:
         self._flows.settle(flow)
         self._news.publish(flow)
         self._captures.put(flow)
+
+
+def _name(upstream: UpstreamStream) -> str:
+    return f"{upstream.server.host}:{upstream.server.port}"
 
 
 def _text_response(status: int, text: str) -> tuple[ResponseHead, bytes]:

@@ -162,8 +162,11 @@ class UpstreamStream(BodySource, BodySink, Protocol):
     async def read_head(self) -> ResponseReceived:
         """Return the next head, informational ones included. Raises UpstreamError."""
 
-    def release(self) -> None:
-        """Give the connection back after a whole exchange; it is kept if it can be."""
+    def release(self) -> str | None:
+        """Give the connection back after a whole exchange; it is kept if it can be.
+
+        Returns what was odd about the answer's end, for people.
+        """
 
     def abort(self) -> None:
         """Give the exchange up; the connection is not used again, or the stream is reset."""

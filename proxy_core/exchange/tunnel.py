@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
 from proxy_core.exchange.ports import ByteStream
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelTimes:
+    """How many seconds a tunnel may stand still."""
+
+    idle: float = 3600.0
+    """Nothing comes, from either side."""
+    blocked: float = 300.0
+    """A side does not read what is there for it."""
 
 
 async def join(
@@ -14,32 +25,62 @@ async def join(
     server: ByteStream,
     on_sent: Callable[[bytes], None],
     on_received: Callable[[bytes], None],
+    times: TunnelTimes = TunnelTimes(),
 ) -> str | None:
     """Carry bytes both ways until both sides have ended; each end is passed on by itself.
 
     `on_sent` sees the client's bytes, `on_received` the server's. Returns why a side failed, or
-    None. Both connections are closed afterwards.
+    None. Both connections are closed afterwards, also where this is cancelled.
     """
-    failures: list[str] = []
+    loop = asyncio.get_running_loop()
+    halves: list[asyncio.Task[None]] = []
+    failure: str | None = None
+    moved = loop.time()
+    done = False
+
+    def fail(reason: str) -> None:
+        nonlocal failure
+        failure = failure or reason
+        for half in halves:
+            half.cancel()
 
     async def carry(
-        source: ByteStream, sink: ByteStream, note: Callable[[bytes], None], who: str
+        source: ByteStream, sink: ByteStream, note: Callable[[bytes], None], who: str, whom: str
     ) -> None:
+        nonlocal moved
         try:
             while data := await source.receive():
+                moved = loop.time()
                 note(data)
                 sink.write(data)
                 if sink.write_blocked:
-                    await sink.drain()
+                    async with asyncio.timeout(times.blocked):
+                        await sink.drain()
             sink.write_eof()
         except (ConnectionLost, ConnectionTimeout, TlsError) as error:
-            failures.append(f"{who}: {error}")
-            client.abort()
-            server.abort()
+            fail(f"from the {who}: {error}")
+        except TimeoutError:
+            fail(f"the {whom} did not read for {times.blocked:g} s")
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(carry(client, server, on_sent, "from the client"))
-        group.create_task(carry(server, client, on_received, "from the server"))
-    client.close()
-    server.close()
-    return failures[0] if failures else None
+    async def watch() -> None:
+        while (left := moved + times.idle - loop.time()) > 0:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(left)
+        fail(f"nothing came through the tunnel for {times.idle:g} s")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            halves += [
+                group.create_task(carry(client, server, on_sent, "client", "server")),
+                group.create_task(carry(server, client, on_received, "server", "client")),
+            ]
+            watcher = group.create_task(watch())
+            await asyncio.wait(halves)
+            watcher.cancel()
+        done = failure is None
+    finally:
+        for side in (client, server):
+            if done:
+                side.close()
+            else:
+                side.abort()
+    return failure

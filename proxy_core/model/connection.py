@@ -38,6 +38,8 @@ class ClientConnection:
     opened: float
     tls: TlsFacts | None = None
     closed: float | None = None
+    authenticated: bool = False
+    """It has begun to authenticate itself to an origin as a connection (NTLM, Negotiate)."""
 
 
 @dataclass(slots=True)
@@ -57,3 +59,5 @@ class ServerConnection:
     closed: float | None = None
     exchanges: int = field(default=0)
     """How many exchanges it has carried, the present one included."""
+    owner: int = 0
+    """The client connection that it is kept for, because that has authenticated it; or 0."""

@@ -86,11 +86,13 @@ class Http1Client:
     async def _next_request(self) -> RequestReceived | None:
         reader, channel, limits = self._reader, self._channel, self._limits
         channel.allow(limits.idle_timeout, "no request came")
+        begun = False
         try:
             while True:
                 event = reader.next_event()
                 if event is None:
-                    if reader.mid_message:
+                    if reader.mid_message and not begun:
+                        begun = True  # from its first byte on: a trickle buys no more time
                         channel.allow(limits.head_timeout, "the request's head took too long")
                     reader.receive_data(await channel.receive())
                 elif isinstance(event, RequestReceived):
@@ -179,7 +181,7 @@ class Http1Client:
                 data = self._body_event(self._reader.next_event())
                 if data is not None:
                     return data
-                self._channel.allow(self._limits.idle_timeout, "the request's body stopped coming")
+                self._channel.allow(self._limits.body_timeout, "the request's body stopped coming")
                 received = await self._channel.receive()
                 self._channel.allow_for_ever()
                 self._reader.receive_data(received)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from functools import partial
 
 from proxy_core.config import Limits
@@ -35,6 +36,7 @@ class UpstreamPool:
         self._idle: dict[Route, list[Http1Upstream]] = {}
         self._shared: dict[Route, list[Http2Upstream]] = {}
         self._dialling: dict[Route, asyncio.Future[UpstreamError | None]] = {}
+        self._idle_count = 0
         self._http1: dict[Route, None] = {}
         """Origins that chose HTTP/1 when asked last, newest last."""
 
@@ -43,11 +45,12 @@ class UpstreamPool:
         shared = self._shared.get(route)
         if shared is not None:
             for connection in shared:
-                if connection.has_room:
+                if connection.has_room and connection.server.owner in (0, route.owner):
                     return connection.open_stream()
         idle = self._idle.get(route)
         while idle:
             upstream = idle.pop()
+            self._idle_count -= 1
             if not idle:
                 del self._idle[route]
             upstream.channel.on_activity = None
@@ -120,11 +123,17 @@ class UpstreamPool:
         return server, channel
 
     def _keep(self, upstream: Http1Upstream) -> None:
-        idle = self._idle.setdefault(upstream.route, [])
-        if len(idle) >= self._limits.upstream_idle_per_origin:
+        limits = self._limits
+        if upstream.server.owner:
+            upstream.route = replace(upstream.route, owner=upstream.server.owner)
+        idle = self._idle.get(upstream.route, [])
+        if len(idle) >= limits.upstream_idle_per_origin or not limits.upstream_idle_total:
             upstream.channel.close()
             return
-        idle.append(upstream)
+        if self._idle_count >= limits.upstream_idle_total:
+            self._drop_idle(next(iter(self._idle.values()))[0])
+        self._idle.setdefault(upstream.route, []).append(upstream)
+        self._idle_count += 1
         channel = upstream.channel
         channel.on_activity = partial(self._drop_idle, upstream)
         channel.allow(self._limits.upstream_idle, "nothing to do")
@@ -134,6 +143,7 @@ class UpstreamPool:
         if idle is not None:
             with contextlib.suppress(ValueError):
                 idle.remove(upstream)
+                self._idle_count -= 1
             if not idle:
                 del self._idle[upstream.route]
         upstream.channel.on_activity = None

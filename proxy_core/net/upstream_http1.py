@@ -86,7 +86,7 @@ class Http1Upstream:
         elif clean is not None:
             data = b"%b %b HTTP/1.1\r\n%b" % (head.method, head.path, clean)
         else:
-            data = encode_request_head(head, length, upgrade)
+            data = encode_request_head(head, length, upgrade, _takes_trailers(head))
         if length == 0:
             self._sent = True
             self.channel.write(data)
@@ -97,7 +97,7 @@ class Http1Upstream:
 
     def _to_proxy(self, head: RequestHead, length: BodyLength, upgrade: bytes | None) -> bytes:
         """Return the head with its target in absolute form (RFC 9112, section 3.2.2)."""
-        data = encode_request_head(head, length, upgrade)
+        data = encode_request_head(head, length, upgrade, _takes_trailers(head))
         path = b"" if head.path == b"*" else head.path
         lines = data[len(head.method) + 1 + len(head.path) + len(b" HTTP/1.1\r\n") :]
         return b"%b http://%b%b HTTP/1.1\r\n%b%b" % (
@@ -137,7 +137,7 @@ class Http1Upstream:
         except (ConnectionLost, ConnectionTimeout) as error:
             raise self._broken(error) from error
         if self._final:  # somebody may be waiting for the rest of the answer
-            self.channel.allow(self._limits.idle_timeout, _STALLED)
+            self.channel.allow(self._limits.body_timeout, _STALLED)
         else:
             self.channel.allow_for_ever()
 
@@ -208,7 +208,7 @@ class Http1Upstream:
             while True:
                 event = reader.next_event()
                 if event is None:
-                    self.channel.allow(self._limits.idle_timeout, _STALLED)
+                    self.channel.allow(self._limits.body_timeout, _STALLED)
                     reader.receive_data(await self.channel.receive())
                     self.channel.allow_for_ever()
                 elif isinstance(event, bytes):
@@ -225,7 +225,7 @@ class Http1Upstream:
 
     # --- the end
 
-    def release(self) -> None:
+    def release(self) -> str | None:
         """See `UpstreamStream.release`."""
         reader = self._reader
         if not reader.at_rest:
@@ -236,8 +236,10 @@ class Http1Upstream:
         if self._keep_alive and self._sent and fit:
             reader.start_next()
             self._give_back(self)
-        else:
-            channel.close()
+            return None
+        surplus = channel.has_unread or bool(reader.take_rest())
+        channel.close()
+        return "the origin sent more than its answer" if surplus else None
 
     def abort(self) -> None:
         """See `UpstreamStream.abort`."""
@@ -263,6 +265,13 @@ class Http1Upstream:
         if isinstance(error, ConnectionTimeout):
             return UpstreamError(f"{self._name} {error}", 504)
         return self._gone(f"failed: {error}")
+
+
+def _takes_trailers(head: RequestHead) -> bool:
+    te = head.headers.joined(b"te")
+    return te is not None and b"trailers" in [
+        part.partition(b";")[0].strip(b" \t").lower() for part in te.split(b",")
+    ]
 
 
 _SILENT = "did not answer in time"

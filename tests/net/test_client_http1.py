@@ -376,6 +376,19 @@ async def test_body_is_read_no_faster_than_it_is_wanted(side: Side) -> None:
     assert (await side.answer())[1] == b"%d" % size
 
 
+async def test_head_that_trickles_in_gets_no_more_time_than_one(side: Side, clock: Clock) -> None:
+    serving = side.serve()
+    for second, piece in enumerate([b"GET http://a/ HTTP/1.1\r\n", b"Host: a\r\n", b"A: b\r\n"]):
+        await side.peer.send(piece)
+        await until(lambda: side.channel.deadline < 300.0 and not side.channel.has_unread)
+        await side.wires.turn()
+        clock.sweep(second * 12.0)
+    clock.sweep(31.0)
+    assert (await side.peer.read_head()).startswith(b"HTTP/1.1 408 ")
+    side.peer.end()
+    assert await serving is None
+
+
 async def test_body_that_stops_coming_is_the_clients_end(side: Side, clock: Clock) -> None:
     reasons: list[str] = []
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import h2.config
 import h2.connection
@@ -118,6 +119,42 @@ async def test_limit_is_for_each_origin(pool: UpstreamPool, dialer: HandDialer) 
     for port in range(1, 6):
         await used(pool, dialer, Route("http", "origin.example", port))
     assert all(pool.acquire(Route("http", "origin.example", port)) for port in range(1, 6))
+
+
+async def test_no_more_connections_are_kept_in_all_than_the_limit(
+    dialer: HandDialer, clock: Clock
+) -> None:
+    pool = UpstreamPool(dialer, clock, Limits(upstream_idle_total=2))
+    routes = [Route("http", "origin.example", port) for port in range(1, 4)]
+    for route in routes:
+        await used(pool, dialer, route)
+    await until(lambda: dialer.channels[0].closed)
+    assert pool.acquire(routes[0]) is None
+    assert pool.acquire(routes[1])
+    await used(pool, dialer, routes[0])
+    assert pool.acquire(routes[2])
+    assert pool.acquire(routes[0])
+    await pool.close()
+
+
+async def test_connection_that_a_client_has_authenticated_serves_no_other(
+    pool: UpstreamPool, dialer: HandDialer
+) -> None:
+    stream = await pool.open(PLAIN)
+    stream.server.owner = 7
+    await exchange(stream, dialer.peers[0])
+    assert pool.acquire(PLAIN) is None
+    assert pool.acquire(replace(PLAIN, owner=8)) is None
+    assert pool.acquire(replace(PLAIN, owner=7)) is stream
+
+
+async def test_shared_connection_that_a_client_has_authenticated_serves_no_other(
+    pool: UpstreamPool, dialer: HandDialer
+) -> None:
+    dialer.alpn = "h2"
+    stream = await pool.open(SECURE)
+    stream.server.owner = 7
+    assert pool.acquire(SECURE) is None
 
 
 async def test_idle_connection_is_closed_when_its_time_is_over(

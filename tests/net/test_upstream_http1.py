@@ -66,6 +66,32 @@ async def test_request_without_a_body_is_a_head(side: Side) -> None:
     assert head == b"GET / HTTP/1.1\r\nHost: origin.example\r\nAccept: */*\r\n\r\n"
 
 
+@pytest.mark.parametrize(
+    ("te", "expected"),
+    [
+        (b"trailers", b"Connection: TE\r\nTE: trailers\r\n"),
+        (b"gzip;q=0.5, Trailers", b"Connection: TE\r\nTE: trailers\r\n"),
+        (b"gzip", b""),
+    ],
+)
+async def test_clients_that_take_trailers_are_known_to_the_origin(
+    side: Side, te: bytes, expected: bytes
+) -> None:
+    side.stream.send_head(request(b"GET", (b"TE", te), (b"Connection", b"TE")), 0)
+    head = await side.peer.read_head()
+    assert head == b"GET / HTTP/1.1\r\nHost: origin.example\r\n" + expected + b"\r\n"
+
+
+async def test_bytes_behind_an_answer_are_told_and_end_the_connection(side: Side) -> None:
+    await side.ask()
+    await side.peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more")
+    await side.stream.read_head()
+    assert await side.body() == b"ok"
+    assert side.stream.release() == "the origin sent more than its answer"
+    assert not side.given_back
+    await until(lambda: side.channel.closed)
+
+
 async def test_counted_body_goes_out_as_it_is(side: Side) -> None:
     side.stream.send_head(request(b"POST", (b"Content-Length", b"5")), 5)
     side.stream.send_data(b"he")
