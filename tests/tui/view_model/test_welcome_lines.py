@@ -48,7 +48,5 @@ def test_what_the_console_itself_has_to_say_comes_first() -> None:
 
 @pytest.mark.parametrize("mode", ["regular", "socks5", "reverse:https://o.example:443"])
 def test_it_fits_80_columns_and_24_lines(mode: str) -> None:
-    lines = (
-        text_for(mode).replace("/d/it's", "/home/somebody/.local/share/int3rceptor/ca").splitlines()
-    )
+    lines = text_for(mode).replace("/d/it's", "/var/lib/somebody/data/int3rceptor/ca").splitlines()
     assert len(lines) <= 21
