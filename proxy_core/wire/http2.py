@@ -21,6 +21,7 @@ from hyperframe.frame import GoAwayFrame
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
 from proxy_core.wire.events import BodyLength, RequestReceived, ResponseReceived
+from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
 from proxy_core.wire.http2_fields import read_request, read_response, read_trailers
 
 NO_ERROR = int(ErrorCodes.NO_ERROR)
@@ -95,7 +96,8 @@ class Http2Engine:
             del settings[SettingCodes.ENABLE_PUSH]
         # Values put into the library's own object would count as sent, and would not be.
         self._h2.local_settings = Settings(client=client_side, initial_values=settings)
-        self._h2.decoder.max_header_list_size = max_head
+        self._h2.decoder = MemoDecoder(max_head)
+        self._h2.encoder = MemoEncoder()
         self._handlers: dict[type, Callable[[Any], None]] = {
             h2_events.RequestReceived: self._on_request,
             h2_events.ResponseReceived: self._on_response,

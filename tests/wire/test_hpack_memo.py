@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import hpack
+import pytest
+from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
+
+NAMES = st.sampled_from([b":path", b"accept", b"x-a", b"x-b", b"cookie"])
+VALUES = st.sampled_from([b"", b"1", b"/index.html", b"v" * 30, b"w" * 70])
+FIELDS = st.lists(
+    st.builds(
+        lambda secret, name, value: (NeverIndexedHeaderTuple if secret else HeaderTuple)(
+            name, value
+        ),
+        st.booleans(),
+        NAMES,
+        VALUES,
+    ),
+    min_size=1,
+    max_size=5,
+)
+RESIZE = st.sampled_from([0, 64, 4096])
+
+
+@given(st.lists(st.one_of(FIELDS, RESIZE), max_size=12))
+def test_it_does_what_the_library_does_whatever_came_before(
+    steps: list[list[HeaderTuple] | int],
+) -> None:
+    plain_encoder, encoder = Encoder(), MemoEncoder()
+    plain_decoder, decoder = Decoder(65536), MemoDecoder(65536)
+    for step in steps:
+        if isinstance(step, int):
+            for side in (plain_encoder, encoder):
+                side.header_table_size = step
+            continue
+        for _ in range(3):
+            block = plain_encoder.encode(step)
+            assert encoder.encode(step) == block
+            try:
+                fields = list(plain_decoder.decode(block, raw=True))
+            except hpack.exceptions.HPACKDecodingError:  # its encoder forgets some resizes
+                with pytest.raises(hpack.exceptions.HPACKDecodingError):
+                    decoder.decode(block, raw=True)
+                return
+            decoded = list(decoder.decode(block, raw=True))
+            assert decoded == fields
+            assert [type(field) for field in decoded] == [type(field) for field in fields]
+    assert encoder.header_table.dynamic_entries == plain_encoder.header_table.dynamic_entries
+    assert decoder.header_table.dynamic_entries == plain_decoder.header_table.dynamic_entries
+
+
+def test_what_is_given_out_may_be_changed() -> None:
+    decoder = MemoDecoder(65536)
+    block = b"\x82\x86\x84"
+    fields = decoder.decode(block, raw=True)
+    assert isinstance(fields, list)
+    fields.clear()
+    assert list(decoder.decode(block, raw=True)) == [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":path", b"/"),
+    ]
+
+
+def test_a_list_that_is_too_large_stays_refused() -> None:
+    decoder = MemoDecoder(10)
+    for _ in range(2):
+        with pytest.raises(hpack.exceptions.OversizedHeaderListError):
+            decoder.decode(b"\x82\x86\x84", raw=True)
+
+
+def test_memory_is_bounded() -> None:
+    decoder, encoder = MemoDecoder(65536), MemoEncoder()
+    for number in range(500):
+        secret = NeverIndexedHeaderTuple(b"x", b"%d" % number)
+        decoder.decode(encoder.encode([secret]), raw=True)
+    assert len(decoder._known) <= 64
+    assert len(encoder._known) <= 64
