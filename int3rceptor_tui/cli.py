@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from int3rceptor_tui.descriptors import raise_descriptor_limit
 from int3rceptor_tui.options import CA_OPTIONS, Flags, takes, takes_settings
 from proxy_core.errors import ConfigError, Int3rceptorError
 
@@ -197,6 +198,7 @@ def hold_standard_files() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code."""
     hold_standard_files()
+    raise_descriptor_limit()
     command = typer.main.get_command(app)
     try:
         code = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)

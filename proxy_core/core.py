@@ -31,6 +31,7 @@ from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
 from proxy_core.net.client import ClientParts
 from proxy_core.net.clock import Clock
+from proxy_core.net.descriptors import Descriptors
 from proxy_core.net.dial import Dialer
 from proxy_core.net.guard import ClientGuard, OwnAddresses
 from proxy_core.net.listener import Listener
@@ -42,6 +43,7 @@ from proxy_core.plugin_host.logs import RateLimiter
 from proxy_core.plugin_host.manager import PluginManager
 
 _REFUSALS_TOLD = 5  # a second
+_LIBRARY_LINES_TOLD = 20  # a second
 
 
 class Core:
@@ -87,7 +89,13 @@ class Core:
         """Load CA and plugins, then listen. Raises CaError, ConfigError or ListenError."""
         settings, limits = self.settings, self.settings.limits
         self._stopped = asyncio.get_running_loop().create_future()
-        self._cleanup.enter_context(LibraryLog(self._log))
+        library_lines = RateLimiter(_LIBRARY_LINES_TOLD)
+
+        def log_library(level: LogLevel, text: str) -> None:
+            if library_lines.allow():
+                self._log(level, text)
+
+        self._cleanup.enter_context(LibraryLog(log_library))
         authority = load_authority(settings)
         for repair in authority.repairs:
             self._log(LogLevel.WARN, repair)
@@ -100,7 +108,8 @@ class Core:
         clock = Clock()
         own = OwnAddresses()
         upstream_tls = UpstreamTls(_tls_policy(settings))
-        dialer = Dialer(clock, upstream_tls, limits, self.counters, ids, own)
+        descriptors = Descriptors()
+        dialer = Dialer(clock, upstream_tls, limits, self.counters, ids, own, descriptors)
         self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
         captures = CaptureQueue(self.hooks)
         exchange = Exchange(
@@ -124,6 +133,8 @@ class Core:
             clock=clock,
             limits=limits,
             ids=ids,
+            descriptors=descriptors,
+            make_room=self._pool.drop_idle,
             own=own,
             passthrough=Passthrough(
                 settings.ignore_hosts,

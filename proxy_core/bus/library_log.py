@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import traceback
 from collections.abc import Callable
 
 from proxy_core.model.log_line import LogLevel
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _FRAMES = 8  # of a traceback, the innermost
 
 
@@ -44,7 +46,9 @@ def _text(record: logging.LogRecord) -> str:
     except (TypeError, ValueError):  # its arguments do not fit its format
         text = str(record.msg)
     error = record.exc_info[1] if record.exc_info else None
-    if error is not None:
+    if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        text = f"{text}: {error.strerror}"  # no bug: where it was met says nothing
+    elif error is not None:
         trace = "".join(traceback.format_exception(error, limit=-_FRAMES)).rstrip()
         text = f"{text}\n{trace}"
     return f"{record.name}: {text}"

@@ -35,6 +35,7 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
 from proxy_core.net.clock import Clock
+from proxy_core.net.descriptors import Descriptors
 from proxy_core.net.destination import original_destination
 from proxy_core.net.guard import OwnAddresses
 from proxy_core.net.passthrough import Passthrough
@@ -72,6 +73,9 @@ class ClientParts:
     ids: itertools.count[int]
     on_fault: Callable[[BaseException], None]
     """Told of errors that should not be: bugs."""
+    descriptors: Descriptors = field(default_factory=Descriptors)
+    make_room: Callable[[], object] = lambda: None
+    """Called where descriptors run out, to close what nobody needs at the moment."""
     own: OwnAddresses = field(default_factory=OwnAddresses)
     passthrough: Passthrough = field(default_factory=Passthrough)
     passwords: Passwords | None = None

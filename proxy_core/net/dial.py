@@ -23,6 +23,7 @@ from proxy_core.model.host_names import to_a_labels
 from proxy_core.model.ids import ConnectionId
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
+from proxy_core.net.descriptors import EXHAUSTED, Descriptors
 from proxy_core.net.guard import OwnAddresses
 from proxy_core.net.parent import ask_for_tunnel
 from proxy_core.net.tls_session import TlsSession
@@ -44,8 +45,10 @@ class Dialer:
         counters: Counters,
         ids: itertools.count[int],
         own: OwnAddresses,
+        descriptors: Descriptors | None = None,
     ) -> None:
         self._own = own
+        self._descriptors = descriptors or Descriptors()
         self._clock = clock
         self._tls = tls
         self._limits = limits
@@ -94,9 +97,17 @@ class Dialer:
                 f"could not connect to {where} within {self._limits.connect_timeout:g} s", 504
             ) from error
         except socket.gaierror as error:
+            if self._descriptors.exhausted():  # asking for a name takes one too
+                raise UpstreamError(self._descriptors.refusal, 503) from error
             raise UpstreamError(f"the name {host!r} has no address: {error.strerror}") from error
         except (OSError, ValueError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno in EXHAUSTED:
+                raise UpstreamError(self._descriptors.refusal, 503) from error
             raise UpstreamError(f"could not connect to {where}: {_reason(error)}") from error
+        sock = channel.socket
+        if sock is not None and not self._descriptors.admit_server(sock.fileno()):
+            channel.abort()
+            raise UpstreamError(self._descriptors.refusal, 503)
         server.peer = channel.peer_address()
         server.connected = time.time()
         self._open.add(channel)

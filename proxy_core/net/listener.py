@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from collections.abc import Callable
 
 from proxy_core.config import join_host_port
@@ -15,6 +16,7 @@ from proxy_core.net.client import ClientParts, ClientSession
 from proxy_core.net.guard import ClientGuard
 
 _BACKLOG = 1024
+_BATCH = 64  # clients that asyncio accepts before it looks at what else there is
 _LOOK_EVERY = 0.02
 _GRACE = 2.0  # seconds for exchanges under way when the listener stops
 
@@ -45,11 +47,13 @@ class Listener:
         """Listen; return `host:port` with the real port. Raises ListenError."""
         loop = asyncio.get_running_loop()
         where = join_host_port(host, port)
+        batch = min(_BATCH, self._parts.descriptors.batch)
         try:
-            self._server = await loop.create_server(self._accept, host, port, backlog=_BACKLOG)
+            self._server = await loop.create_server(self._accept, host, port, backlog=batch)
         except OSError as error:
             raise ListenError(_why_not(error, where, port)) from error
         for sock in self._server.sockets:
+            _lengthen_queue(sock.fileno())
             self._parts.own.add(*sock.getsockname()[:2])
         name = self._server.sockets[0].getsockname()
         return join_host_port(name[0], name[1])
@@ -62,11 +66,7 @@ class Listener:
         return channel
 
     def _made(self, channel: Channel) -> None:
-        if self._counters.client_connections >= self._parts.limits.connections:
-            self.refused += 1
-            channel.abort()
-            return
-        refusal = self._guard.refusal(channel.peer_address()[0])
+        refusal = self._no_room(channel) or self._guard.refusal(channel.peer_address()[0])
         if refusal is not None:
             self.refused += 1
             self._on_refused(refusal)
@@ -83,6 +83,18 @@ class Listener:
             task.cancel()  # nobody is there to be served any more
 
         channel.on_lost = lost
+
+    def _no_room(self, channel: Channel) -> str | None:
+        """Return why there is no room for one more client, or None."""
+        parts = self._parts
+        allowed = parts.limits.connections
+        if self._counters.client_connections >= allowed:
+            return f"{allowed} are connected already; raise [limits] connections"
+        sock = channel.socket
+        if sock is None or parts.descriptors.admit_client(sock.fileno()):
+            return None
+        parts.make_room()  # for the next one
+        return parts.descriptors.refusal
 
     def _done(self, task: asyncio.Task[None]) -> None:
         channel = self._tasks.pop(task)
@@ -106,6 +118,12 @@ class Listener:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _lengthen_queue(number: int) -> None:
+    """Let as many clients wait as is right: to create_server both numbers are one."""
+    with socket.socket(fileno=os.dup(number)) as same:
+        same.listen(_BACKLOG)
 
 
 def _why_not(error: OSError, where: str, port: int) -> str:

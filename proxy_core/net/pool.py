@@ -17,12 +17,14 @@ from proxy_core.config import Limits
 from proxy_core.errors import UpstreamError
 from proxy_core.exchange.ports import ByteStream, Route, UpstreamStream
 from proxy_core.model.connection import ServerConnection
+from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
 from proxy_core.net.dial import Dialer
 from proxy_core.net.upstream_http1 import Http1Upstream
 from proxy_core.net.upstream_http2 import Http2Upstream
 
 _MAX_KNOWN = 4096
+_EXHAUSTED = 503
 
 
 class UpstreamPool:
@@ -93,7 +95,7 @@ class UpstreamPool:
             done.set_result(failure)
 
     async def _dial(self, route: Route) -> UpstreamStream:
-        server, channel = await self._dialer.connect(route)
+        server, channel = await self._connect(route)
         if route.scheme == "https":
             await self._dialer.secure(route, server, channel)
             if server.tls is not None and server.tls.alpn == "h2":
@@ -109,6 +111,16 @@ class UpstreamPool:
         upstream.begin()
         return upstream
 
+    async def _connect(self, route: Route) -> tuple[ServerConnection, Channel]:
+        """Dial; where that takes more than there is, once more without the connections kept."""
+        try:
+            return await self._dialer.connect(route)
+        except UpstreamError as error:
+            if error.status != _EXHAUSTED or not self.drop_idle():
+                raise
+        await asyncio.sleep(0)  # the sockets are closed on the loop's next turn
+        return await self._dialer.connect(route)
+
     def _note_http1(self, route: Route) -> None:
         self._http1.pop(route, None)
         if len(self._http1) >= _MAX_KNOWN:
@@ -117,7 +129,7 @@ class UpstreamPool:
 
     async def connect(self, route: Route) -> tuple[ServerConnection, ByteStream]:
         """See `Upstreams.connect`."""
-        server, channel = await self._dialer.connect(route)
+        server, channel = await self._connect(route)
         if route.scheme == "tls":
             await self._dialer.secure(route, server, channel)
         return server, channel
@@ -148,6 +160,13 @@ class UpstreamPool:
                 del self._idle[upstream.route]
         upstream.channel.on_activity = None
         upstream.channel.close()
+
+    def drop_idle(self) -> bool:
+        """Close every kept connection that carries nothing; return whether there was any."""
+        dropped = [upstream for idle in self._idle.values() for upstream in idle]
+        for upstream in dropped:
+            self._drop_idle(upstream)
+        return bool(dropped)
 
     def _drop_shared(self, upstream: Http2Upstream) -> None:
         shared = self._shared.get(upstream.route)

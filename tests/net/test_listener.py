@@ -72,6 +72,7 @@ async def test_connections_beyond_the_limit_are_turned_away_until_one_leaves(
     await (await house.origin()).send(OK)
     assert await client.read_until(b"ok") == OK
     assert house.listener.refused == 1
+    assert house.refused == ["2 are connected already; raise [limits] connections"]
 
 
 async def test_fault_in_one_connection_is_told_and_the_others_go_on(house: House) -> None:

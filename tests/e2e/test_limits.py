@@ -1,0 +1,184 @@
+"""What is limited holds, and beyond the limit the proxy keeps what it has."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import BackgroundOrigin, ProxyProcess
+
+DESCRIPTORS = 96
+
+
+def read_answer(client: socket.socket) -> bytes:
+    """Read a head and the body that its Content-Length announces."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = client.recv(65536)
+        if not more:
+            return data
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    lines = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    length = int(lines[0].partition(b":")[2])
+    while len(body) < length:
+        body += client.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def ask(client: socket.socket, port: int, path: str = "/hello") -> None:
+    where = f"127.0.0.1:{port}"
+    client.sendall(f"GET http://{where}{path} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode())
+
+
+class Clients:
+    """Connections to one proxy, closed together."""
+
+    def __init__(self, proxy: ProxyProcess) -> None:
+        self._port = proxy.port
+        self.open: list[socket.socket] = []
+
+    def add(self, count: int = 1) -> list[socket.socket]:
+        new = [
+            socket.create_connection(("127.0.0.1", self._port), timeout=10) for _ in range(count)
+        ]
+        self.open += new
+        return new
+
+    def close(self) -> None:
+        for client in self.open:
+            client.close()
+        self.open.clear()
+
+    def reset_all_but(self, kept: socket.socket) -> None:
+        for client in self.open:
+            if client is not kept:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.close()
+        self.open = [kept]
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def turned_away(clients: list[socket.socket]) -> list[socket.socket]:
+    """Return those that the proxy has closed."""
+    gone = []
+    for client in clients:
+        if select.select([client], [], [], 0)[0]:
+            try:
+                ended = not client.recv(1, socket.MSG_PEEK)
+            except ConnectionResetError:
+                ended = True
+            if ended:
+                gone.append(client)
+    return gone
+
+
+def cpu_seconds(process_id: int) -> float:
+    fields = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+StartLimited = Callable[[str], tuple[ProxyProcess, Path]]
+
+
+@pytest.fixture
+def start_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StartLimited]:
+    """Starts a proxy on an event loop, with DESCRIPTORS descriptors; also gives its log."""
+    with ExitStack() as stack:
+
+        def start(loop: str) -> tuple[ProxyProcess, Path]:
+            python = tmp_path / "python"
+            python.write_text(
+                f'#!/bin/sh\nulimit -n {DESCRIPTORS}\nexec "{sys.executable}" "$@"\n',
+                encoding="utf-8",
+            )
+            python.chmod(0o755)
+            if loop == "asyncio":
+                (tmp_path / "without").mkdir()
+                stub = tmp_path / "without" / "uvloop.py"
+                stub.write_text("raise ImportError('not for this test')\n", encoding="utf-8")
+                monkeypatch.setenv("PYTHONPATH", str(stub.parent))
+            else:
+                pytest.importorskip("uvloop")
+            monkeypatch.setattr(sys, "executable", str(python))
+            proxy = stack.enter_context(ProxyProcess.running(tmp_path, "--insecure"))
+            return proxy, tmp_path / "serve.log"
+
+        yield start
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_out_of_descriptors_it_keeps_what_it_has_refuses_the_rest_and_recovers(
+    start_limited: StartLimited, origin: BackgroundOrigin, loop: str
+) -> None:
+    proxy, log = start_limited(loop)
+    with Clients(proxy) as clients:
+        (kept,) = clients.add()
+        ask(kept, origin.http)
+        assert read_answer(kept).startswith(b"HTTP/1.1 404")
+
+        crowd = clients.add(2 * DESCRIPTORS)
+        refused: list[socket.socket] = []
+        while len(refused) <= DESCRIPTORS:
+            refused = turned_away(crowd)
+        assert len(refused) < len(crowd)
+        ask(kept, origin.http)  # there is still room for a connection to the origin
+        assert read_answer(kept).startswith(b"HTTP/1.1 404")
+        before = cpu_seconds(proxy.process.pid)
+        time.sleep(1.0)
+        assert cpu_seconds(proxy.process.pid) - before < 0.3  # it does not spin
+        lines = log.read_text(encoding="utf-8").splitlines()
+        assert any("out of file descriptors (96 are allowed)" in line for line in lines)
+        assert len(lines) < 60
+
+        clients.close()
+        answer = b""
+        while not answer:  # it takes a moment to see them go
+            (late,) = clients.add()
+            with contextlib.suppress(ConnectionError):
+                ask(late, origin.http)
+                answer = read_answer(late)
+        assert answer.startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_without_a_descriptor_for_the_origin_a_request_is_a_503(
+    start_limited: StartLimited, origin: BackgroundOrigin, loop: str
+) -> None:
+    proxy, _ = start_limited(loop)
+    with Clients(proxy) as clients:
+        used = len(list(Path(f"/proc/{proxy.process.pid}/fd").iterdir()))
+        crowd = clients.add((DESCRIPTORS - used) // 2)  # twice as many would leave none
+        for client in crowd:
+            ask(client, 1)  # where nobody listens: from here on they are all accepted
+            assert read_answer(client).startswith(b"HTTP/1.1 502")
+        for client in crowd:
+            ask(client, origin.http, "/stall")
+        answered, _, _ = select.select(crowd, [], [], 10)
+        assert answered
+        answer = read_answer(answered[0])
+        assert answer.startswith(b"HTTP/1.1 503"), answer
+        assert b"out of file descriptors" in answer
+        assert len(select.select(crowd, [], [], 0)[0]) < len(crowd)  # the others go on
+        (client, *_) = answered
+        clients.reset_all_but(client)
+        status = b"HTTP/1.1 503"
+        while status == b"HTTP/1.1 503":
+            ask(client, origin.http)
+            status = read_answer(client)[:12]
+        assert status == b"HTTP/1.1 404"
