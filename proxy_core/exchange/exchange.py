@@ -376,7 +376,7 @@ class Exchange:
         flow.response = head
         flow.first_byte = flow.first_byte or time.time()
         client.send_head(head, len(body))
-        if body:
+        if body and flow.request.method != b"HEAD":  # which no edit brings in or takes out
             flow.response_body.feed(body)
             client.send_data(body)
         client.send_end(None)

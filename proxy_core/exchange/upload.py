@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 
-from proxy_core.errors import Int3rceptorError
+from proxy_core.errors import UpstreamError
 from proxy_core.exchange.ports import ClientStream, UpstreamStream
 from proxy_core.model.flow import Flow
 
@@ -26,8 +26,8 @@ class Upload:
         self._flow = flow
         self._task: asyncio.Task[None] | None = None
         self.done = False
-        self.error: Int3rceptorError | None = None
-        """Why it failed: then the upstream stream has been aborted, and this is the true cause."""
+        self.error: Exception | None = None
+        """Why it failed: the true cause, where the upstream stream fails after this."""
 
     def start(self) -> None:
         """Send what is there; begin to carry the rest, if there is any."""
@@ -58,7 +58,10 @@ class Upload:
                     await self._upstream.drain()
                 if not self._pass_on(await self._client.read()):
                     return
-        except Int3rceptorError as error:
+        except UpstreamError as error:
+            # No abort: the answer may be there all the same (RFC 9113, 8.1), or fails by itself.
+            self.error = error
+        except Exception as error:
             self.error = error
             self._upstream.abort()
 

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.exchange.fakes import Clock, House
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in ("exchange", "upload"):
+        monkeypatch.setattr(f"proxy_core.exchange.{module}.time", clock)
+    return clock
+
+
+@pytest.fixture
+def build(clock: Clock) -> Iterator[Callable[..., House]]:
+    """Makes exchanges; at the end, what is true of all flows must be true of theirs."""
+    houses: list[House] = []
+
+    def build(body_limit: int = 1_000_000) -> House:
+        houses.append(House(body_limit))
+        return houses[-1]
+
+    yield build
+    for house in houses:
+        house.check()
+
+
+@pytest.fixture
+def house(build: Callable[..., House]) -> House:
+    return build()

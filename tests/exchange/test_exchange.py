@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from proxy_core.errors import (
+    ClientDisconnected,
+    RemoteProtocolError,
+    UpstreamError,
+    UpstreamGone,
+)
+from proxy_core.model.flow import FlowState
+from proxy_core.wire.events import CHUNKED
+from tests.exchange.fakes import (
+    ROUTE,
+    Clock,
+    FakeClient,
+    FakeUpstream,
+    House,
+    answered,
+    asked,
+)
+from tests.waiting import until
+
+TRAILERS = [(b"Digest", b"x")]
+
+
+# --- there and back
+
+
+async def test_request_goes_to_the_origin_and_the_response_to_the_client(house: House) -> None:
+    client, origin = FakeClient(), house.origin(answered(length=4), body=(b"bo", b"dy", b""))
+    await house.exchange.run(client, asked())
+    assert origin.sent == [("head", b"GET")]
+    assert client.sent == [("head", 200), ("data", b"bo"), ("data", b"dy"), ("end", None)]
+    assert house.upstreams.asked == [("new", ROUTE)]
+    assert origin.ends == ["release"]
+    flow = house.flow
+    assert (flow.state, flow.error, flow.server) == (FlowState.DONE, None, origin.server)
+    assert flow.response is not None
+    assert (flow.response.status, flow.response_body.kept) == (200, b"body")
+    assert client.aborted is None
+
+
+async def test_heads_that_nobody_changed_go_on_byte_for_byte(house: House) -> None:
+    client, origin = FakeClient(), house.origin(answered(204, clean=b"B: 2\r\n\r\n"))
+    request = asked(clean=b"A: 1\r\n\r\n")
+    await house.exchange.run(client, request)
+    assert (origin.head, origin.clean) == (request.head, b"A: 1\r\n\r\n")
+    assert (client.length, client.clean) == (0, b"B: 2\r\n\r\n")
+    assert client.sent == [("head", 204), ("end", None)]
+
+
+async def test_points_in_time_come_in_their_order(house: House) -> None:
+    house.origin(answered(length=1), body=(b"x", b""))
+    await house.exchange.run(FakeClient(), asked())
+    flow = house.flow
+    assert flow.request_sent is not None
+    assert flow.first_byte is not None
+    assert flow.ended is not None
+    assert flow.started < flow.request_sent < flow.first_byte < flow.ended
+
+
+async def test_oddities_of_both_messages_and_of_the_end_are_noted(house: House) -> None:
+    origin = house.origin()
+    origin.oddity = "more than its answer"
+    request, response = asked(), answered()
+    request.oddities, response.oddities = ("a bare LF",), ("two spaces",)
+    origin.answer(response)
+    await house.exchange.run(FakeClient(), request)
+    assert house.flow.notes == (
+        "request: a bare LF",
+        "response: two spaces",
+        "response: more than its answer",
+    )
+
+
+async def test_exchanges_side_by_side_are_flows_of_their_own(house: House) -> None:
+    first, second = house.origin(), house.origin()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(house.exchange.run(FakeClient(), asked()))
+        await until(lambda: first.sent and second.sent)
+        assert house.counters.active == 2
+        second.answer(answered(202))
+        await until(lambda: house.counters.active == 1)
+        first.answer(answered(201))
+    statuses = [flow.response.status for flow in house.flows if flow.response is not None]
+    assert statuses == [201, 202]
+    assert house.flows.settled == [2, 1]
+
+
+async def test_informational_answers_come_first_and_are_not_the_answer(house: House) -> None:
+    client = FakeClient()
+    house.origin(answered(100), answered(103), answered(200))
+    await house.exchange.run(client, asked(length=0))
+    assert client.sent == [
+        ("informational", 100),
+        ("informational", 103),
+        ("head", 200),
+        ("end", None),
+    ]
+    assert house.flow.response is not None
+    assert house.flow.response.status == 200
+
+
+async def test_flood_of_informational_answers_is_a_502(house: House) -> None:
+    client, origin = FakeClient(), house.origin(*[answered(103)] * 101)
+    await house.exchange.run(client, asked())
+    assert client.kinds == ["informational", "head", "data", "end"]
+    assert ("head", 502) in client.sent
+    assert origin.ends == ["abort"]
+    assert "origin:80 sent more than 100 informational answers" in (house.flow.error or "")
+
+
+# --- bodies
+
+
+async def test_request_body_goes_on_while_it_comes_with_its_trailers(house: House) -> None:
+    client, origin = FakeClient(), house.origin()
+    client.coming_trailers = TRAILERS
+    client.body(b"one")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"POST", CHUNKED)))
+        await until(lambda: origin.data == b"one")
+        assert house.flow.request_sent is None
+        client.body(b"two", b"")
+        await until(lambda: "end" in origin.kinds)
+        origin.answer(answered())
+    assert origin.length == CHUNKED
+    assert origin.sent[1:] == [("data", b"one"), ("data", b"two"), ("end", TRAILERS)]
+    assert origin.ends == ["release"]
+    flow = house.flow
+    assert (flow.request_body.kept, flow.request_body.trailers) == (b"onetwo", TRAILERS)
+    assert flow.request_sent is not None
+
+
+async def test_response_trailers_reach_the_client_and_the_flow(house: House) -> None:
+    client, origin = FakeClient(), house.origin(answered(length=CHUNKED), body=(b"x", b""))
+    origin.coming_trailers = TRAILERS
+    await house.exchange.run(client, asked())
+    assert (client.length, client.sent[-1]) == (CHUNKED, ("end", TRAILERS))
+    assert house.flow.response_body.trailers == TRAILERS
+
+
+async def test_client_that_stops_reading_holds_the_origin_back(house: House) -> None:
+    client = FakeClient()
+    origin = house.origin(answered(length=9), body=(b"one", b"two", b"six", b""))
+    client.blocked_after = 2
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked()))
+        await until(lambda: client.drains)
+        await asyncio.sleep(0)
+        assert (client.data, origin.reads) == (b"onetwo", 2)
+        client.unblock()
+    assert client.data == b"onetwosix"
+
+
+async def test_origin_that_stops_reading_holds_the_client_back(house: House) -> None:
+    client, origin = FakeClient(), house.origin()
+    client.body(b"one", b"two", b"six", b"")
+    origin.blocked_after = 1
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"PUT", 9)))
+        await until(lambda: origin.drains)
+        await asyncio.sleep(0)
+        assert (origin.data, client.reads) == (b"one", 1)
+        origin.unblock()
+        await until(lambda: "end" in origin.kinds)
+        origin.answer(answered())
+    assert origin.data == b"onetwosix"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [((b"12345", b"67890"), b"1234567890"), ((b"1234567", b"89012"), b"1234567890")],
+    ids=["at the limit", "over it"],
+)
+async def test_body_is_kept_up_to_the_limit_and_counted_and_sent_whole(
+    build: Callable[[int], House], pieces: tuple[bytes, ...], kept: bytes
+) -> None:
+    house = build(10)
+    whole = b"".join(pieces)
+    client, origin = FakeClient(), house.origin(answered(length=len(whole)), body=(*pieces, b""))
+    client.body(*pieces, b"")
+    await house.exchange.run(client, asked(b"POST", len(whole)))
+    assert client.data == origin.data == whole
+    for body in (house.flow.request_body, house.flow.response_body):
+        assert (body.size, body.kept) == (len(whole), kept)
+        assert body.truncated is (len(whole) > 10)
+
+
+async def test_body_that_streams_is_news_now_and_then(house: House, clock: Clock) -> None:
+    client, origin = FakeClient(), house.origin(answered(length=CHUNKED))
+    clock.step = 0.0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked()))
+        for count, pause in enumerate((0.0, 0.2, 0.2, 0.2, 0.2), 1):
+            clock.now += pause
+            origin.body(b"x")
+            await until(lambda: len(client.data) == origin.reads == count)  # noqa: B023 - at once
+        origin.body(b"")
+    sizes = [size for _, _, size in house.news.items]
+    assert sizes == [0, 3, 5, 5]
+
+
+# --- the origin fails
+
+
+@pytest.mark.parametrize(("status", "length"), [(502, 0), (504, 0), (502, 3), (504, 3)])
+async def test_origin_out_of_reach_is_told_with_the_status_that_fits(
+    house: House, status: int, length: int
+) -> None:
+    client = FakeClient()
+    house.upstreams.new.append(UpstreamError("origin:80 is not there", status))
+    await house.exchange.run(client, asked(b"POST", length))
+    assert client.kinds == ["head", "data", "end"]
+    assert client.sent[0] == ("head", status)
+    assert client.data == b"int3rceptor: origin:80 is not there\n"
+    assert client.length == len(client.data)
+    flow = house.flow
+    assert (flow.state, flow.error) == (FlowState.FAILED, "origin:80 is not there")
+    assert (flow.server, flow.request_sent) == (None, None)
+    assert flow.response is not None
+    assert (flow.response.status, flow.response_body.kept) == (status, client.data)
+
+
+@pytest.mark.parametrize("length", [0, CHUNKED])
+async def test_origin_that_gives_no_answer_is_told_with_the_status_that_fits(
+    house: House, length: int
+) -> None:
+    client, origin = FakeClient(), house.origin(UpstreamError("it was silent", 504))
+    client.body(b"")
+    await house.exchange.run(client, asked(b"POST", length))
+    assert client.sent[0] == ("head", 504)
+    assert origin.ends == ["abort"]
+    assert (house.flow.server, house.flow.error) == (origin.server, "it was silent")
+    assert house.flow.request_sent is not None
+
+
+async def test_origin_that_breaks_off_its_answer_cuts_the_clients_short(house: House) -> None:
+    client = FakeClient()
+    origin = house.origin(answered(length=9), body=(b"some",))
+    origin.body(UpstreamError("it was reset"))
+    await house.exchange.run(client, asked())
+    assert client.sent == [("head", 200), ("data", b"some")]
+    assert client.aborted == house.flow.error == "it was reset"
+    assert origin.ends == ["abort"]
+    assert house.flow.response_body.kept == b"some"
+
+
+async def test_answer_of_our_own_to_head_has_no_body(house: House) -> None:
+    client = FakeClient()
+    house.upstreams.new.append(UpstreamError("it is not there"))
+    await house.exchange.run(client, asked(b"HEAD"))
+    assert client.sent == [("head", 502), ("end", None)]
+    assert client.head.headers.get(b"content-length") == b"%d" % client.length
+    assert house.flow.response_body.size == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "unseen", "again"),
+    [
+        (b"GET", False, True),
+        (b"DELETE", False, True),
+        (b"POST", False, False),
+        (b"POST", True, True),
+    ],
+)
+async def test_kept_connection_that_had_died_is_replaced_where_that_is_safe(
+    house: House, method: bytes, unseen: bool, again: bool
+) -> None:
+    client = FakeClient()
+    kept = FakeUpstream(UpstreamGone("it closed", unseen), reused=True)
+    house.upstreams.kept.append(kept)
+    fresh = house.origin(answered())
+    await house.exchange.run(client, asked(method, clean=b"A: 1\r\n\r\n"))
+    assert kept.ends == ["abort"]
+    if again:
+        assert house.upstreams.asked == [("kept", ROUTE), ("fresh", ROUTE)]
+        assert (fresh.head, fresh.clean) == (kept.head, kept.clean)
+        assert (house.flow.error, house.flow.server) == (None, fresh.server)
+    else:
+        assert house.upstreams.asked == [("kept", ROUTE)]
+        assert (client.sent[0], house.flow.error) == (("head", 502), "it closed")
+
+
+async def test_new_connection_that_dies_is_not_tried_again(house: House) -> None:
+    client, origin = FakeClient(), house.origin(UpstreamGone("it closed", unseen=True))
+    await house.exchange.run(client, asked())
+    assert house.upstreams.asked == [("new", ROUTE)]
+    assert client.sent[0] == ("head", 502)
+    assert origin.ends == ["abort"]
+
+
+# --- the client fails
+
+
+async def test_client_gone_in_the_middle_of_its_body_ends_the_exchange(house: House) -> None:
+    client, origin = FakeClient(), house.origin()
+    client.body(b"half")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"POST", 8)))
+        await until(lambda: origin.data == b"half")
+        client.body(ClientDisconnected("the client went away: reset"))
+    assert client.sent == []
+    assert client.aborted == house.flow.error == "the client went away: reset"
+    assert set(origin.ends) == {"abort"}
+    assert (house.flow.request_body.kept, house.flow.request_sent) == (b"half", None)
+
+
+async def test_body_with_bad_framing_is_a_400_that_blames_the_client(house: House) -> None:
+    client, origin = FakeClient(), house.origin()
+    client.body(b"half", RemoteProtocolError("the chunk has no size"))
+    await house.exchange.run(client, asked(b"POST", CHUNKED))
+    assert client.sent[0] == ("head", 400)
+    assert house.flow.error == "the client sent a bad body: the chunk has no size"
+    assert set(origin.ends) == {"abort"}
+
+
+async def test_client_gone_while_it_is_answered_gives_the_origin_up(house: House) -> None:
+    client, origin = FakeClient(), house.origin(answered(length=9), body=(b"some", b"more"))
+    client.unblock(error=ClientDisconnected("the client went away"))
+    await house.exchange.run(client, asked())
+    assert client.data == b"some"
+    assert client.aborted == house.flow.error == "the client went away"
+    assert origin.ends == ["abort"]
+
+
+@pytest.mark.parametrize("length", [0, 5])
+async def test_cancelled_exchange_is_a_flow_whose_client_went_away(
+    house: House, length: int
+) -> None:
+    client, origin = FakeClient(), house.origin()
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(house.exchange.run(client, asked(b"PUT", length)))
+        await until(lambda: origin.sent)
+        running.cancel()
+    assert house.flow.error == "the client went away"
+    assert origin.ends == ["abort"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# --- early answers
+
+
+async def test_answer_before_the_end_of_the_request_ends_the_request(house: House) -> None:
+    client = FakeClient()
+    origin = house.origin(answered(413, length=5), body=(b"large", b""))
+    client.body(b"some")
+    await house.exchange.run(client, asked(b"POST", 1_000_000))
+    assert client.sent == [("head", 413), ("data", b"large"), ("end", None)]
+    assert origin.ends == ["abort"]
+    assert (house.flow.error, house.flow.request_sent) == (None, None)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_request_goes_on_while_its_answer_comes(house: House) -> None:
+    client, origin = FakeClient(), house.origin(answered(length=CHUNKED), body=(b"first",))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"POST", CHUNKED)))
+        await until(lambda: client.data == b"first")
+        client.body(b"question", b"")
+        await until(lambda: origin.data == b"question")
+        origin.body(b"second", b"")
+    assert client.data == b"firstsecond"
+    assert origin.ends == ["release"]
+    assert house.flow.error is None
+
+
+async def test_early_answer_survives_that_the_origin_takes_no_more(house: House) -> None:
+    client = FakeClient()
+    origin = house.origin(answered(413, length=9), body=(b"one", b"two", b"six", b""))
+    origin.blocked_after = client.blocked_after = 1
+    client.body(b"much", b"more")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"POST", 1_000_000)))
+        await until(lambda: client.drains and origin.drains)
+        origin.unblock(error=UpstreamError("it broke off"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        client.unblock()
+    assert client.data == b"onetwosix"
+    assert client.kinds == ["head", "data", "end"]
+    assert house.flow.error is None
+    assert origin.ends == ["abort"]
+
+
+async def test_origin_that_takes_no_more_and_says_nothing_is_told_by_the_first_cause(
+    house: House,
+) -> None:
+    client, origin = FakeClient(), house.origin()
+    origin.blocked_after = 1
+    client.body(b"much", b"more")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"POST", 1_000_000)))
+        await until(lambda: origin.drains)
+        origin.unblock(error=UpstreamError("it did not read", 504))
+        origin.answer(UpstreamError("it ended without an answer"))
+    assert client.sent[0] == ("head", 504)
+    assert house.flow.error == "it did not read"
+    assert origin.ends == ["abort"]
+
+
+# --- faults of our own
+
+
+@pytest.mark.parametrize("where", ["story", "upload"])
+async def test_fault_of_the_proxy_ends_the_exchange_and_is_not_hidden(
+    house: House, where: str
+) -> None:
+    client, origin = FakeClient(), house.origin()
+    if where == "story":
+        origin.answer(ValueError("a bug"))
+    client.body(b"x")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_fault(house, client))
+        await until(lambda: origin.sent)
+        if where == "upload":
+            client.body(ValueError("a bug"))
+    assert client.aborted == house.flow.error == "a fault of the proxy: ValueError('a bug')"
+    assert origin.ends[0] == "abort"
+
+
+async def _fault(house: House, client: FakeClient) -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        await house.exchange.run(client, asked(b"POST", 5))
