@@ -18,6 +18,10 @@ class Limits:
     connections: int = 10_000
     streams: int = 128
     """Concurrent HTTP/2 streams of one client connection."""
+    http2_budget: int = 2000
+    """Points of nuisance that one HTTP/2 client may have to its name."""
+    http2_forgiven: int = 400
+    """Points of them that are forgotten in a second."""
     captured_body: int = 1 * MIB
     """Bytes kept of each body; of a larger one only the first 64 KiB."""
     captured_total: int = 256 * MIB

@@ -25,7 +25,16 @@ class RequestReceived:
     `upgrade` is the protocol asked for (RFC 9110, section 7.8).
     """
 
-    __slots__ = ("clean", "expect_continue", "head", "keep_alive", "length", "oddities", "upgrade")
+    __slots__ = (
+        "clean",
+        "declared",
+        "expect_continue",
+        "head",
+        "keep_alive",
+        "length",
+        "oddities",
+        "upgrade",
+    )
 
     def __init__(
         self,
@@ -41,6 +50,8 @@ class RequestReceived:
         self.keep_alive = keep_alive
         self.upgrade = upgrade
         self.expect_continue = expect_continue
+        self.declared: int | None = None
+        """Bytes of body that the stream has to carry, where it says so (HTTP/2)."""
         self.oddities: tuple[str, ...] = ()
         """What was made regular, where odd heads are let pass."""
         self.clean = clean
@@ -51,7 +62,16 @@ class RequestReceived:
 class ResponseReceived:
     """The head of a response is complete; `informational` for 1xx other than 101."""
 
-    __slots__ = ("clean", "head", "informational", "keep_alive", "length", "oddities", "upgrade")
+    __slots__ = (
+        "clean",
+        "declared",
+        "head",
+        "informational",
+        "keep_alive",
+        "length",
+        "oddities",
+        "upgrade",
+    )
 
     def __init__(
         self,
@@ -67,6 +87,8 @@ class ResponseReceived:
         self.keep_alive = keep_alive
         self.upgrade = upgrade
         self.informational = informational
+        self.declared: int | None = None
+        """As for a request."""
         self.oddities: tuple[str, ...] = ()
         """As for a request."""
         self.clean = clean

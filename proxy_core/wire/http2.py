@@ -1,7 +1,8 @@
 """HTTP/2 for either side: bytes in, our events out, on top of the h2 library (RFC 9113).
 
 The library keeps frames, HPACK, stream states and windows; heads are read and checked by
-`http2_fields`. Its own header checks are off: they cost a fifth of an exchange and are not ours.
+`http2_fields`, bodies counted here, nuisance by `http2_budget`. The library's own checks of heads
+and lengths are off: they cost a fifth of an exchange, and end connections for a stream's fault.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from typing import Any
 
 import h2.events as h2_events
 from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 from hpack import NeverIndexedHeaderTuple
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import GoAwayFrame, PingFrame
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
 from proxy_core.wire.events import BodyLength, RequestReceived, ResponseReceived
 from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
+from proxy_core.wire.http2_budget import Http2Budget, OverBudget
+from proxy_core.wire.http2_connection import Connection
 from proxy_core.wire.http2_fields import read_request, read_response, read_trailers
 
 NO_ERROR = int(ErrorCodes.NO_ERROR)
@@ -30,9 +32,12 @@ INTERNAL_ERROR = int(ErrorCodes.INTERNAL_ERROR)
 REFUSED_STREAM = int(ErrorCodes.REFUSED_STREAM)
 CANCEL = int(ErrorCodes.CANCEL)
 HTTP_1_1_REQUIRED = int(ErrorCodes.HTTP_1_1_REQUIRED)
+ENHANCE_YOUR_CALM = int(ErrorCodes.ENHANCE_YOUR_CALM)
 
 _MAX_FRAME = 16384  # we ask for no larger ones
 _CONNECTION_WINDOW = 2**24 * 4  # streams are held back one by one, not by each other
+_ALL_STREAMS = 2**31 - 1
+_LEAVING = b"leaving."
 
 
 class Listener:
@@ -53,11 +58,21 @@ class Listener:
     def on_reset(self, stream_id: int, code: int, reason: str) -> None:
         """A stream was broken off, by the peer or because what it sent was malformed."""
 
+    def on_malformed(self, stream_id: int, error: RemoteProtocolError) -> None:
+        """A stream was broken off because what came on it was malformed."""
+        self.on_reset(stream_id, PROTOCOL_ERROR, str(error))
+
+    def on_refused(self, stream_id: int, ended: bool, error: RemoteProtocolError) -> None:
+        """A request came that is to be answered with `error.status`; `ended` with its head."""
+
     def on_window(self, stream_id: int) -> None:
         """There is more room to send in; on all streams where the id is 0."""
 
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         """The peer takes no new streams and has not seen those above `last_stream_id`."""
+
+    def on_leave_seen(self) -> None:
+        """The peer knows by now that we are leaving."""
 
 
 class Http2Engine:
@@ -72,17 +87,26 @@ class Http2Engine:
         max_streams: int = 128,
         max_head: int = 65536,
         max_target: int = 32768,
+        max_fields: int = 200,
+        budget: Http2Budget | None = None,
     ) -> None:
-        self._h2 = _Connection(
-            H2Configuration(
-                client_side=client_side,
-                header_encoding=None,
-                validate_inbound_headers=False,
-                normalize_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
+        self.budget = budget or Http2Budget(2000, 400, lambda: 0.0)
+        config = H2Configuration(
+            client_side=client_side,
+            header_encoding=None,
+            validate_inbound_headers=False,
+            normalize_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
         )
+        self._h2 = Connection(config, self.budget, max_head)
+        self._client_side = client_side
+        self._max_fields = max_fields
+        self._to_come: dict[int, int] = {}
+        """Bytes of body that are still to come, of streams that have said how many."""
+        self._broken: set[int] = set()
+        """Streams that we broke off, with events of theirs still to be told."""
+        self._closed = False
         self._listener = listener
         self._max_target = max_target
         self._methods: dict[int, bytes] = {}
@@ -94,6 +118,7 @@ class Http2Engine:
         }
         if not client_side:
             del settings[SettingCodes.ENABLE_PUSH]
+            settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
         # Values put into the library's own object would count as sent, and would not be.
         self._h2.local_settings = Settings(client=client_side, initial_values=settings)
         self._h2.decoder = MemoDecoder(max_head)
@@ -109,6 +134,7 @@ class Http2Engine:
             h2_events.WindowUpdated: self._on_window,
             h2_events.RemoteSettingsChanged: self._on_settings,
             h2_events.ConnectionTerminated: self._on_goaway,
+            h2_events.PingAckReceived: self._on_ping_ack,
         }
         self._trailers: dict[int, list[Field]] = {}
 
@@ -124,20 +150,36 @@ class Http2Engine:
         """
         try:
             events = self._h2.receive_data(data)
+            if len(self._h2.incoming_buffer._data) > _MAX_FRAME + 9:
+                # The library looks at a frame's length when all of it is there.
+                self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
+                raise RemoteProtocolError("HTTP/2: a frame larger than was agreed")
+            handlers = self._handlers
+            for event in events:
+                handler = handlers.get(type(event))
+                if handler is None:
+                    continue
+                if self._broken and getattr(event, "stream_id", 0) in self._broken:
+                    if isinstance(event, h2_events.DataReceived):
+                        self.give_credit(event.stream_id or 0, event.flow_controlled_length or 0)
+                    continue
+                handler(event)
         except H2Error as error:
+            self._closed = True
+            raise RemoteProtocolError(f"HTTP/2: {error}") from error
+        except OverBudget as error:
+            self.close(ENHANCE_YOUR_CALM)
             raise RemoteProtocolError(f"HTTP/2: {error}") from error
         except (ValueError, KeyError, IndexError, AssertionError) as error:
             # What the library does not catch itself in malformed frames.
+            self.close(PROTOCOL_ERROR)
             raise RemoteProtocolError(f"HTTP/2: malformed frame: {error!r}") from error
-        if len(self._h2.incoming_buffer._data) > _MAX_FRAME + 9:
-            # The library looks at a frame's length when all of it is there.
-            self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
-            raise RemoteProtocolError("HTTP/2: a frame larger than was agreed")
-        handlers = self._handlers
-        for event in events:
-            handler = handlers.get(type(event))
-            if handler is not None:
-                handler(event)
+        except RemoteProtocolError:
+            self._closed = True
+            raise
+        finally:
+            self._h2.frames.kind = -1
+            self._broken.clear()
 
     def take(self) -> bytes:
         """Take what is to be sent."""
@@ -148,12 +190,19 @@ class Http2Engine:
     def _on_request(self, event: h2_events.RequestReceived) -> None:
         stream_id = event.stream_id
         assert stream_id is not None
+        fields, ended = event.headers or (), event.stream_ended is not None
         try:
-            received = read_request(
-                event.headers or (), event.stream_ended is not None, self._max_target
-            )
+            if len(fields) > self._max_fields:
+                raise RemoteProtocolError(
+                    f"a head of {len(fields)} fields; at most {self._max_fields} pass", 431
+                )
+            received = read_request(fields, ended, self._max_target)
+            self._expect(stream_id, received.declared, ended)
         except RemoteProtocolError as error:
-            self._malformed(stream_id, error)
+            if error.status == 400:
+                self._malformed(stream_id, error)
+            else:
+                self._listener.on_refused(stream_id, ended, error)
             return
         self._listener.on_request(stream_id, received)
 
@@ -163,20 +212,46 @@ class Http2Engine:
         method = self._methods.get(stream_id)
         if method is None:
             return
+        fields, ended = event.headers or (), getattr(event, "stream_ended", None) is not None
         try:
-            received = read_response(
-                event.headers or (), getattr(event, "stream_ended", None) is not None, method
-            )
+            if len(fields) > self._max_fields:
+                raise RemoteProtocolError(
+                    f"a head of {len(fields)} fields; at most {self._max_fields} pass"
+                )
+            received = read_response(fields, ended, method)
+            if not received.informational:
+                self._expect(stream_id, received.declared, ended)
         except RemoteProtocolError as error:
             self._malformed(stream_id, error)
             return
         self._listener.on_response(stream_id, received)
 
+    def _expect(self, stream_id: int, declared: int | None, ended: bool) -> None:
+        """Note how long a body is said to be (RFC 9113, section 8.1.1)."""
+        if declared is None:
+            return
+        if not ended:
+            self._to_come[stream_id] = declared
+        elif declared:
+            raise RemoteProtocolError(f"content-length {declared}, and no body")
+
     def _on_data(self, event: h2_events.DataReceived) -> None:
-        assert event.stream_id is not None
-        self._listener.on_data(
-            event.stream_id, event.data or b"", event.flow_controlled_length or 0
-        )
+        stream_id = event.stream_id
+        assert stream_id is not None
+        data = event.data or b""
+        credit = event.flow_controlled_length or 0
+        to_come = self._to_come.get(stream_id)
+        if to_come is not None:
+            to_come -= len(data)
+            if to_come < 0:
+                self.give_credit(stream_id, credit)
+                self._malformed(
+                    stream_id,
+                    RemoteProtocolError(f"{-to_come} bytes of body beyond its content-length"),
+                )
+                return
+            self._to_come[stream_id] = to_come
+        self._listener.on_data(stream_id, data, credit)
 
     def _on_trailers(self, event: h2_events.TrailersReceived) -> None:
         stream_id = event.stream_id
@@ -187,13 +262,23 @@ class Http2Engine:
             self._malformed(stream_id, error)
 
     def _on_end(self, event: h2_events.StreamEnded) -> None:
-        assert event.stream_id is not None
-        self._listener.on_end(event.stream_id, self._trailers.pop(event.stream_id, None))
+        stream_id = event.stream_id
+        assert stream_id is not None
+        trailers = self._trailers.pop(stream_id, None)
+        missing = self._to_come.pop(stream_id, 0)
+        if missing:
+            self._malformed(
+                stream_id,
+                RemoteProtocolError(f"a body {missing} bytes shorter than its content-length"),
+            )
+            return
+        self._listener.on_end(stream_id, trailers)
 
     def _on_reset(self, event: h2_events.StreamReset) -> None:
         assert event.stream_id is not None
         code = int(event.error_code or 0)
         self._trailers.pop(event.stream_id, None)
+        self._to_come.pop(event.stream_id, None)
         self._listener.on_reset(event.stream_id, code, f"reset with {error_name(code)}")
 
     def _on_window(self, event: h2_events.WindowUpdated) -> None:
@@ -206,10 +291,17 @@ class Http2Engine:
     def _on_goaway(self, event: h2_events.ConnectionTerminated) -> None:
         self._listener.on_goaway(event.last_stream_id or 0, int(event.error_code or 0))
 
+    def _on_ping_ack(self, event: h2_events.PingAckReceived) -> None:
+        if event.ping_data == _LEAVING:
+            self._listener.on_leave_seen()
+
     def _malformed(self, stream_id: int, error: RemoteProtocolError) -> None:
         """A malformed message is a stream error (RFC 9113, section 8.1.1)."""
+        self._trailers.pop(stream_id, None)
+        self._broken.add(stream_id)
         self.reset(stream_id, PROTOCOL_ERROR)
-        self._listener.on_reset(stream_id, PROTOCOL_ERROR, str(error))
+        self._listener.on_malformed(stream_id, error)
+        self.budget.our_reset()
 
     # --- what goes
 
@@ -245,6 +337,21 @@ class Http2Engine:
         except H2Error:
             return 0
 
+    def granted(self, stream_id: int) -> int:
+        """Return how many bytes the peer lets a stream alone send now."""
+        stream = self._h2.streams.get(stream_id)
+        return 0 if stream is None else stream.outbound_flow_control_window
+
+    @property
+    def takes_extended_connect(self) -> bool:
+        """Whether the peer offers RFC 8441."""
+        return self._h2.remote_settings.enable_connect_protocol == 1
+
+    @property
+    def mid_head(self) -> bool:
+        """Whether a header block has begun and not ended."""
+        return self._h2.frames.mid_head
+
     @property
     def max_frame(self) -> int:
         """How many bytes one frame may carry."""
@@ -264,6 +371,7 @@ class Http2Engine:
     def reset(self, stream_id: int, code: int) -> None:
         """Break a stream off; harmless where it is over."""
         self._methods.pop(stream_id, None)
+        self._to_come.pop(stream_id, None)
         try:
             self._h2.reset_stream(stream_id, code)
         except H2Error:
@@ -272,26 +380,34 @@ class Http2Engine:
     def forget(self, stream_id: int) -> None:
         """Drop what is kept for a stream that is over."""
         self._methods.pop(stream_id, None)
+        self._to_come.pop(stream_id, None)
+
+    def leave(self) -> None:
+        """Say that we are about to go (RFC 9113, section 6.8); `on_leave_seen` follows."""
+        ping = PingFrame(0)
+        ping.opaque_data = _LEAVING
+        self._h2.say([_goaway(_ALL_STREAMS), ping])
+
+    def refuse_further(self) -> None:
+        """Say which stream was the last that is served; those that came go on."""
+        self._h2.say([_goaway(self._h2.highest_inbound_stream_id)])
 
     def close(self, code: int = NO_ERROR) -> None:
-        """Say goodbye (GOAWAY)."""
+        """Say goodbye (GOAWAY), once."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self._h2.close_connection(code)
         except H2Error:
             return
 
 
-class _Connection(H2Connection):
-    """The library's connection, mended where it ends more than the peer said."""
-
-    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Any], list[Any]]:
-        # The library takes GOAWAY for the end of everything. Streams that the peer has accepted
-        # go on (RFC 9113, section 6.8).
-        event = h2_events.ConnectionTerminated()
-        event.error_code = frame.error_code
-        event.last_stream_id = frame.last_stream_id
-        event.additional_data = frame.additional_data or None
-        return [], [event]
+def _goaway(last_stream_id: int) -> GoAwayFrame:
+    frame = GoAwayFrame(0)
+    frame.last_stream_id = last_stream_id
+    frame.error_code = NO_ERROR
+    return frame
 
 
 def error_name(code: int) -> str:

@@ -122,12 +122,18 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
         regular = [field for field in regular if field[0] != b"host"]
     regular = _with_one_cookie(regular)
     head = RequestHead(method, scheme.decode(), authority, path, Headers(regular), HTTP_2)
-    return RequestReceived(
+    declared = _length(regular)
+    upgrade = pseudo.get(b":protocol")
+    if upgrade is not None and declared >= 0:
+        raise RemoteProtocolError("an extended CONNECT with content-length")
+    received = RequestReceived(
         head,
-        0 if ended else _length(regular),
-        upgrade=pseudo.get(b":protocol"),
+        0 if ended or method == b"CONNECT" else declared,
+        upgrade=upgrade,
         expect_continue=any(field[0] == b"expect" for field in regular),
     )
+    received.declared = declared if declared >= 0 else None
+    return received
 
 
 _check_authority = lru_cache(maxsize=1024)(check_authority)
@@ -165,12 +171,15 @@ def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -
     if not _STATUS.fullmatch(status_text) or status_text == b"101":
         raise RemoteProtocolError(f"a response with :status {_shown(status_text)}")
     status = int(status_text)
-    bodiless = ended or status in (204, 304) or request_method == b"HEAD"
-    return ResponseReceived(
+    bodiless = status < 200 or status in (204, 304) or request_method == b"HEAD"
+    declared = 0 if bodiless else _length(regular)
+    received = ResponseReceived(
         ResponseHead(status, b"", Headers(regular), HTTP_2),
-        0 if bodiless or status < 200 else _length(regular),
+        0 if ended else declared,
         informational=status < 200,
     )
+    received.declared = declared if declared >= 0 else None
+    return received
 
 
 def read_trailers(fields: Iterable[Field]) -> list[Field]:

@@ -68,13 +68,16 @@ class Notes(Listener):
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         self.told.append(("goaway", last_stream_id, code))
 
+    def on_refused(self, stream_id: int, ended: bool, error: RemoteProtocolError) -> None:
+        self.told.append(("refused", stream_id, error.status))
+
     def of(self, stream_id: int) -> list[tuple[object, ...]]:
         return [note for note in self.told if note[1] == stream_id]
 
 
 def engine(*, client_side: bool, **limits: int) -> tuple[Http2Engine, Notes]:
     notes = Notes()
-    notes.engine = Http2Engine(client_side, notes, **limits)
+    notes.engine = Http2Engine(client_side, notes, **limits)  # type: ignore[arg-type]
     notes.engine.begin()
     return notes.engine, notes
 
@@ -389,3 +392,63 @@ def test_mutated_conversations_are_legal_or_refused() -> None:
         for note in notes.told:
             if note[0] == "request":
                 assert not set(bytes(note[3])) & set(b"\r\n\0 ")  # type: ignore[call-overload]
+
+
+# --- lengths
+
+
+@pytest.mark.parametrize("pieces", [[b"abcd"], [b"abc", b"defg"], [b"", b"abc"], []], ids=len)
+def test_a_body_of_another_length_than_declared_breaks_its_stream_alone(
+    pieces: list[bytes],
+) -> None:
+    ours, notes = engine(client_side=False)
+    peer = library(client_side=True)
+    peer.send_headers(1, [*POST, (b"content-length", b"5")], end_stream=not pieces)
+    for number, piece in enumerate(pieces):
+        peer.send_data(1, piece, end_stream=number == len(pieces) - 1)
+    peer.send_headers(3, [*POST, (b"content-length", b"5")])
+    peer.send_data(3, b"hello", end_stream=True)
+    exchange(ours, peer)
+    assert notes.of(1)[-1] == ("reset", 1, PROTOCOL_ERROR)
+    assert not [note for note in notes.of(1) if note[0] == "end"]
+    told = [note[2] for note in notes.of(1) if note[0] == "data"]
+    assert sum(len(data) for data in told if isinstance(data, bytes)) <= 5
+    assert notes.of(3)[1:] == [("data", 3, b"hello"), ("end", 3, None)]
+
+
+@pytest.mark.parametrize("body", [b"abcd", b"abcdef"])
+def test_an_answer_of_another_length_than_declared_breaks_its_stream_alone(body: bytes) -> None:
+    ours, notes = engine(client_side=True)
+    peer = library(client_side=False)
+    for _ in range(2):
+        ours.send_request(ours.next_stream_id(), b"GET", GET, True)
+    exchange(ours, peer)
+    for stream_id, data in ((1, body), (3, b"hello")):
+        peer.send_headers(stream_id, [(b":status", b"200"), (b"content-length", b"5")])
+        peer.send_data(stream_id, data, end_stream=True)
+    exchange(ours, peer)
+    assert notes.of(1)[-1] == ("reset", 1, PROTOCOL_ERROR)
+    assert notes.of(3)[1:] == [("data", 3, b"hello"), ("end", 3, None)]
+
+
+def test_an_answer_to_head_says_a_length_and_may_have_no_body() -> None:
+    ours, notes = engine(client_side=True)
+    peer = library(client_side=False)
+    for _ in range(2):
+        ours.send_request(ours.next_stream_id(), b"HEAD", [(b":method", b"HEAD"), *GET[1:]], True)
+    exchange(ours, peer)
+    peer.send_headers(1, [(b":status", b"200"), (b"content-length", b"5")], end_stream=True)
+    peer.send_headers(3, [(b":status", b"200"), (b"content-length", b"5")])
+    peer.send_data(3, b"hello", end_stream=True)
+    exchange(ours, peer)
+    assert notes.of(1) == [("response", 1, 200, 0), ("end", 1, None)]
+    assert notes.of(3)[-1] == ("reset", 3, PROTOCOL_ERROR)
+
+
+def test_a_head_of_too_many_fields_is_refused_and_not_reset() -> None:
+    ours, notes = engine(client_side=False, max_fields=10)
+    peer = library(client_side=True)
+    peer.send_headers(1, [*GET, *[(b"x", b"%d" % number) for number in range(7)]], end_stream=True)
+    exchange(ours, peer)
+    assert notes.told[0] == ("refused", 1, 431)
+    assert "reset" not in [note[0] for note in notes.told]

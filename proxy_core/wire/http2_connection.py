@@ -1,0 +1,127 @@
+"""The h2 library's connection, mended: what it checks too much, and what it does not count.
+
+Every frame that comes passes `Frames`, where the budget sees it before anything is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import h2.events as h2_events
+from h2.config import H2Configuration
+from h2.connection import AllowedStreamIDs, H2Connection
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.frame_buffer import FrameBuffer
+from h2.stream import H2Stream
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+
+from proxy_core.wire.http2_budget import CONTINUATION, DATA, HEADERS, Http2Budget, OverBudget
+
+
+class _OverBudget(ProtocolError):
+    """Tells the library to say ENHANCE_YOUR_CALM."""
+
+    error_code = ErrorCodes.ENHANCE_YOUR_CALM
+
+
+class _Stream(H2Stream):
+    """A stream whose content-length is somebody else's matter.
+
+    The library ends the connection where a body is too long or too short; that is a stream's
+    fault (RFC 9113, section 8.1.1).
+    """
+
+    def _initialize_content_length(self, headers: Any) -> None:
+        pass
+
+    def _track_content_length(self, length: int, end_stream: bool) -> None:
+        pass
+
+
+class Frames(FrameBuffer):
+    """The frames that come, each counted."""
+
+    def __init__(self, server: bool, budget: Http2Budget, max_block: int) -> None:
+        super().__init__(server)
+        self._budget = budget
+        self._max_block = max_block
+        self._block = 0
+        self.kind = -1
+        """The type of the frame at hand; -1 between frames."""
+
+    @property
+    def mid_head(self) -> bool:
+        """Whether a header block has begun and not ended."""
+        return bool(self._headers_buffer)
+
+    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
+        if f is None:
+            return super()._update_header_buffer(f)
+        kind = self.kind = cast(int, f.type)
+        if kind == HEADERS:
+            self._block = len(cast(HeadersFrame, f).data)
+            return super()._update_header_buffer(f)
+        size = 0
+        if kind in (DATA, CONTINUATION):
+            size = len(f.data)  # type: ignore[attr-defined]
+        charge(self._budget.frame, kind, size, "END_STREAM" in f.flags)
+        if kind == CONTINUATION:
+            self._block += size
+            if self._block > self._max_block:
+                raise _OverBudget(f"a header block of more than {self._max_block} bytes")
+        return super()._update_header_buffer(f)
+
+
+class Connection(H2Connection):
+    """One connection. Raises h2's errors, those of the budget among them."""
+
+    def __init__(self, config: H2Configuration, budget: Http2Budget, max_block: int) -> None:
+        super().__init__(config)
+        self._budget = budget
+        self.incoming_buffer = self.frames = Frames(not config.client_side, budget, max_block)
+
+    def say(self, frames: list[Frame]) -> None:
+        """Send frames that the library does not send while a connection goes on."""
+        self._prepare_for_sending(frames)
+
+    def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
+        stream = super()._begin_new_stream(stream_id, allowed_ids)
+        stream.__class__ = _Stream
+        return stream
+
+    def _prepare_for_sending(self, frames: list[Frame]) -> None:
+        super()._prepare_for_sending(frames)
+        # Body that was under way when we reset its stream is nobody's fault.
+        if frames and self.frames.kind not in (-1, DATA):
+            for frame in frames:
+                if isinstance(frame, RstStreamFrame):
+                    charge(self._budget.our_reset)
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Any]]:
+        frames, events = super()._receive_headers_frame(frame)
+        for event in events:
+            fields = getattr(event, "headers", None)
+            if fields:
+                unpacked = sum([len(name) + len(value) for name, value in fields])
+                charge(self._budget.fields, len(frame.data), unpacked)
+                break
+        return frames, events
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Any]]:
+        # The library takes GOAWAY for the end of everything. Streams that the peer has accepted
+        # go on (RFC 9113, section 6.8).
+        event = h2_events.ConnectionTerminated()
+        event.error_code = frame.error_code
+        event.last_stream_id = frame.last_stream_id
+        event.additional_data = frame.additional_data or None
+        return [], [event]
+
+
+def charge(pour: Callable[..., None], *arguments: object) -> None:
+    """Pour into the budget from inside the library."""
+    try:
+        pour(*arguments)
+    except OverBudget as error:
+        raise _OverBudget(str(error)) from error
