@@ -99,7 +99,8 @@ def _since_start(flow: FlowDetail, name: str) -> float | None:
 
 
 def _connection(connection: ConnectionView) -> Rows:
-    rows = [
+    rows = [_fact("mode", connection.mode)] if connection.mode else []
+    rows += [
         _fact("address", connection.address),
         _fact("connection", f"{connection.id}, opened {stamp(connection.opened)}"),
     ]
@@ -108,12 +109,30 @@ def _connection(connection: ConnectionView) -> Rows:
         return [*rows, _fact("TLS", "none")]
     rows += [
         _fact("TLS", f"{tls.version}, {tls.cipher}"),
-        _fact("ALPN", tls.alpn or "none"),
+        _fact("ALPN", _chosen(tls.alpn, tls.offered_alpn)),
         _fact("SNI", tls.sni or "none"),
     ]
     if tls.ja3:
-        rows += [_fact("JA3", tls.ja3), _fact("JA4", tls.ja4 or "")]
+        rows += [
+            _fact("versions", ", ".join(tls.offered_versions)),
+            _fact("JA3", tls.ja3),
+            _fact("JA4", tls.ja4 or ""),
+        ]
     else:
         words, style = ("verified", "") if tls.verified else ("not verified", "warn")
         rows.append(_fact("certificate", words, style))
+    if tls.certificate is not None:
+        shown = tls.certificate
+        rows += [
+            _fact("subject", shown.subject or "empty"),
+            _fact("names", ", ".join(shown.names) or "none"),
+            _fact("issuer", shown.issuer),
+            _fact("valid", f"{stamp(shown.begins)[:10]} to {stamp(shown.ends)[:10]}"),
+            _fact("SHA-256", shown.sha256),
+        ]
     return rows
+
+
+def _chosen(one: str | None, offered: tuple[str, ...]) -> str:
+    others = f" (offered {', '.join(offered)})" if offered else ""
+    return f"{one or 'none'}{others}"

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import re
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
 from proxy_core.control.views import (
     BodyView,
+    CertificateView,
     ConnectionView,
     FlowDetail,
     FlowSummary,
@@ -141,6 +145,7 @@ def _client(connection: ClientConnection) -> ConnectionView:
         address=_address(connection.peer),
         opened=connection.opened,
         tls=_tls(connection.tls),
+        mode=connection.mode,
     )
 
 
@@ -166,4 +171,32 @@ def _tls(facts: TlsFacts | None) -> TlsView | None:
         verified=facts.verified,
         ja3=facts.ja3,
         ja4=facts.ja4,
+        offered_alpn=facts.offered_alpn,
+        offered_versions=facts.offered_versions,
+        certificate=None if facts.certificate is None else _certificate(facts.certificate),
     )
+
+
+def _certificate(der: bytes) -> CertificateView | None:
+    """Return a peer's certificate for people, or None where it cannot be read."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        names = _names(certificate)
+        return CertificateView(
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            names=names,
+            begins=certificate.not_valid_before_utc.timestamp(),
+            ends=certificate.not_valid_after_utc.timestamp(),
+            sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+        )
+    except ValueError:
+        return None
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    return tuple(str(name.value) for name in found.value)

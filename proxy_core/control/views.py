@@ -61,6 +61,17 @@ class HeadView(msgspec.Struct, frozen=True):
     raw: bytes
 
 
+class CertificateView(msgspec.Struct, frozen=True):
+    """A certificate for people; times in seconds since the epoch."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    begins: float
+    ends: float
+    sha256: str
+
+
 class TlsView(msgspec.Struct, frozen=True):
     """What a TLS handshake settled."""
 
@@ -71,6 +82,10 @@ class TlsView(msgspec.Struct, frozen=True):
     verified: bool
     ja3: str | None = None
     ja4: str | None = None
+    offered_alpn: tuple[str, ...] = ()
+    offered_versions: tuple[str, ...] = ()
+    certificate: CertificateView | None = None
+    """The peer's."""
 
 
 class ConnectionView(msgspec.Struct, frozen=True):
@@ -82,6 +97,8 @@ class ConnectionView(msgspec.Struct, frozen=True):
     connected: float | None = None
     secured: float | None = None
     tls: TlsView | None = None
+    mode: str = ""
+    """How a client was taken: the listener's mode."""
 
 
 class FlowDetail(msgspec.Struct, frozen=True):

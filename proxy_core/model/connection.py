@@ -24,6 +24,10 @@ class TlsFacts:
     verified: bool = False
     ja3: str | None = None
     ja4: str | None = None
+    offered_alpn: tuple[str, ...] = ()
+    """Of a client: what its ClientHello offers, in its order."""
+    offered_versions: tuple[str, ...] = ()
+    """Of a client: the TLS versions that it offers, the best first."""
 
 
 @dataclass(slots=True)

@@ -437,4 +437,6 @@ def _facts(session: TlsSession, hello: ClientHello) -> TlsFacts:
         sni=hello.sni,
         ja3=hello.ja3,
         ja4=hello.ja4,
+        offered_alpn=hello.alpn,
+        offered_versions=hello.version_names,
     )

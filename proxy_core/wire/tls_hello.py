@@ -26,6 +26,15 @@ _EXTENSION_HEAD = struct.Struct(">HH")  # type, length
 _NAME = re.compile(r"[!-~]{1,255}")
 
 
+_VERSION_NAMES = {
+    0x0300: "SSLv3",
+    0x0301: "TLSv1",
+    0x0302: "TLSv1.1",
+    0x0303: "TLSv1.2",
+    0x0304: "TLSv1.3",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ClientHello:
     """What a client offered; numbers as IANA assigns them, in wire order, GREASE included."""
@@ -44,6 +53,14 @@ class ClientHello:
     groups: tuple[int, ...] = ()
     point_formats: tuple[int, ...] = ()
     signature_algorithms: tuple[int, ...] = ()
+
+    @property
+    def version_names(self) -> tuple[str, ...]:
+        """The versions offered as OpenSSL names them, the newest first, GREASE left out."""
+        numbers = _without_grease(self.versions) or [self.version]
+        return tuple(
+            _VERSION_NAMES.get(number, f"0x{number:04x}") for number in sorted(numbers)[::-1]
+        )
 
     @property
     def ja3_text(self) -> str:

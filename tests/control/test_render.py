@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from proxy_core.control.render import detail, media_type, summarize
 from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
@@ -10,6 +11,7 @@ from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
+from tests.ca.certificates import make
 from tests.control.cores import finish, make_flow
 
 
@@ -142,3 +144,22 @@ def test_trailers_and_annotations_are_shown() -> None:
     assert shown.response_body is not None
     assert shown.response_body.trailers == (("Checksum", "abc"),)
     assert shown.annotations == {"comment": "odd"}
+
+
+def test_a_peer_s_certificate_is_shown_and_one_that_is_none_is_left_out() -> None:
+    pair = make("good.example")
+    der = pair.certificate.public_bytes(serialization.Encoding.DER)
+    for certificate, subject in ((der, "CN=good.example"), (b"no certificate", None)):
+        flow = make_flow(1)
+        tls = TlsFacts("TLSv1.3", "X", "h2", "good.example", certificate, True)
+        flow.server = ServerConnection(ConnectionId(2), "good.example", 443, 1.0)
+        flow.server.tls = tls
+        shown = detail(flow).server
+        assert shown is not None
+        assert shown.tls is not None
+        view = shown.tls.certificate
+        assert (None if view is None else view.subject) == subject
+        if view is not None:
+            assert view.names == ("good.example",)
+            assert view.begins < view.ends
+            assert len(view.sha256) == 64

@@ -329,6 +329,7 @@ def test_hello_of_pythons_ssl(host: str | None) -> None:
     assert hello.sni == host
     assert hello.alpn == ("h2", "http/1.1")
     assert set(hello.versions) == {0x0303, 0x0304}
+    assert hello.version_names == ("TLSv1.3", "TLSv1.2")
     assert {c["id"] & 0xFFFF for c in context.get_ciphers()} <= set(hello.cipher_suites)
     assert hello.ja4.startswith(f"t13{'d' if host else 'i'}")
 

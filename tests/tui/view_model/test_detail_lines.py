@@ -9,6 +9,7 @@ from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
 from int3rceptor_tui.view_model.lines import Piece
 from proxy_core.control.views import (
     BodyView,
+    CertificateView,
     ConnectionView,
     FlowDetail,
     FlowSummary,
@@ -199,3 +200,29 @@ def test_facts_are_safe_to_draw() -> None:
     assert all(text(row).isprintable() for row in rows)
     # Error, URL, note, editor, an annotation's name and value; seven facts of each side.
     assert sum(text(row).count(SHOWN) for row in rows) == 6 + 2 * 7
+
+
+def test_what_a_client_offered_and_an_origin_showed_is_told() -> None:
+    offered = TlsView(
+        "TLSv1.3", "C", "h2", None, False, "j3", "j4", ("h2", "http/1.1"), ("TLSv1.3", "TLSv1.2")
+    )
+    certificate = CertificateView(f"CN={HOSTILE}", "CN=CA", ("a.example", "b.example"), T, T, "ab")
+    flow = flow_of(
+        client=ConnectionView(1, "127.0.0.1:5", T, tls=offered, mode="socks5"),
+        server=ConnectionView(
+            2,
+            "192.0.2.1:443",
+            T,
+            tls=TlsView("TLSv1.3", "C", None, "x", True, certificate=certificate),
+        ),
+    )
+    lines = [text(row) for row in fact_lines(flow)]
+    for words in (
+        "socks5",
+        "h2 (offered h2, http/1.1)",
+        "TLSv1.3, TLSv1.2",
+        f"CN={SHOWN}",
+        "a.example, b.example",
+        "2023-11-1",
+    ):
+        assert any(words in line for line in lines), words
