@@ -152,7 +152,7 @@ def test_a_peer_s_certificate_is_shown_and_one_that_is_none_is_left_out() -> Non
     for certificate, subject in ((der, "CN=good.example"), (b"no certificate", None)):
         flow = make_flow(1)
         tls = TlsFacts("TLSv1.3", "X", "h2", "good.example", certificate, True)
-        flow.server = ServerConnection(ConnectionId(2), "good.example", 443, 1.0)
+        flow.server = ServerConnection(ConnectionId(2), "good.example", 443, opened=1.0)
         flow.server.tls = tls
         shown = detail(flow).server
         assert shown is not None
