@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.exchange.fakes import Clock, House
+from tests.exchange.fakes import Clock
+from tests.exchange.house import House
 
 
 @pytest.fixture
