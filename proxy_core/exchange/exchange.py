@@ -229,7 +229,11 @@ class Exchange:
             if flow.response is not head:
                 head, clean = flow.response, None
         if response.upgrade is not None:
-            await self._switch(client, upstream, response, flow)
+            if upload is not None and not upload.done:
+                raise UpstreamError(
+                    f"{_name(upstream)} switched protocols before it had the whole request"
+                )
+            await self._switch(client, upstream, head, response.upgrade, flow)
             return
 
         client.send_head(head, response.length, clean)
@@ -262,13 +266,14 @@ class Exchange:
         self,
         client: ClientStream,
         upstream: UpstreamStream,
-        response: ResponseReceived,
+        head: ResponseHead,
+        protocol: bytes,
         flow: Flow,
     ) -> None:
         """Leave HTTP: from here on the two connections are joined byte for byte."""
-        if (response.upgrade or b"").lower() == b"websocket":
+        if protocol.lower() == b"websocket":
             flow.kind = FlowKind.WEBSOCKET
-        client.send_head(response.head, 0)
+        client.send_head(head, 0)
         client.send_end(None)
         self._news.publish(flow)
         flow.error = await join(
@@ -319,6 +324,10 @@ class Exchange:
             side.close()
         except asyncio.CancelledError:
             flow.error = flow.error or "the client went away"
+            raise
+        except Exception as error:
+            flow.error = f"a fault of the proxy: {error!r}"
+            side.abort()
             raise
         finally:
             self._end(flow)
