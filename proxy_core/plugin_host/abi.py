@@ -58,6 +58,8 @@ class Declared:
     """Where an import comes from."""
     shared: bool = False
     """For a memory: whether threads share it."""
+    pages: tuple[int, int | None] | None = None
+    """For a memory: how many pages of 64 KiB it begins with, and may grow to."""
 
     def __str__(self) -> str:
         name = f"{self.module}.{self.name}" if self.module else self.name

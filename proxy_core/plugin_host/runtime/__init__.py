@@ -5,5 +5,6 @@ runs them on a thread through its Python API, for where the entry points do not 
 """
 
 from proxy_core.plugin_host.runtime.opening import open_engine
+from proxy_core.plugin_host.runtime.text_format import assemble
 
-__all__ = ["open_engine"]
+__all__ = ["assemble", "open_engine"]

@@ -66,6 +66,7 @@ def compile_code(engine: wasmtime.Engine, data: bytes) -> Code:
 def _declare(name: str, type_: object, module: str) -> Declared:
     signature: Signature | None = None
     shared = False
+    pages: tuple[int, int | None] | None = None
     match type_:
         case wasmtime.FuncType():
             kind = "function"
@@ -75,13 +76,14 @@ def _declare(name: str, type_: object, module: str) -> Declared:
             )
         case wasmtime.MemoryType():
             kind, shared = "memory", type_.is_shared
+            pages = (type_.limits.min, type_.limits.max)
         case wasmtime.TableType():
             kind = "table"
         case wasmtime.GlobalType():
             kind = "global"
         case _:
             kind = "tag"
-    return Declared(name, kind, signature, module, shared)
+    return Declared(name, kind, signature, module, shared, pages)
 
 
 def first_line(error: Exception) -> str:
