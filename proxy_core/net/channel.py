@@ -45,6 +45,7 @@ class Channel(asyncio.Protocol):
         "on_activity",
         "on_lost",
         "on_made",
+        "on_stopping",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limit: int) -> None:
@@ -70,6 +71,8 @@ class Channel(asyncio.Protocol):
         """Called once, when the connection is there."""
         self.on_lost: Callable[[], None] | None = None
         """Called once, when the connection is gone in both directions."""
+        self.on_stopping: Callable[[], None] | None = None
+        """Called when the listener stops, so that what is under way can end well."""
         self.on_activity: Callable[[], None] | None = None
         """Called when anything arrives, the end included; for connections lying idle."""
 

@@ -13,26 +13,45 @@ from proxy_core.errors import (
     Int3rceptorError,
     LocalProtocolError,
     RemoteProtocolError,
+    UpstreamError,
 )
 from proxy_core.exchange.ports import ByteStream, Route
 from proxy_core.model.connection import ClientConnection
-from proxy_core.model.headers import Headers
+from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
+from proxy_core.net.http2_bytes import Http2Bytes
 from proxy_core.net.http2_link import Http2Link, Http2Stream
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import BodyLength, RequestReceived
-from proxy_core.wire.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR
+from proxy_core.wire.extended_connect import accepts, as_answer, as_upgrade
+from proxy_core.wire.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from proxy_core.wire.http2_fields import response_fields
 
 
 class Http2ClientStream(Http2Stream):
     """Implements `ClientStream`."""
 
-    __slots__ = ("_arrived", "_connection", "client", "head_sent", "left", "task")
+    __slots__ = (
+        "_arrived",
+        "_connection",
+        "_switched",
+        "_upgrade",
+        "client",
+        "head_sent",
+        "left",
+        "task",
+    )
 
-    def __init__(self, connection: Http2Client, stream_id: int, arrived: RequestHead) -> None:
+    def __init__(
+        self,
+        connection: Http2Client,
+        stream_id: int,
+        arrived: RequestHead,
+        upgrade: bytes | None = None,
+    ) -> None:
+        """`upgrade` is the protocol of an extended CONNECT, `arrived` what it was made into."""
         super().__init__(connection, stream_id)
         self.client = connection.client
         self.head_sent = False
@@ -41,10 +60,12 @@ class Http2ClientStream(Http2Stream):
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._arrived = arrived
+        self._upgrade = upgrade
+        self._switched = False
 
     def route(self, head: RequestHead) -> Route:
         """See `ClientStream.route`."""
-        return self._connection.router.route(head, self._arrived)
+        return self._connection.router.route(head, self._arrived, self._upgrade is not None)
 
     async def wait(self) -> None:
         """See `Http2Stream.wait`."""
@@ -62,9 +83,22 @@ class Http2ClientStream(Http2Stream):
         self._link.mark(self)
 
     def send_head(self, head: ResponseHead, length: BodyLength, clean: bytes | None = None) -> None:
-        """See `ClientStream.send_head`."""
+        """See `ClientStream.send_head`; a 101 becomes what HTTP/2 has for it.
+
+        Raises UpstreamError for one that does not answer the key we made.
+        """
+        if self._upgrade is not None:
+            if head.status == 101 and not accepts(self._arrived, head):
+                raise UpstreamError("the origin switched protocols without the right key")
+            self._switched = head.status == 101
+            head = as_answer(head)
         self.head_sent = True
         self.queue_fields(response_fields(head, length))
+
+    def send_end(self, trailers: list[Field] | None) -> None:
+        """See `BodySink.send_end`; the answer to an extended CONNECT ends nothing."""
+        if not self._switched:
+            super().send_end(trailers)
 
     async def drain(self) -> None:
         """See `BodySink.drain`."""
@@ -82,8 +116,10 @@ class Http2ClientStream(Http2Stream):
         self._finished = True
 
     def become_bytes(self) -> ByteStream:
-        """See `ClientStream.become_bytes`; HTTP/2 has no 101."""
-        raise LocalProtocolError("an HTTP/2 stream cannot be upgraded")
+        """See `ClientStream.become_bytes`."""
+        if not self._switched:
+            raise LocalProtocolError("an HTTP/2 stream without CONNECT cannot be upgraded")
+        return Http2Bytes(self._link, self)
 
     def finish(self) -> None:
         """Note that the exchange is over; what it sent may still wait for the client's window."""
@@ -124,27 +160,85 @@ class Http2Client(Http2Link):
         self._refuse = refuse
         self._on_fault = on_fault
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving = False
+        self._last_stream: int | None = None
+        """The last stream that is served, where we have said so."""
 
     async def serve(self) -> None:
         """Serve streams until the connection ends, then end what they still do."""
         self.channel.allow(self.limits.idle_timeout, "no request came")
+        self.channel.on_stopping = self.leave
+        error: Exception | None = None
         try:
             error = await self.run()
             if isinstance(error, RemoteProtocolError):
                 self._refuse(error)
         finally:
+            self.channel.on_stopping = None
             for task in self._tasks:
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+            if isinstance(error, RemoteProtocolError):
+                await self.linger()
             await self.close()
 
-    def on_request(self, stream_id: int, received: RequestReceived) -> None:
-        """See `Listener.on_request`."""
-        stream = Http2ClientStream(self, stream_id, received.head)
+    def cut(self, error: RemoteProtocolError) -> None:
+        """See `Http2Link.cut`."""
+        self._refuse(error)
+        super().cut(error)
+
+    # --- leaving
+
+    def leave(self) -> None:
+        """Take no more requests than are on their way, finish those, then close."""
+        if not self._leaving and not self.channel.closed:
+            self._leaving = True
+            self.engine.leave()
+            self.flush()
+
+    def on_leave_seen(self) -> None:
+        """See `Listener.on_leave_seen`."""
+        if self._leaving and self._last_stream is None:
+            self._last_stream = self.engine.refuse_further()
+            self._flush_soon()
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._last_stream is not None and not self.streams:
+            self.flush()
+            self.channel.close()
+
+    # --- requests
+
+    def _open(
+        self, stream_id: int, head: RequestHead, upgrade: bytes | None = None
+    ) -> Http2ClientStream:
+        if self.channel.write_blocked:
+            self.engine.budget.unread()
+        stream = Http2ClientStream(self, stream_id, head, upgrade)
         self.streams[stream_id] = stream
         self.clock.watch(stream)
         self.channel.allow_for_ever()
+        return stream
+
+    def on_refused(self, stream_id: int, ended: bool, error: RemoteProtocolError) -> None:
+        """See `Listener.on_refused`."""
+        stream = self._open(stream_id, RequestHead(b"-", "http", b"", b""))
+        if ended:
+            stream.end(None)
+        self._refuse(error)
+        self._answer(stream, error)
+        stream.finish()
+
+    def on_request(self, stream_id: int, received: RequestReceived) -> None:
+        """See `Listener.on_request`."""
+        if self._last_stream is not None and stream_id > self._last_stream:
+            self.engine.reset(stream_id, REFUSED_STREAM)
+            return
+        if received.upgrade is not None:
+            received = as_upgrade(received)
+        stream = self._open(stream_id, received.head, received.upgrade)
         task = asyncio.get_running_loop().create_task(self._exchange(stream, received))
         stream.task = task
         self._tasks.add(task)
@@ -158,7 +252,7 @@ class Http2Client(Http2Link):
     async def _exchange(self, stream: Http2ClientStream, received: RequestReceived) -> None:
         try:
             if received.head.method == b"CONNECT":
-                raise RemoteProtocolError("CONNECT inside HTTP/2 is not supported", 501)
+                raise RemoteProtocolError(_no_connect(received), 501)
             self.router.adopt(received)
         except RemoteProtocolError as error:
             self._refuse(error)
@@ -190,6 +284,16 @@ class Http2Client(Http2Link):
         super().drop(stream)
         if not self.streams:
             self.channel.allow(self.limits.idle_timeout, "no request came")
+            self._close_if_done()
+
+    def on_malformed(self, stream_id: int, error: RemoteProtocolError) -> None:
+        """See `Listener.on_malformed`; the exchange, where there is one, says why it ends."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            self._refuse(error)
+        else:
+            stream.fail(ClientDisconnected(f"the client broke its stream: {error}"))
+            self.drop(stream)
 
     def on_reset(self, stream_id: int, code: int, reason: str) -> None:
         """See `Listener.on_reset`."""
@@ -199,3 +303,9 @@ class Http2Client(Http2Link):
             self.drop(stream)
             if stream.task is not None:
                 stream.task.cancel()
+
+
+def _no_connect(received: RequestReceived) -> str:
+    if received.upgrade is None:
+        return "CONNECT inside HTTP/2 is not supported"
+    return f"CONNECT for {received.upgrade[:40]!r} is not supported, only for websocket"

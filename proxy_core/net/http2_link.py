@@ -23,10 +23,16 @@ from proxy_core.errors import (
 from proxy_core.model.headers import Field
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
-from proxy_core.wire.http2 import NO_ERROR, Http2Engine, Listener
+from proxy_core.wire.http2 import ENHANCE_YOUR_CALM, NO_ERROR, Http2Engine, Listener
+from proxy_core.wire.http2_budget import Http2Budget, OverBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_STARVED = 1024
+"""A stream that may send less than so many bytes in all says nothing."""
+_LAST_SECONDS = 1.0
+_LAST_BYTES = 1024 * 1024
 
 
 class Http2Stream:
@@ -40,6 +46,7 @@ class Http2Stream:
         "_failure",
         "_fields",
         "_finished",
+        "_gone",
         "_incoming",
         "_link",
         "_marked",
@@ -72,6 +79,8 @@ class Http2Stream:
         self._finished = False
         """Our side of the stream is complete."""
         self._stalled = False
+        self._gone = 0
+        """Bytes of body that went."""
         self._marked = False
         self._drainers: list[asyncio.Future[None]] = []
 
@@ -247,9 +256,19 @@ class Http2Stream:
             engine.send_data(self.id, bytes(piece), last)
             self._out_size -= size
             room -= size
+            self._gone += size
+            if not self._link.channel.write_blocked:
+                engine.budget.sent(size, room > 0 or not out)
             if last:
                 self._finished = True
         self._stalled = bool(out)
+        if self._stalled:
+            self._link.watch_stalled()
+
+    @property
+    def starved(self) -> bool:
+        """Whether it waits for a window that never was of any use."""
+        return self._stalled and self._gone + self._link.engine.granted(self.id) < _STARVED
 
     @property
     def sent(self) -> bool:
@@ -275,6 +294,8 @@ class Http2Link(Listener):
         self.clock = clock
         self.limits = limits
         self.streams: dict[int, Http2Stream] = {}
+        # One connection to an origin carries many clients' exchanges.
+        budget = limits.http2_budget * (10 if client_side else 1)
         self.engine = Http2Engine(
             client_side,
             self,
@@ -282,7 +303,12 @@ class Http2Link(Listener):
             max_streams=limits.streams,
             max_head=limits.head_bytes,
             max_target=limits.target_bytes,
+            max_fields=limits.header_count,
+            budget=Http2Budget(budget, limits.http2_forgiven, lambda: clock.now),
         )
+        self.deadline = NEVER
+        """When to look again at what stands still; see `expire`."""
+        self._head_since: float | None = None
         self._dirty: list[Http2Stream] = []
         self._flush_due = False
 
@@ -293,13 +319,55 @@ class Http2Link(Listener):
             self.flush()
             while data := await self.channel.receive():
                 self.engine.receive_data(data)
+                if self.engine.mid_head:
+                    self._watch_head()
+                else:
+                    self._head_since = None
                 self.flush()
         except RemoteProtocolError as error:
             self._send(self.engine.take())
             return error
         except (ConnectionLost, ConnectionTimeout, TlsError) as error:
             return error
+        finally:
+            self.clock.forget(self)
         return None
+
+    # --- what stands still
+
+    def watch_stalled(self) -> None:
+        """Look at the next sweep whether the peer lets anything through."""
+        if self.deadline == NEVER:
+            self.deadline = self.clock.now
+            self.clock.watch(self)
+
+    def _watch_head(self) -> None:
+        if self._head_since is None:
+            self._head_since = self.clock.now
+            self.watch_stalled()
+
+    def expire(self) -> None:
+        """See `Perishable.expire`: count streams that starve, cut a head that does not end."""
+        now, since = self.clock.now, self._head_since
+        if since is not None and now - since > self.limits.head_timeout:
+            self.cut(RemoteProtocolError("HTTP/2: a head took too long", 408))
+            return
+        stalled = [stream for stream in self.streams.values() if stream._stalled]
+        try:
+            self.engine.budget.starved(sum(stream.starved for stream in stalled))
+        except OverBudget as error:
+            self.cut(RemoteProtocolError(f"HTTP/2: {error}"))
+            return
+        if stalled or since is not None:
+            self.deadline = now
+        else:
+            self.clock.forget(self)
+
+    def cut(self, error: RemoteProtocolError) -> None:
+        """End the connection, because of what does not come."""
+        self.engine.close(ENHANCE_YOUR_CALM)
+        self._send(self.engine.take())
+        self.channel.close()
 
     # --- sending
 
@@ -354,6 +422,8 @@ class Http2Link(Listener):
     def drop(self, stream: Http2Stream) -> None:
         """Forget a stream that is over."""
         stream.drop_incoming()
+        if stream.complete and not self.channel.write_blocked:
+            self.engine.budget.finished()
         self.clock.forget(stream)
         self.streams.pop(stream.id, None)
         self.engine.forget(stream.id)
@@ -371,6 +441,11 @@ class Http2Link(Listener):
             self.engine.close(code)
             self._send(self.engine.take())
             self.channel.close()
+
+    async def linger(self) -> None:
+        """Close so that the peer sees the goodbye, though it still sends itself."""
+        if not self.channel.closed:
+            await self.channel.linger(_LAST_SECONDS, _LAST_BYTES)
 
     # --- what came
 

@@ -109,6 +109,9 @@ class Listener:
         if self._server is not None:
             self._server.close()
             self._server = None
+        for channel in list(self._tasks.values()):
+            if channel.on_stopping is not None:
+                channel.on_stopping()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _GRACE
         while self._counters.active and loop.time() < deadline:  # noqa: ASYNC110

@@ -388,9 +388,11 @@ class Http2Engine:
         ping.opaque_data = _LEAVING
         self._h2.say([_goaway(_ALL_STREAMS), ping])
 
-    def refuse_further(self) -> None:
-        """Say which stream was the last that is served; those that came go on."""
-        self._h2.say([_goaway(self._h2.highest_inbound_stream_id)])
+    def refuse_further(self) -> int:
+        """Say, and return, which stream was the last that is served; those that came go on."""
+        last: int = self._h2.highest_inbound_stream_id
+        self._h2.say([_goaway(last)])
+        return last
 
     def close(self, code: int = NO_ERROR) -> None:
         """Say goodbye (GOAWAY), once."""

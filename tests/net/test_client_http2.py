@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from hashlib import sha1
 
 import h2.events
 import pytest
@@ -10,7 +12,12 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from proxy_core.config import Limits
-from proxy_core.errors import ClientDisconnected, LocalProtocolError, RemoteProtocolError
+from proxy_core.errors import (
+    ClientDisconnected,
+    LocalProtocolError,
+    RemoteProtocolError,
+    UpstreamError,
+)
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
@@ -27,6 +34,11 @@ from tests.waiting import until
 LIMITS = Limits(idle_timeout=300.0, stream_buffer=100_000, streams=3)
 
 Run = Callable[[Http2ClientStream, RequestReceived], Awaitable[None]]
+
+
+def proof(key: bytes) -> bytes:
+    """What answers a WebSocket's key (RFC 6455, section 4.2.2)."""
+    return b64encode(sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
 
 
 async def read_body(stream: Http2ClientStream) -> bytes:
@@ -260,6 +272,236 @@ async def test_client_may_send_no_more_than_is_read(side: Side) -> None:
     assert len(await side.client.body(number)) == len(b"/|") + sent
 
 
+# --- abuse
+
+WEBSOCKET: Fields = [
+    (b":method", b"CONNECT"),
+    (b":protocol", b"websocket"),
+    *REQUEST[1:],
+    (b"sec-websocket-version", b"13"),
+]
+
+
+async def test_flood_ends_with_a_request_for_calm_and_is_told(side: Side) -> None:
+    _, serving = side.serve()
+    for _ in range(500):
+        side.client.h2.ping(b"12345678")
+    await side.client.flush()
+    goodbye = await side.client.next(h2.events.ConnectionTerminated)
+    assert goodbye.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+    side.client.peer.end()
+    await serving
+    assert "too many PING frames" in str(side.refused[0])
+
+
+async def test_streams_that_starve_are_cut_off_in_two_seconds(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(bytes(1000))
+        await stream.drain()
+
+    side.run = run
+    side.serve()
+    side.client.h2.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1})
+    for _ in range(3):
+        await side.ask()
+    for _ in range(3):
+        await side.client.next(h2.events.DataReceived)
+    for tick in range(21):
+        side.clock.sweep(tick / 2)
+    goodbye = await side.client.next(h2.events.ConnectionTerminated)
+    assert goodbye.error_code == ErrorCodes.ENHANCE_YOUR_CALM
+    assert "windows too small" in str(side.refused[0])
+
+
+async def test_head_that_does_not_end_is_cut_off(side: Side) -> None:
+    side.serve()
+    await side.client.next(h2.events.RemoteSettingsChanged)
+    await side.client.peer.send(b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82")
+    await until(lambda: len(side.clock) > 1)
+    side.clock.sweep(29.0)
+    assert not side.refused
+    side.clock.sweep(31.0)
+    await side.client.next(h2.events.ConnectionTerminated)
+    assert "head took too long" in str(side.refused[0])
+
+
+async def test_client_that_only_pauses_is_left_alone(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), CHUNKED)
+        stream.send_data(bytes(90_000))
+        await stream.drain()
+        stream.send_end(None)
+
+    side.run = run
+    side.serve()
+    number = await side.ask()
+    other = await side.ask()
+    await side.client.next(h2.events.DataReceived)
+    for tick in range(200):
+        side.clock.sweep(tick / 2)
+    await side.widen()
+    side.client.h2.increment_flow_control_window(2**20, number)
+    side.client.h2.increment_flow_control_window(2**20, other)
+    await side.client.flush()
+    await side.client.next(h2.events.StreamEnded)
+    await side.client.next(h2.events.StreamEnded)
+    assert not side.refused
+
+
+async def test_malformed_request_is_told(side: Side) -> None:
+    side.serve()
+    bad = await side.ask(fields=[*REQUEST, (b"UPPER", b"x")])
+    await side.client.next(h2.events.StreamReset, bad)
+    assert "HTTP/2 forbids" in str(side.refused[0])
+
+
+async def test_head_of_too_many_fields_is_answered_with_431(side: Side) -> None:
+    http, _ = side.serve()
+    number = await side.ask(fields=[*REQUEST, *[(b"x", b"y")] * LIMITS.header_count])
+    event = await side.client.next(h2.events.ResponseReceived, number)
+    assert (event.headers or [])[0] == (b":status", b"431")
+    await side.client.next(h2.events.StreamEnded, number)
+    assert not http.streams
+
+
+async def test_body_shorter_than_declared_ends_its_exchange_with_the_reason(side: Side) -> None:
+    gone: list[str] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            await read_body(stream)
+        except ClientDisconnected as error:
+            gone.append(str(error))
+
+    side.run = run
+    side.serve()
+    number = await side.ask(end=False, fields=[*REQUEST, (b"content-length", b"9")])
+    side.client.h2.send_data(number, b"hello", end_stream=True)
+    await side.client.flush()
+    reset = await side.client.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.PROTOCOL_ERROR
+    await until(lambda: gone)
+    assert "4 bytes shorter" in gone[0]
+
+
+# --- leaving
+
+
+async def test_client_is_told_twice_and_what_is_under_way_ends_well(side: Side) -> None:
+    go_on = asyncio.Event()
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        await go_on.wait()
+        await echo(stream, received)
+
+    side.run = run
+    http, serving = side.serve()
+    first = await side.ask(b"/first")
+    await until(lambda: http.streams)
+    http.leave()
+    received = b""
+    while received.count(b"\x00\x00\x08\x07\x00\x00\x00\x00\x00") < 1:
+        received += await side.client.peer.read_some()
+    crossing = await side.ask(b"/crossing")  # it was under way when we said that we would go
+    side.client.peer.buffer = received.replace(b"\x00\x00\x08\x07\x00", b"\x00\x00\x08\xee\x00")
+    ping = await side.client.next(h2.events.PingReceived)
+    assert ping.ping_data == b"leaving."
+    await until(lambda: http._last_stream == crossing)
+    go_on.set()
+    end = side.client.peer
+    answered = await end.read_to_end()
+    assert b"/first|" in answered
+    assert b"/crossing|" in answered
+    assert b"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + crossing.to_bytes(4, "big") in answered
+    assert first < crossing
+    await serving
+
+
+# --- WebSocket
+
+
+async def test_websocket_is_offered(side: Side) -> None:
+    side.serve()
+    await side.client.next(h2.events.RemoteSettingsChanged)
+    assert side.client.h2.remote_settings.enable_connect_protocol == 1
+
+
+async def test_websocket_is_asked_for_with_an_upgrade_and_becomes_bytes(side: Side) -> None:
+    asked: list[RequestReceived] = []
+    came: list[bytes] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        asked.append(received)
+        key = received.head.headers.get(b"sec-websocket-key") or b""
+        fields = [(b"Sec-WebSocket-Accept", proof(key)), (b"Upgrade", b"websocket")]
+        stream.send_head(ResponseHead(101, b"Switching", Headers(fields)), 0)
+        stream.send_end(None)
+        end = stream.become_bytes()
+        came.append(await end.receive())
+        end.write(b"from the origin")
+        came.append(await end.receive())
+        end.write_eof()
+        end.close()
+
+    side.run = run
+    http, _ = side.serve()
+    number = await side.ask(end=False, fields=WEBSOCKET)
+    answer = await side.client.next(h2.events.ResponseReceived, number)
+    assert answer.headers == [(b":status", b"200")]
+    assert answer.stream_ended is None
+    side.client.h2.send_data(number, b"from the client")
+    await side.client.flush()
+    assert (await side.client.next(h2.events.DataReceived, number)).data == b"from the origin"
+    side.client.h2.end_stream(number)
+    await side.client.flush()
+    await side.client.next(h2.events.StreamEnded, number)
+    assert came == [b"from the client", b""]
+    assert (asked[0].head.method, asked[0].length, asked[0].upgrade) == (b"GET", 0, b"websocket")
+    assert not http.streams
+
+
+async def test_answer_that_is_no_upgrade_never_opens_a_websocket(side: Side) -> None:
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        stream.send_head(ResponseHead(200), 2)
+        stream.send_data(b"hi")
+        stream.send_end(None)
+
+    side.run = run
+    side.serve()
+    number = await side.ask(end=False, fields=WEBSOCKET)
+    answer = await side.client.next(h2.events.ResponseReceived, number)
+    assert (answer.headers or [])[0] == (b":status", b"502")
+
+
+async def test_upgrade_with_the_wrong_key_is_the_origins_fault(side: Side) -> None:
+    failures: list[str] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            fields = [(b"sec-websocket-accept", b"x")]
+            stream.send_head(ResponseHead(101, b"", Headers(fields)), 0)
+        except UpstreamError as error:
+            failures.append(str(error))
+            stream.send_head(ResponseHead(502), 0)
+            stream.send_end(None)
+
+    side.run = run
+    side.serve()
+    number = await side.ask(end=False, fields=WEBSOCKET)
+    answer = await side.client.next(h2.events.ResponseReceived, number)
+    assert (answer.headers or [])[0] == (b":status", b"502")
+    assert "without the right key" in failures[0]
+
+
+async def test_connect_for_anything_else_is_answered_with_501(side: Side) -> None:
+    side.serve()
+    fields = [(n, b"x\r\ny" if n == b":protocol" else v) for n, v in WEBSOCKET]
+    number = await side.ask(fields=fields)
+    answer = await side.client.next(h2.events.ResponseReceived, number)
+    assert (answer.headers or [])[0] == (b":status", b"501")
+
+
 # --- time
 
 
@@ -456,6 +698,7 @@ async def test_more_streams_than_agreed_end_the_connection(side: Side) -> None:
         await side.ask()
     goodbye = await side.client.next(h2.events.ConnectionTerminated)
     assert goodbye.error_code != ErrorCodes.NO_ERROR
+    side.client.peer.end()
     await serving
     assert len(side.refused) == 1
 
@@ -465,5 +708,6 @@ async def test_frame_larger_than_agreed_ends_the_connection(side: Side) -> None:
     await side.client.peer.send((20_000).to_bytes(3, "big") + b"\x00\x00\0\0\0\1" + bytes(20_000))
     goodbye = await side.client.next(h2.events.ConnectionTerminated)
     assert goodbye.error_code == ErrorCodes.FRAME_SIZE_ERROR
+    side.client.peer.end()
     await serving
     assert "frame" in str(side.refused[0])
