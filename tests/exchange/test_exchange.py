@@ -41,6 +41,16 @@ async def test_heads_that_nobody_changed_go_on_byte_for_byte(house: House) -> No
     assert client.sent == [("head", 204), ("end", None)]
 
 
+async def test_heads_of_a_flow_that_is_over_are_kept_as_bytes_only(house: House) -> None:
+    request, response = asked(fields=[(b"A", b"1")]), answered(fields=[(b"B", b"2")])
+    house.origin(response)
+    before = [head.headers for head in (request.head, response.head)]
+    await house.exchange.run(FakeClient(), request)
+    after = [head.headers for head in (request.head, response.head)]
+    assert after == before
+    assert all(new is not old for new, old in zip(after, before, strict=True))
+
+
 async def test_points_in_time_come_in_their_order(house: House) -> None:
     house.origin(answered(length=1), body=(b"x", b""))
     await house.exchange.run(FakeClient(), asked())
