@@ -12,9 +12,10 @@ import h2.events as h2_events
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.frame_buffer import FrameBuffer
 from h2.stream import H2Stream
+from hpack.exceptions import HPACKError
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
 from proxy_core.wire.http2_budget import CONTINUATION, DATA, HEADERS, Http2Budget, OverBudget
@@ -24,6 +25,12 @@ class _OverBudget(ProtocolError):
     """Tells the library to say ENHANCE_YOUR_CALM."""
 
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
+
+
+class _BadCompression(ProtocolError):
+    """Tells the library to say COMPRESSION_ERROR (RFC 9113, section 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
 
 
 class _Stream(H2Stream):
@@ -100,7 +107,14 @@ class Connection(H2Connection):
                     charge(self._budget.our_reset)
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Any]]:
-        frames, events = super()._receive_headers_frame(frame)
+        try:
+            frames, events = super()._receive_headers_frame(frame)
+        except DenialOfServiceError:
+            raise
+        except ProtocolError as error:
+            if isinstance(error.__cause__, HPACKError):
+                raise _BadCompression(str(error)) from error
+            raise
         for event in events:
             fields = getattr(event, "headers", None)
             if fields:

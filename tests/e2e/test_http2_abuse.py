@@ -1,0 +1,357 @@
+"""HTTP/2 as an attacker speaks it, at a real proxy, while another client looks on.
+
+Each attack has to end within two seconds in a GOAWAY, and the other client must not notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from h2.errors import ErrorCodes
+from hpack import Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from tests.e2e.harness import BackgroundOrigin, ProxyProcess
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+WITHIN = 2.0
+GROWTH = 64 * 1024 * 1024
+PAUSE = 0.02
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Attacker:
+    """Makes frames for one connection; ids and HPACK go on from one burst to the next."""
+
+    def __init__(self, authority: bytes) -> None:
+        self._encoder = Encoder()
+        self._authority = authority
+        self._next = -1
+
+    def block(self, path: bytes, *fields: tuple[bytes, bytes], method: bytes = b"GET") -> bytes:
+        return self._encoder.encode(
+            [
+                (b":method", method),
+                (b":scheme", b"http"),
+                (b":authority", self._authority),
+                (b":path", path),
+                *fields,
+            ]
+        )
+
+    def new_id(self) -> int:
+        self._next += 2
+        return self._next
+
+    def ask(
+        self,
+        path: bytes,
+        *fields: tuple[bytes, bytes],
+        method: bytes = b"GET",
+        end: bool = True,
+        number: int = 0,
+    ) -> bytes:
+        flags = ["END_HEADERS", "END_STREAM"] if end else ["END_HEADERS"]
+        block = self.block(path, *fields, method=method)
+        return HeadersFrame(number or self.new_id(), block, flags=flags).serialize()
+
+    @property
+    def last(self) -> int:
+        return self._next
+
+
+def wire(*frames: Frame) -> bytes:
+    return b"".join(frame.serialize() for frame in frames)
+
+
+# --- one function an attack: what is sent first, then burst after burst
+
+Bursts = Iterator[bytes]
+
+
+def rapid_reset(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(a.ask(b"/stall") + wire(RstStreamFrame(a.last, 8)) for _ in range(50))
+
+
+def windows_that_overflow(a: Attacker) -> Bursts:
+    huge = 2**31 - 1
+    while True:
+        yield b"".join(a.ask(b"/stall") + wire(WindowUpdateFrame(a.last, huge)) for _ in range(50))
+
+
+def malformed_heads(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(a.ask(b"/ with spaces") for _ in range(50))
+
+
+def wrong_lengths(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(
+            a.ask(b"/upload", (b"content-length", b"3"), method=b"POST", end=False)
+            + wire(DataFrame(a.last, b"four"))
+            for _ in range(50)
+        )
+
+
+def continuations(a: Attacker) -> Bursts:
+    yield wire(HeadersFrame(a.new_id(), a.block(b"/")))
+    while True:
+        yield wire(ContinuationFrame(a.last, b"\x00\x01a\x01b" * 3000))
+
+
+def empty_continuations(a: Attacker) -> Bursts:
+    yield wire(HeadersFrame(a.new_id(), a.block(b"/")))
+    while True:
+        yield wire(ContinuationFrame(a.last, b"")) * 10
+
+
+def settings(a: Attacker) -> Bursts:
+    while True:
+        yield wire(SettingsFrame(0, {3: 100})) * 50
+
+
+def pings(a: Attacker) -> Bursts:
+    while True:
+        yield wire(PingFrame(0, b"12345678")) * 100
+
+
+def priorities(a: Attacker) -> Bursts:
+    while True:
+        yield wire(PriorityFrame(1, depends_on=0, stream_weight=3)) * 100
+
+
+def window_updates(a: Attacker) -> Bursts:
+    while True:
+        yield wire(WindowUpdateFrame(0, 1)) * 500
+
+
+def unknown_frames(a: Attacker) -> Bursts:
+    while True:
+        yield b"\x00\x00\x03\xee\x00\x00\x00\x00\x01abc" * 100
+
+
+def empty_data(a: Attacker) -> Bursts:
+    yield a.ask(b"/upload", method=b"POST", end=False)
+    while True:
+        yield wire(DataFrame(a.last, b"")) * 50
+
+
+def padding_alone(a: Attacker) -> Bursts:
+    yield a.ask(b"/upload", method=b"POST", end=False)
+    while True:
+        yield wire(DataFrame(a.last, b"", pad_length=255, flags=["PADDED"])) * 50
+
+
+def empty_heads(a: Attacker) -> Bursts:
+    while True:
+        yield wire(
+            *[HeadersFrame(a.new_id(), b"", flags=["END_HEADERS", "END_STREAM"]) for _ in range(50)]
+        )
+
+
+def hpack_list(a: Attacker) -> Bursts:
+    """One field in the table, named two thousand times: 8 MB of fields in 2 KB."""
+    yield a.ask(b"/", (b"x", b"y" * 3900))
+    while True:
+        block = a.block(b"/") + b"\xbe" * 2000
+        yield wire(HeadersFrame(a.new_id(), block, flags=["END_HEADERS", "END_STREAM"]))
+
+
+def hpack_lists_within_bounds(a: Attacker) -> Bursts:
+    """60 KB of fields in 30 bytes, over and over."""
+    large = (b"x", b"y" * 3900)
+    while True:
+        yield b"".join(a.ask(b"/", *[large] * 15) for _ in range(10))
+
+
+def zero_windows(a: Attacker) -> Bursts:
+    yield wire(SettingsFrame(0, {4: 0}))
+    for _ in range(60):
+        yield a.ask(b"/bytes/200000")
+    while True:
+        yield b""
+
+
+def windows_of_a_byte(a: Attacker) -> Bursts:
+    yield wire(SettingsFrame(0, {4: 1})) + b"".join(a.ask(b"/bytes/200000") for _ in range(20))
+    while True:
+        yield wire(*[WindowUpdateFrame(number, 1) for number in range(1, 40, 2)])
+
+
+def trickled_bodies(a: Attacker) -> Bursts:
+    yield b"".join(a.ask(b"/upload", method=b"POST", end=False) for _ in range(20))
+    while True:
+        yield wire(*[DataFrame(number, b"x") for number in range(1, 40, 2)])
+
+
+def table_beyond_what_was_agreed(a: Attacker) -> Bursts:
+    while True:
+        block = b"\x3f\xe1\xff\xff\x07" + a.block(b"/")
+        yield wire(HeadersFrame(a.new_id(), block, flags=["END_HEADERS", "END_STREAM"]))
+
+
+def even_ids(a: Attacker) -> Bursts:
+    while True:
+        yield a.ask(b"/", number=2)
+
+
+def ids_that_decrease(a: Attacker) -> Bursts:
+    yield a.ask(b"/", number=9)
+    while True:
+        yield a.ask(b"/", number=5)
+
+
+def ids_used_again(a: Attacker) -> Bursts:
+    while True:
+        yield a.ask(b"/", number=1)
+
+
+def a_stream_reset_and_used_again(a: Attacker) -> Bursts:
+    yield a.ask(b"/stall", number=1) + wire(RstStreamFrame(1, 8))
+    while True:
+        yield a.ask(b"/", number=1) * 10
+
+
+CALM = {ErrorCodes.ENHANCE_YOUR_CALM}
+BREACH = {ErrorCodes.PROTOCOL_ERROR, ErrorCodes.STREAM_CLOSED}
+
+ATTACKS: dict[Callable[[Attacker], Bursts], set[ErrorCodes]] = {
+    rapid_reset: CALM,
+    windows_that_overflow: CALM,
+    malformed_heads: CALM,
+    wrong_lengths: CALM,
+    continuations: CALM,
+    empty_continuations: CALM,
+    settings: CALM,
+    pings: CALM,
+    priorities: CALM,
+    window_updates: CALM,
+    unknown_frames: CALM,
+    empty_data: CALM,
+    padding_alone: CALM,
+    empty_heads: CALM,
+    hpack_list: CALM,
+    hpack_lists_within_bounds: CALM,
+    zero_windows: CALM,
+    windows_of_a_byte: CALM,
+    trickled_bodies: CALM,
+    table_beyond_what_was_agreed: {ErrorCodes.COMPRESSION_ERROR},
+    even_ids: BREACH,
+    ids_that_decrease: BREACH,
+    ids_used_again: BREACH,
+    a_stream_reset_and_used_again: CALM | BREACH,
+}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProxyProcess]:
+    with ProxyProcess.running(Path(tmp_path_factory.mktemp("abused"))) as running:
+        yield running
+
+
+async def goodbye(reader: asyncio.StreamReader) -> GoAwayFrame:
+    """Read frames up to the GOAWAY."""
+    while True:
+        header = await reader.readexactly(9)
+        frame, length = Frame.parse_frame_header(memoryview(header))
+        frame.parse_body(memoryview(await reader.readexactly(length)))
+        if isinstance(frame, GoAwayFrame):
+            return frame
+
+
+async def get(port: int, url: str) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        host = url.split("/")[2]
+        writer.write(f"GET {url} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def onlooker(port: int, url: str) -> AsyncIterator[list[bytes]]:
+    """Ask again and again, each time within two seconds."""
+    answers: list[bytes] = []
+    over = asyncio.Event()
+
+    async def look() -> None:
+        while not over.is_set():
+            async with asyncio.timeout(WITHIN):
+                answers.append(await get(port, url))
+            await asyncio.sleep(PAUSE)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(look())
+        yield answers
+        over.set()
+
+
+async def attack(port: int, bursts: Bursts) -> GoAwayFrame:
+    """Send until the GOAWAY comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def send() -> None:
+        writer.write(PREFACE + wire(SettingsFrame(0)))
+        with contextlib.suppress(ConnectionError):
+            for burst in bursts:
+                writer.write(burst)
+                await writer.drain()
+                await asyncio.sleep(0.005)
+
+    try:
+        async with asyncio.timeout(WITHIN), asyncio.TaskGroup() as group:
+            sending = group.create_task(send())
+            end = await goodbye(reader)
+            sending.cancel()
+    finally:
+        writer.transport.abort()
+    return end
+
+
+@pytest.mark.parametrize("how", ATTACKS, ids=lambda how: how.__name__)
+async def test_attack_is_cut_off_and_harms_nobody(
+    target: ProxyProcess, origin: BackgroundOrigin, how: Callable[[Attacker], Bursts]
+) -> None:
+    url = f"http://127.0.0.1:{origin.http}/api/users/7"
+    await get(target.port, url)
+    before = target.memory()
+    attacker = Attacker(b"127.0.0.1:%d" % origin.http)
+    async with onlooker(target.port, url) as answers:
+        end = await attack(target.port, how(attacker))
+    assert ErrorCodes(end.error_code) in ATTACKS[how]
+    assert answers
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
+    assert target.memory() - before < GROWTH
+
+
+async def test_several_attackers_at_once_harm_nobody(
+    target: ProxyProcess, origin: BackgroundOrigin
+) -> None:
+    url = f"http://127.0.0.1:{origin.http}/api/users/7"
+    await get(target.port, url)
+    before = target.memory()
+    authority = b"127.0.0.1:%d" % origin.http
+    async with onlooker(target.port, url) as answers, asyncio.TaskGroup() as group:
+        for how in (rapid_reset, windows_that_overflow, pings, zero_windows, hpack_list) * 2:
+            group.create_task(attack(target.port, how(Attacker(authority))))
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
+    assert target.memory() - before < GROWTH
