@@ -38,6 +38,9 @@ _ABSOLUTE_FORM = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%\x80-\xff]+)(?::([0-9]{1,5}))?"
 )
+_CODED_THEN_CHUNKED = re.compile(
+    rb"(?:(?!chunked[ \t,;])" + _TOKEN + rb"[ \t]*,[ \t]*)+chunked", re.IGNORECASE
+)
 _DECIMAL = re.compile(rb"[0-9]{1,18}")
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9]+)?")
 
@@ -131,6 +134,8 @@ class _Framing:
             if not _DECIMAL.fullmatch(value):
                 raise RemoteProtocolError(f"Content-Length is not a number: {value[:40]!r}")
             self.content_length = int(value)
+            if value[:1] == b"0" and len(value) > 1:
+                self.removable = None  # somebody might read it as octal
         elif kind == _CONNECTION:
             self._note_connection(field)
         elif kind == _TRANSFER_ENCODING:
@@ -174,6 +179,11 @@ class _Framing:
         if not http_11:
             raise RemoteProtocolError("Transfer-Encoding in an HTTP/1.0 message")
         if self.transfer_encoding != b"chunked":
+            if not _CODED_THEN_CHUNKED.fullmatch(self.transfer_encoding):
+                # Where such a body ends cannot be known (RFC 9112, section 6.3, item 4).
+                raise RemoteProtocolError(
+                    f"transfer coding {self.transfer_encoding[:40]!r} does not end in one chunked"
+                )
             raise RemoteProtocolError(
                 f"transfer coding {self.transfer_encoding[:40]!r} is not supported;"
                 " only chunked is",
@@ -331,6 +341,8 @@ def _connect_target(target: bytes) -> tuple[str, bytes, bytes]:
 def _bad_request_line(raw: bytes) -> RemoteProtocolError:
     line = raw.partition(b"\n")[0]
     shown = repr(line[:80])[1:]
+    if not line.endswith(b"\r"):
+        return RemoteProtocolError(f"the request line ends in a bare LF: {shown}")
     parts = line.removesuffix(b"\r").split(b" ")
     if len(parts) == 3 and _OTHER_VERSION.fullmatch(parts[2]):
         if not parts[2].startswith(b"HTTP/1."):
@@ -351,14 +363,19 @@ def parse_response_head(raw: bytes, request_method: bytes, max_count: int) -> Re
     """
     line = _STATUS_LINE.match(raw)
     if line is None:
-        first = repr(raw.partition(b"\n")[0][:80])[1:]
-        raise RemoteProtocolError(f"not an HTTP/1 status line: {first}", 502)
+        first = raw.partition(b"\n")[0]
+        shown = repr(first[:80])[1:]
+        if not first.endswith(b"\r"):
+            raise RemoteProtocolError(f"the status line ends in a bare LF: {shown}", 502)
+        raise RemoteProtocolError(f"not an HTTP/1 status line: {shown}", 502)
     first_line_end = line.end()
     fields = _fields_of(raw, first_line_end, max_count)
     framing = _Framing(fields)
     status = int(line[2])
     http_11 = line[1] == b"1"
     length = framing.length_of(http_11)
+    if status == 204 and length is not None:
+        framing.removable = None  # it must not have a length (RFC 9110, section 8.6)
     lines = _cut(raw, framing.removable)
     keep_alive = not framing.close and (http_11 or framing.keep_alive)
     received = ResponseReceived(
