@@ -128,7 +128,7 @@ class ClientSession:
             if await self._parts.exchange.admit(self._client, None) is not None:
                 self._channel.abort()
                 return
-            self._channel.allow(self._parts.limits.head_timeout, "no request came")
+            self._channel.allow(self._parts.limits.head_timeout, "the request's head took too long")
             await self._serve()
         except (ConnectionLost, ConnectionTimeout, TlsError):
             self._channel.abort()
@@ -154,10 +154,15 @@ class ClientSession:
         return _Tunnel(host, port, head, self._via)
 
     async def _sniff(self) -> tuple[Protocol | None, bytes]:
-        """Tell the protocol from the first bytes, which stay unread; None at their early end."""
+        """Tell the protocol from the first bytes, which stay unread; None where too few came."""
         data = b""
         while (protocol := sniff(data)) is None:
-            more = await self._channel.receive()
+            try:
+                more = await self._channel.receive()
+            except ConnectionTimeout:
+                if not data:
+                    raise
+                break  # whoever speaks with the client says that it was late
             if not more:
                 break
             data += more
@@ -409,8 +414,9 @@ class ClientSession:
 
 
 async def _first_bytes(side: ByteStream) -> None:
-    """Wait until something has come, and leave it there."""
-    side.unread(await side.receive())
+    """Wait until something has come, and leave it there; a failure comes again to who reads it."""
+    with contextlib.suppress(ConnectionLost, ConnectionTimeout, TlsError):
+        side.unread(await side.receive())
 
 
 def _closing_answer(status: int, text: str) -> bytes:
