@@ -78,4 +78,14 @@ def test_memory_is_bounded() -> None:
         secret = NeverIndexedHeaderTuple(b"x", b"%d" % number)
         decoder.decode(encoder.encode([secret]), raw=True)
     assert len(decoder._known) <= 64
+    assert len(decoder._always) <= 64
     assert len(encoder._known) <= 64
+
+
+def test_literals_that_are_indexed_are_added_each_time() -> None:
+    plain, decoder = Decoder(65536), MemoDecoder(65536)
+    added = b"\x76\x05nginx"  # server, with incremental indexing
+    for block in (added, added, b"\xbe", b"\xbf", added, b"\xc0\xbe"):
+        fields = list(plain.decode(block, raw=True))
+        assert list(decoder.decode(block, raw=True)) == fields
+        assert decoder.header_table.dynamic_entries == plain.header_table.dynamic_entries
