@@ -263,10 +263,8 @@ def _made(verdict: Verdict) -> list[str]:
 
 
 def _diff(before: list[str], after: list[str]) -> list[str]:
-    lines = difflib.unified_diff(before, after, lineterm="", n=0)
-    return [
-        f"{line[0]} {line[1:]}" for line in lines if not line.startswith(("--- ", "+++ ", "@@"))
-    ]
+    lines = list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]  # without its heading
+    return [f"{line[0]} {line[1:]}" for line in lines if not line.startswith("@@")]
 
 
 def _shown(lines: list[str]) -> list[str]:

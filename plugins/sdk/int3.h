@@ -1,0 +1,128 @@
+/* INT3RCEPTOR's plugin ABI as C would want it: no libc, no allocator, no dependencies.
+ *
+ * clang --target=wasm32 -O2 -nostdlib -Wl,--no-entry -Wl,--strip-all -o plugin.wasm plugin.c
+ *
+ * Only the functions that a plugin calls become imports of its module. A plugin that calls anything
+ * but int3_log and int3_abort speaks ABI v1: put INT3_ABI_V1 once into it. See docs/plugin-abi.md. */
+#ifndef INT3_H
+#define INT3_H
+
+typedef unsigned char uint8_t;
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef long long int64_t;
+typedef __SIZE_TYPE__ size_t;
+
+#define INT3_IMPORT(name) __attribute__((import_module("env"), import_name(#name)))
+
+/* INT3_HOOK(on_request) { ...; return INT3_CONTINUE; } */
+#define INT3_HOOK(name) __attribute__((export_name(#name))) int32_t name(void)
+#define INT3_SHUTDOWN __attribute__((export_name("plugin_shutdown"))) void plugin_shutdown(void)
+#define INT3_ABI_V1 INT3_HOOK(int3_abi_version) { return 1; }
+
+enum { INT3_DEBUG = 0, INT3_INFO = 1, INT3_WARN = 2, INT3_ERROR = 3 };
+
+/* What a hook returns. */
+enum {
+    INT3_CONTINUE = 0,
+    INT3_BLOCK = 1,
+    INT3_HOLD = 2,
+    INT3_RESPOND = 3,
+    INT3_SKIP_REST = 4,
+};
+
+/* What the host answers; zero and more is success, or a length. */
+enum {
+    INT3_ABSENT = -1,
+    INT3_NOT_PERMITTED = -2,
+    INT3_BAD_POINTER = -3,
+    INT3_OVER_LIMIT = -4,
+    INT3_NOT_IN_HOOK = -5,
+};
+
+/* What host_get_field and host_set_field name. */
+enum {
+    INT3_METHOD = 0,
+    INT3_URL = 1,
+    INT3_STATUS = 2,
+    INT3_HOST = 3,
+    INT3_PORT = 4,
+    INT3_SCHEME = 5,
+    INT3_HTTP_VERSION = 6,
+    INT3_FLOW_ID = 7,
+    INT3_CLIENT_ADDRESS = 8,
+    INT3_SERVER_ADDRESS = 9,
+    INT3_RULE_ID = 10,
+    INT3_CONFIGURATION = 11,
+    INT3_REASON = 14,
+    INT3_HOST_VERSION = 15,
+};
+
+/* The host, with pointers and lengths. Readers return the full length, and write nothing that does
+ * not fit. */
+INT3_IMPORT(host_log) int32_t host_log(int32_t level, const char *text, size_t length);
+INT3_IMPORT(host_abort) int32_t host_abort(const char *text, size_t length);
+INT3_IMPORT(host_get_memory_size) int32_t host_get_memory_size(void);
+INT3_IMPORT(host_get_header)
+int32_t host_get_header(const char *name, size_t name_length, char *into, size_t room);
+INT3_IMPORT(host_get_headers) int32_t host_get_headers(void *into, size_t room);
+INT3_IMPORT(host_set_header)
+int32_t host_set_header(const char *name, size_t name_length, const char *value, size_t length);
+INT3_IMPORT(host_add_header)
+int32_t host_add_header(const char *name, size_t name_length, const char *value, size_t length);
+INT3_IMPORT(host_remove_header) int32_t host_remove_header(const char *name, size_t name_length);
+INT3_IMPORT(host_get_field) int32_t host_get_field(int32_t id, char *into, size_t room);
+INT3_IMPORT(host_set_field) int32_t host_set_field(int32_t id, const char *text, size_t length);
+INT3_IMPORT(host_respond)
+int32_t host_respond(int32_t status, const void *headers, size_t headers_length, const void *body,
+                     size_t body_length);
+INT3_IMPORT(host_annotate)
+int32_t host_annotate(const char *key, size_t key_length, const char *value, size_t length);
+INT3_IMPORT(host_now_ns) int64_t host_now_ns(void);
+INT3_IMPORT(host_random) int32_t host_random(void *into, size_t length);
+
+/* The same with text that ends in NUL. */
+static inline size_t int3_length(const char *text) {
+    size_t length = 0;
+    while (text[length] != 0) length++;
+    return length;
+}
+
+static inline void int3_log(int32_t level, const char *text) {
+    host_log(level, text, int3_length(text));
+}
+
+/* Logs the text and ends this call; the host gives up the instance. */
+static inline void int3_abort(const char *text) { host_abort(text, int3_length(text)); }
+
+static inline int32_t int3_header(const char *name, char *into, size_t room) {
+    return host_get_header(name, int3_length(name), into, room);
+}
+
+static inline int32_t int3_set_header(const char *name, const char *value) {
+    return host_set_header(name, int3_length(name), value, int3_length(value));
+}
+
+static inline int32_t int3_add_header(const char *name, const char *value) {
+    return host_add_header(name, int3_length(name), value, int3_length(value));
+}
+
+static inline int32_t int3_remove_header(const char *name) {
+    return host_remove_header(name, int3_length(name));
+}
+
+static inline int32_t int3_set_field(int32_t id, const char *text) {
+    return host_set_field(id, text, int3_length(text));
+}
+
+/* `key` is "comment", "tag" or "colour". */
+static inline int32_t int3_annotate(const char *key, const char *value) {
+    return host_annotate(key, int3_length(key), value, int3_length(value));
+}
+
+/* Answers with a body of text and no headers of its own; return INT3_RESPOND after it. */
+static inline int32_t int3_respond(int32_t status, const char *body) {
+    return host_respond(status, 0, 0, body, int3_length(body));
+}
+
+#endif

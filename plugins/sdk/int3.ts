@@ -1,0 +1,166 @@
+// INT3RCEPTOR's plugin ABI as AssemblyScript would want it: strings in, strings out.
+//
+// asc plugin.ts --outFile plugin.wasm -Oz --use abort=
+//
+// `--use abort=` turns AssemblyScript's own abort, which the host does not offer, into a trap. Only
+// the functions that a plugin calls become imports of its module. A plugin that calls anything but
+// `log` and `abort` speaks ABI v1 and exports `int3_abi_version`. See docs/plugin-abi.md.
+
+// @ts-ignore: decorator
+@external("env", "host_log")
+declare function host_log(level: i32, text: usize, length: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_abort")
+declare function host_abort(text: usize, length: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_get_header")
+declare function host_get_header(np: usize, nn: i32, into: usize, room: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_set_header")
+declare function host_set_header(np: usize, nn: i32, vp: usize, vn: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_add_header")
+declare function host_add_header(np: usize, nn: i32, vp: usize, vn: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_remove_header")
+declare function host_remove_header(np: usize, nn: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_get_field")
+declare function host_get_field(id: i32, into: usize, room: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_set_field")
+declare function host_set_field(id: i32, text: usize, length: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_respond")
+declare function host_respond(status: i32, hp: usize, hn: i32, bp: usize, bn: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_annotate")
+declare function host_annotate(kp: usize, kn: i32, vp: usize, vn: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_now_ns")
+declare function host_now_ns(): i64;
+// @ts-ignore: decorator
+@external("env", "host_random")
+declare function host_random(into: usize, length: i32): i32;
+
+export namespace Level {
+  export const DEBUG: i32 = 0;
+  export const INFO: i32 = 1;
+  export const WARN: i32 = 2;
+  export const ERROR: i32 = 3;
+}
+
+/** What a hook returns. */
+export const CONTINUE: i32 = 0;
+export const BLOCK: i32 = 1;
+export const HOLD: i32 = 2;
+export const RESPOND: i32 = 3;
+export const SKIP_REST: i32 = 4;
+
+/** What `field` and `setField` name. */
+export namespace Field {
+  export const METHOD: i32 = 0;
+  export const URL: i32 = 1;
+  export const STATUS: i32 = 2;
+  export const HOST: i32 = 3;
+  export const PORT: i32 = 4;
+  export const SCHEME: i32 = 5;
+  export const HTTP_VERSION: i32 = 6;
+  export const FLOW_ID: i32 = 7;
+  export const CLIENT_ADDRESS: i32 = 8;
+  export const SERVER_ADDRESS: i32 = 9;
+  export const RULE_ID: i32 = 10;
+  export const CONFIGURATION: i32 = 11;
+  export const REASON: i32 = 14;
+  export const HOST_VERSION: i32 = 15;
+}
+
+/** What values are read into: one page, which no header and no field of ordinary size fills. */
+const ROOM: i32 = 65536;
+const BUFFER: usize = memory.data(65536);
+
+export function log(level: i32, text: string): void {
+  const bytes = String.UTF8.encode(text);
+  host_log(level, changetype<usize>(bytes), bytes.byteLength);
+}
+
+/** Log `text` and end this call; the host gives up the instance. */
+export function abort(text: string): void {
+  const bytes = String.UTF8.encode(text);
+  host_abort(changetype<usize>(bytes), bytes.byteLength);
+}
+
+/** A header's value; null where there is none. */
+export function header(name: string): string | null {
+  const bytes = String.UTF8.encode(name);
+  const length = host_get_header(changetype<usize>(bytes), bytes.byteLength, BUFFER, ROOM);
+  return read(length);
+}
+
+/** Zero, or a negative code. */
+export function setHeader(name: string, value: string): i32 {
+  const n = String.UTF8.encode(name);
+  const v = String.UTF8.encode(value);
+  const answer = host_set_header(
+    changetype<usize>(n), n.byteLength, changetype<usize>(v), v.byteLength,
+  );
+  return answer;
+}
+
+export function addHeader(name: string, value: string): i32 {
+  const n = String.UTF8.encode(name);
+  const v = String.UTF8.encode(value);
+  const answer = host_add_header(
+    changetype<usize>(n), n.byteLength, changetype<usize>(v), v.byteLength,
+  );
+  return answer;
+}
+
+/** How many there were, or a negative code. */
+export function removeHeader(name: string): i32 {
+  const n = String.UTF8.encode(name);
+  const answer = host_remove_header(changetype<usize>(n), n.byteLength);
+  return answer;
+}
+
+/** A field's text; null where there is none. */
+export function field(id: i32): string | null {
+  return read(host_get_field(id, BUFFER, ROOM));
+}
+
+export function setField(id: i32, text: string): i32 {
+  const bytes = String.UTF8.encode(text);
+  const answer = host_set_field(id, changetype<usize>(bytes), bytes.byteLength);
+  return answer;
+}
+
+/** Prepare a response without headers of its own; return RESPOND after it. */
+export function respond(status: i32, body: string): i32 {
+  const bytes = String.UTF8.encode(body);
+  const answer = host_respond(status, 0, 0, changetype<usize>(bytes), bytes.byteLength);
+  return answer;
+}
+
+/** `key` is "comment", "tag" or "colour". */
+export function annotate(key: string, value: string): i32 {
+  const k = String.UTF8.encode(key);
+  const v = String.UTF8.encode(value);
+  const answer = host_annotate(
+    changetype<usize>(k), k.byteLength, changetype<usize>(v), v.byteLength,
+  );
+  return answer;
+}
+
+/** Nanoseconds since 1970. */
+export function now(): i64 {
+  return host_now_ns();
+}
+
+export function random(into: usize, length: i32): void {
+  host_random(into, length);
+}
+
+function read(length: i32): string | null {
+  if (length < 0 || length > ROOM) return null;
+  return String.UTF8.decodeUnsafe(BUFFER, length);
+}
