@@ -32,7 +32,8 @@ class Route:
 
     `scheme` is `http` or `https`; `tcp` or `tls` for connections of bytes. `sni` is the name to
     ask for and to verify, where TLS is spoken (the host, where it is empty). `http1_only` keeps
-    HTTP/2 out, for what only HTTP/1 can do. `via` is the proxy in between, `address` what to dial
+    HTTP/2 out, for what only HTTP/1 can do; `websocket` lets those connections in again that offer
+    WebSockets over HTTP/2 (RFC 8441). `via` is the proxy in between, `address` what to dial
     instead of host and port. Connections are shared among requests of equal routes: `owner` keeps
     one client connection's for itself.
     """
@@ -45,6 +46,7 @@ class Route:
     via: Parent | None = None
     address: tuple[str, int] | None = None
     owner: int = 0
+    websocket: bool = False
 
 
 OWN_NAME = b"int3rceptor.internal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from proxy_core.config import Limits
 from proxy_core.errors import (
@@ -65,7 +66,11 @@ class Http2ClientStream(Http2Stream):
 
     def route(self, head: RequestHead) -> Route:
         """See `ClientStream.route`."""
-        return self._connection.router.route(head, self._arrived, self._upgrade is not None)
+        if self._upgrade is None:
+            return self._connection.router.route(head, self._arrived)
+        return replace(
+            self._connection.router.route(head, self._arrived, http1_only=True), websocket=True
+        )
 
     async def wait(self) -> None:
         """See `Http2Stream.wait`."""

@@ -44,6 +44,13 @@ class UpstreamPool:
 
     def acquire(self, route: Route) -> UpstreamStream | None:
         """See `Upstreams.acquire`."""
+        if route.websocket:
+            other = replace(route, websocket=False, http1_only=False)
+            for connection in self._shared.get(other, ()):
+                mine = connection.server.owner in (0, route.owner)
+                if mine and connection.has_room and connection.takes_websockets:
+                    return connection.open_stream()
+            route = replace(route, websocket=False)
         shared = self._shared.get(route)
         if shared is not None:
             for connection in shared:
@@ -64,6 +71,8 @@ class UpstreamPool:
 
     async def open(self, route: Route, fresh: bool = False) -> UpstreamStream:
         """See `Upstreams.open`."""
+        if route.websocket:
+            route = replace(route, websocket=False)
         while not fresh and self._may_be_http2(route):
             dialling = self._dialling.get(route)
             if dialling is None:

@@ -21,8 +21,10 @@ from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
+from proxy_core.net.http2_bytes import Http2Bytes
 from proxy_core.net.http2_link import Http2Link, Http2Stream
 from proxy_core.wire.events import BodyLength, ResponseReceived
+from proxy_core.wire.extended_connect import as_switch, connect_fields
 from proxy_core.wire.http2 import CANCEL, REFUSED_STREAM, error_name
 from proxy_core.wire.http2_fields import request_fields, wants_trailers
 
@@ -36,7 +38,17 @@ _STALLED = "stopped in the middle of its answer"
 class Http2UpstreamStream(Http2Stream):
     """Implements `UpstreamStream`."""
 
-    __slots__ = ("_answered", "_final", "_heads", "_method", "_upstream", "reused", "server")
+    __slots__ = (
+        "_answered",
+        "_final",
+        "_heads",
+        "_method",
+        "_switched",
+        "_upstream",
+        "_websocket",
+        "reused",
+        "server",
+    )
 
     def __init__(self, upstream: Http2Upstream, reused: bool) -> None:
         super().__init__(upstream, 0)
@@ -48,6 +60,9 @@ class Http2UpstreamStream(Http2Stream):
         self._final = False
         """The final head came; `_answered` after an informational one too."""
         self._method = b""
+        self._websocket: RequestHead | None = None
+        """The request that an extended CONNECT was made of."""
+        self._switched = False
 
     def send_head(
         self,
@@ -56,7 +71,13 @@ class Http2UpstreamStream(Http2Stream):
         clean: bytes | None = None,
         upgrade: bytes | None = None,
     ) -> None:
-        """See `UpstreamStream.send_head`."""
+        """See `UpstreamStream.send_head`; an upgrade becomes an extended CONNECT (RFC 8441)."""
+        if upgrade is not None:
+            self._method = b"CONNECT"
+            self._websocket = head
+            self.queue_fields(connect_fields(head))
+            self.allow(self._link.limits.response_timeout, _SILENT)
+            return
         self._method = head.method
         self.queue_fields(request_fields(head, length, wants_trailers(head.headers.fields)))
         if length == 0:
@@ -87,6 +108,9 @@ class Http2UpstreamStream(Http2Stream):
         received = self._heads.pop(0)
         self._answered = True
         if not received.informational:
+            if self._websocket is not None:
+                received = as_switch(self._websocket, received)
+                self._switched = received.upgrade is not None
             self._final = True
             self.deadline = NEVER  # until somebody waits for the body
         return received
@@ -114,10 +138,11 @@ class Http2UpstreamStream(Http2Stream):
 
     def release(self) -> None:
         """See `UpstreamStream.release`."""
-        if self._ended or self._failure is not None:
+        if self.complete or self._failure is not None:
             self._link.drop(self)
         else:
-            # The head said that no body comes, the END_STREAM is still on its way.
+            # An extended CONNECT was turned down; or the head said that no body comes, and the
+            # END_STREAM is still on its way.
             self._link.reset(self, CANCEL)
 
     def abort(self) -> None:
@@ -127,8 +152,10 @@ class Http2UpstreamStream(Http2Stream):
             self.fail(UpstreamError("the exchange was given up"))
 
     def become_bytes(self) -> ByteStream:
-        """See `UpstreamStream.become_bytes`; HTTP/2 has no 101."""
-        raise LocalProtocolError("an HTTP/2 stream cannot be upgraded")
+        """See `UpstreamStream.become_bytes`."""
+        if not self._switched:
+            raise LocalProtocolError("an HTTP/2 stream without CONNECT cannot be upgraded")
+        return Http2Bytes(self._link, self)
 
     def timed_out(self, error: ConnectionTimeout) -> Int3rceptorError:
         """See `Http2Stream.timed_out`."""
@@ -194,6 +221,11 @@ class Http2Upstream(Http2Link):
             and not self.channel.ended
             and len(self._open) < self.engine.peer_max_streams
         )
+
+    @property
+    def takes_websockets(self) -> bool:
+        """Whether the origin offers WebSockets over HTTP/2 (RFC 8441)."""
+        return self.engine.takes_extended_connect
 
     def open_stream(self) -> Http2UpstreamStream:
         """Return a new stream; it takes its id when its head is sent."""

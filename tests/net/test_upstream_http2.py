@@ -167,6 +167,61 @@ async def test_stream_cannot_become_bytes(side: Side) -> None:
         stream.become_bytes()
 
 
+# --- WebSocket
+
+UPGRADE = GET.replace(
+    headers=Headers([(b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="), (b"Origin", b"x")])
+)
+
+
+async def test_websocket_is_asked_for_by_extended_connect_and_becomes_bytes(side: Side) -> None:
+    offered = [side.upstream.takes_websockets]
+    side.origin.h2.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+    await side.synced()
+    assert [*offered, side.upstream.takes_websockets] == [False, True]
+    stream = side.upstream.open_stream()
+    stream.send_head(UPGRADE, 0, None, b"websocket")
+    event = await side.origin.next(h2.events.RequestReceived)
+    assert event.headers == [
+        (b":method", b"CONNECT"),
+        (b":protocol", b"websocket"),
+        (b":scheme", b"https"),
+        (b":authority", b"origin.example"),
+        (b":path", b"/"),
+        (b"origin", b"x"),
+    ]
+    assert event.stream_ended is None
+    side.origin.h2.send_headers(1, OK)
+    await side.origin.flush()
+    answer = await stream.read_head()
+    assert (answer.head.status, answer.upgrade) == (101, b"websocket")
+    # The example of RFC 6455, section 1.3.
+    assert answer.head.headers.get(b"sec-websocket-accept") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    end = stream.become_bytes()
+    end.write(b"ping")
+    assert (await side.origin.next(h2.events.DataReceived, 1)).data == b"ping"
+    side.origin.h2.send_data(1, b"pong", end_stream=True)
+    await side.origin.flush()
+    assert [await end.receive(), await end.receive()] == [b"pong", b""]
+    end.write_eof()
+    end.close()
+    await side.origin.next(h2.events.StreamEnded, 1)
+    assert not side.upstream.streams
+
+
+async def test_websocket_that_is_turned_down_leaves_no_stream_behind(side: Side) -> None:
+    stream = side.upstream.open_stream()
+    stream.send_head(UPGRADE, 0, None, b"websocket")
+    number = await side.origin.next_id()
+    await side.origin.answer(number, b"no", [(b":status", b"403")])
+    answer = await stream.read_head()
+    assert (answer.head.status, answer.upgrade) == (403, None)
+    assert await body_of(stream) == b"no"
+    stream.release()
+    await side.origin.next(h2.events.StreamReset, number)
+    assert not side.upstream.streams
+
+
 # --- flow control
 
 
