@@ -15,7 +15,7 @@ class Limits:
     """One request or response head, start line included."""
     header_count: int = 200
     target_bytes: int = 32 * 1024
-    connections: int = 10_000
+    connections: int = 16_384
     streams: int = 128
     """Concurrent HTTP/2 streams of one client connection."""
     http2_budget: int = 2000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import struct
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import StartProxy
 from tests.e2e.harness import BackgroundOrigin, ProxyProcess
 
 DESCRIPTORS = 96
@@ -120,6 +122,34 @@ def start_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
             return proxy, tmp_path / "serve.log"
 
         yield start
+
+
+IDLE = 2000
+OWN_PAGE = b"GET http://int3rceptor.internal/ HTTP/1.1\r\nHost: int3rceptor.internal\r\n\r\n"
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["silent", "kept alive"])
+def test_idle_connections_take_little_memory_and_leave_room_for_more(
+    start_proxy: StartProxy, kept: bool
+) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < IDLE + 500:
+        pytest.skip("too few file descriptors are allowed here; raise ulimit -n")
+
+    def use(clients: list[socket.socket]) -> None:
+        for client in clients if kept else []:
+            client.sendall(OWN_PAGE)
+            assert read_answer(client).startswith(b"HTTP/1.1 200")
+
+    proxy = start_proxy()
+    with Clients(proxy) as clients:
+        use(clients.add(200))
+        before = proxy.memory()
+        use(clients.add(IDLE))
+        (late,) = clients.add()
+        late.sendall(OWN_PAGE)  # behind all others: they have been accepted when it is answered
+        assert read_answer(late).startswith(b"HTTP/1.1 200")
+        assert not turned_away(clients.open)
+        assert (proxy.memory() - before) / IDLE < 20_000
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
