@@ -1,0 +1,212 @@
+"""What HTTP/2 says and HTTP/1 reads, both ways: a recording origin sees only what is sound."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import h2.events
+import pytest
+from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
+
+from proxy_core.config import Limits
+from tests.ca.certificates import make, server_context
+from tests.net.h2_peer import REQUEST, Fields, H2Peer
+from tests.net.house import House
+from tests.net.wires import Wires
+from tests.waiting import until
+
+CA = make("The CA", ca=True)
+LEAF = make("origin.example", issuer=CA)
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
+
+
+@pytest.fixture
+async def house(wires: Wires, tmp_path: Path) -> AsyncIterator[House]:
+    server: ssl.SSLContext = server_context(LEAF, tmp_path)
+    made = House(wires, server, Limits())
+    await made.open()
+    yield made
+    await made.close()
+    assert made.faults == []
+
+
+def having(**changed: bytes) -> Fields:
+    """The plain request with some pseudo-header fields changed."""
+    return [(name, changed.get(name[1:].decode(), value)) for name, value in REQUEST]
+
+
+def with_field(name: bytes, value: bytes) -> Fields:
+    return [*REQUEST, (name, value)]
+
+
+BAD_REQUESTS: dict[str, Fields] = {
+    "LF in a value": with_field(b"x", b"a\nb: c"),
+    "CR in a value": with_field(b"x", b"a\rb: c"),
+    "CRLF and a request in a value": with_field(b"x", b"a\r\n\r\n" + SMUGGLED),
+    "NUL in a value": with_field(b"x", b"a\0b"),
+    "a space before a value": with_field(b"x", b" a"),
+    "a tab after a value": with_field(b"x", b"a\t"),
+    "LF in a name": with_field(b"x\ny", b"a"),
+    "CRLF in a name": with_field(b"x: a\r\ny", b"b"),
+    "NUL in a name": with_field(b"x\0", b"a"),
+    "a space in a name": with_field(b"x y", b"a"),
+    "a space after a name": with_field(b"x ", b"a"),
+    "a colon in a name": with_field(b"x:y", b"a"),
+    "an empty name": with_field(b"", b"a"),
+    "an upper-case name": with_field(b"X", b"a"),
+    "transfer-encoding": with_field(b"transfer-encoding", b"chunked"),
+    "connection": with_field(b"connection", b"close"),
+    "upgrade": with_field(b"upgrade", b"h2c"),
+    "two lengths": [*with_field(b"content-length", b"0"), (b"content-length", b"5")],
+    "a length that is no number": with_field(b"content-length", b"+0"),
+    "two hosts": [*with_field(b"host", b"a"), (b"host", b"b")],
+    "a pseudo-header after a field": [*with_field(b"x", b"a"), (b":path", b"/b")],
+    "a pseudo-header twice": [*REQUEST, (b":path", b"/b")],
+    "an unknown pseudo-header": [*REQUEST, (b":status", b"200")],
+    "CRLF in the path": having(path=b"/ HTTP/1.1\r\nHost: evil\r\n\r\n" + SMUGGLED),
+    "LF in the path": having(path=b"/a\nb"),
+    "NUL in the path": having(path=b"/a\0b"),
+    "a space in the path": having(path=b"/a b"),
+    "a tab in the path": having(path=b"/a\tb"),
+    "bytes beyond ASCII in the path": having(path="/ä".encode()),
+    "a path that does not begin with a slash": having(path=b"a"),
+    "an absolute path": having(path=b"http://evil/"),
+    "an empty path": having(path=b""),
+    "a fragment": having(path=b"/#a"),
+    "a space in the method": having(method=b"GET /smuggled"),
+    "CRLF in the method": having(method=b"GET / HTTP/1.1\r\nx: y\r\n\r\nGET"),
+    "an empty method": having(method=b""),
+    "NUL in the method": having(method=b"GE\0T"),
+    "CRLF in the authority": having(authority=b"origin.example\r\nx: y"),
+    "a space in the authority": having(authority=b"origin.example x"),
+    "NUL in the authority": having(authority=b"origin\0.example"),
+    "a path in the authority": having(authority=b"origin.example/x"),
+    "somebody in the authority": having(authority=b"me@origin.example"),
+    "another scheme": having(scheme=b"http\r\nx: y"),
+    "a protocol without CONNECT": [*REQUEST[:1], (b":protocol", b"websocket"), *REQUEST[1:]],
+}
+
+
+@pytest.mark.parametrize("name", BAD_REQUESTS)
+async def test_unsound_request_reaches_no_origin(house: House, name: str) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    client.h2.send_headers(1, BAD_REQUESTS[name], end_stream=True)
+    client.h2.send_headers(3, with_field(b"x-sound", b"yes"), end_stream=True)
+    await client.flush()
+    reset = await client.next(h2.events.StreamReset, 1)
+    assert reset.error_code == ErrorCodes.PROTOCOL_ERROR
+    origin = await house.origin()
+    seen = await origin.read_head()
+    assert seen == b"GET / HTTP/1.1\r\nHost: origin.example\r\nx-sound: yes\r\n\r\n"
+    await origin.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+    await client.next(h2.events.StreamEnded, 3)
+    assert len(house.dialer.dialled) == 1
+    assert origin.buffer == b""
+    assert [flow.error is None for flow in house.flows()].count(False) == 1
+
+
+@pytest.mark.parametrize("protocol", [b"websocket\r\nx: y", b"a b", b"", b"h2c", b"websocket\0"])
+async def test_unsound_protocol_reaches_no_origin(house: House, protocol: bytes) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    fields = [(b":method", b"CONNECT"), (b":protocol", protocol), *REQUEST[1:]]
+    client.h2.send_headers(1, fields)
+    await client.flush()
+    answer = await client.next(h2.events.ResponseReceived, 1)
+    assert (answer.headers or [])[0] == (b":status", b"501")
+    assert house.dialer.dialled == []
+
+
+async def test_unsound_trailers_reach_no_origin(house: House) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    client.h2.send_headers(1, having(method=b"POST"))
+    client.h2.send_data(1, b"body")
+    await client.flush()
+    origin = await house.origin()
+    head = await origin.read_head()
+    assert b"transfer-encoding: chunked" in head.lower()
+    client.h2.send_headers(1, [(b"x", b"a\r\n\r\n" + SMUGGLED)], end_stream=True)
+    await client.flush()
+    await client.next(h2.events.StreamReset, 1)
+    assert (await origin.read_to_end()) in (b"", b"4\r\nbody\r\n")
+
+
+BAD_ANSWERS: dict[str, Fields] = {
+    "LF in a value": [(b":status", b"200"), (b"x", b"a\nb: c")],
+    "CR in a value": [(b":status", b"200"), (b"x", b"a\rb: c")],
+    "an answer in a value": [(b":status", b"200"), (b"x", b"a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n")],
+    "NUL in a value": [(b":status", b"200"), (b"x", b"a\0b")],
+    "CRLF in a name": [(b":status", b"200"), (b"x: a\r\ny", b"b")],
+    "a space in a name": [(b":status", b"200"), (b"x y", b"a")],
+    "a colon in a name": [(b":status", b"200"), (b"x:y", b"a")],
+    "transfer-encoding": [(b":status", b"200"), (b"transfer-encoding", b"chunked")],
+    "connection": [(b":status", b"200"), (b"connection", b"close")],
+    "two lengths": [
+        (b":status", b"200"),
+        (b"content-length", b"1"),
+        (b"content-length", b"2"),
+    ],
+    "CRLF in the status": [(b":status", b"200 OK\r\nx: y")],
+    "a status of two digits": [(b":status", b"20")],
+    "a status of letters": [(b":status", b"2OO")],
+    "101": [(b":status", b"101")],
+    "no status": [(b"x", b"a")],
+    "a request's pseudo-header": [(b":status", b"200"), (b":path", b"/")],
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+async def test_unsound_answer_reaches_no_client(house: House, name: str) -> None:
+    house.dialer.alpn = "h2"
+    client = house.client()
+    await client.send(b"GET https://origin.example/ HTTP/1.1\r\nHost: origin.example\r\n\r\n")
+    origin = H2Peer(await house.origin(), client_side=False)
+    await origin.begin()
+    number = await origin.next_id()
+    origin.h2.send_headers(number, BAD_ANSWERS[name])
+    await origin.flush()
+    reset = await origin.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.PROTOCOL_ERROR
+    head = await client.read_head()
+    assert head.startswith(b"HTTP/1.1 502 ")
+    assert b"\r\nx" not in head.lower()
+    assert head.count(b"HTTP/1.1") == 1
+
+
+async def test_websocket_goes_from_http2_to_http2(house: House) -> None:
+    house.dialer.alpn = "h2"
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    secure = having(scheme=b"https")
+    client.h2.send_headers(1, secure, end_stream=True)
+    await client.flush()
+    origin = H2Peer(await house.origin(), client_side=False)
+    await origin.begin()
+    origin.h2.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
+    await origin.answer(await origin.next_id())
+    await client.next(h2.events.StreamEnded, 1)
+    await until(lambda: all(group[0].takes_websockets for group in house.pool._shared.values()))
+    fields = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *secure[1:]]
+    client.h2.send_headers(3, fields)
+    await client.flush()
+    event = await origin.next(h2.events.RequestReceived)
+    assert event.headers == fields
+    assert event.stream_id == 3
+    origin.h2.send_headers(3, [(b":status", b"200"), (b"x", b"y")])
+    await origin.flush()
+    answer = await client.next(h2.events.ResponseReceived, 3)
+    assert answer.headers == [(b":status", b"200"), (b"x", b"y")]
+    client.h2.send_data(3, b"to the origin", end_stream=True)
+    await client.flush()
+    assert (await origin.next(h2.events.DataReceived, 3)).data == b"to the origin"
+    origin.h2.send_data(3, b"to the client", end_stream=True)
+    await origin.flush()
+    assert (await client.next(h2.events.DataReceived, 3)).data == b"to the client"
+    await client.next(h2.events.StreamEnded, 3)
+    assert len(house.dialer.dialled) == 1
