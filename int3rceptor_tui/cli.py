@@ -1,4 +1,4 @@
-"""The command line: console (the default), serve, ca.
+"""The command line: console (the default), serve, ca, plugin.
 
 Whatever goes wrong is one line on stderr: exit code 2 for what was asked wrongly, 1 for what
 failed. What a command needs is imported in it, so that `--help` and a usage error are quick.
@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 
 from int3rceptor_tui.descriptors import raise_descriptor_limit
 from int3rceptor_tui.options import CA_OPTIONS, Flags, takes, takes_settings
+from int3rceptor_tui.plugin_tools.group import group as plugin
 from proxy_core.errors import ConfigError, Int3rceptorError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 ca = typer.Typer(rich_markup_mode=None, help="The certificate authority.")
 app.add_typer(ca, name="ca")
+app.add_typer(plugin, name="plugin")
 
 
 def _show_version(wanted: bool) -> None:

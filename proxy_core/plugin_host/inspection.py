@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from proxy_core.errors import PluginError
+from proxy_core.errors import ConfigError, PluginError
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Declared, agree
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.discovery import Source, scan
@@ -85,7 +85,7 @@ class Inspection:
 
 
 def find_source(path: Path) -> Source:
-    """Return the plugin that a directory, manifest or module means. Raises PluginError."""
+    """Return the plugin that a directory, manifest or module means. Raises ConfigError."""
     if path.is_dir():
         if (path / MANIFEST_NAME).is_file():
             return Source(path / MANIFEST_NAME)
@@ -93,9 +93,9 @@ def find_source(path: Path) -> Source:
         if len(sources) == 1:
             return sources[0]
         held = ", ".join(source.label for source in sources) or "none"
-        raise PluginError(f"{path} is not the directory of one plugin; plugins in it: {held}")
+        raise ConfigError(f"{path} is not the directory of one plugin; plugins in it: {held}")
     if not path.exists():
-        raise PluginError(f"{path} does not exist; name a module, a manifest or a directory")
+        raise ConfigError(f"{path} does not exist; name a module, a manifest or a directory")
     beside = Source(path.with_name(MANIFEST_NAME))
     if path.name != MANIFEST_NAME and beside.path.is_file():
         try:
