@@ -78,9 +78,13 @@ class Clients:
 
 def turned_away(clients: list[socket.socket]) -> list[socket.socket]:
     """Return those that the proxy has closed."""
+    waiting = select.poll()  # select() knows no descriptor above 1023
+    for client in clients:
+        waiting.register(client, select.POLLIN)
+    ready = {number for number, _ in waiting.poll(0)}
     gone = []
     for client in clients:
-        if select.select([client], [], [], 0)[0]:
+        if client.fileno() in ready:
             try:
                 ended = not client.recv(1, socket.MSG_PEEK)
             except ConnectionResetError:
