@@ -63,11 +63,15 @@ class ClientDisconnected(Int3rceptorError):
 
 
 class UpstreamError(Int3rceptorError):
-    """The origin could not be reached, or failed; `status` (502 or 504) goes to the client."""
+    """The origin could not be reached, or failed; `status` (502 or 504) goes to the client.
 
-    def __init__(self, message: str, status: int = 502) -> None:
+    `reset_code` is why the origin broke its stream off, where it did (RFC 9113, section 7).
+    """
+
+    def __init__(self, message: str, status: int = 502, reset_code: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.reset_code = reset_code
 
 
 class UpstreamGone(UpstreamError):

@@ -91,7 +91,7 @@ class Exchange:
         try:
             await self._story(client, received, flow)
         except UpstreamError as error:
-            self._fail(flow, client, error.status, str(error))
+            self._fail(flow, client, error.status, str(error), error.reset_code)
         except RemoteProtocolError as error:
             self._fail(flow, client, error.status, f"the client sent a bad body: {error}")
         except ClientDisconnected as error:
@@ -140,7 +140,17 @@ class Exchange:
             flow.server = upstream.server
             upstream.send_head(head, received.length, clean, received.upgrade)
             upload.start()
-            response = await self._final_head(client, upstream)
+            try:
+                response = await self._final_head(client, upstream)
+            except UpstreamGone as error:
+                if not error.unseen or not await upload.rewind():
+                    raise
+                upstream.abort()
+                upstream = await self._upstreams.open(route, fresh=True)
+                flow.server = upstream.server
+                upstream.send_head(head, received.length, clean, received.upgrade)
+                upload.start_again(upstream)
+                response = await self._final_head(client, upstream)
             await self._answer(client, upstream, response, flow, upload)
         except UpstreamError:
             upstream.abort()
@@ -170,9 +180,11 @@ class Exchange:
     ) -> tuple[UpstreamStream, ResponseReceived]:
         """Send a request that has no body and return the response's head.
 
-        A kept connection may have died since it was used last: then once more, on a new one.
+        A kept connection may have died since it was used last, and an origin may refuse what it
+        has not looked at (RFC 9113, section 8.7): then once more, on a new one.
         """
         head = flow.request
+        again = False
         upstream = self._upstreams.acquire(route) or await self._upstreams.open(route)
         while True:
             flow.server = upstream.server
@@ -182,8 +194,10 @@ class Exchange:
                 return upstream, await self._final_head(client, upstream)
             except UpstreamGone as error:
                 upstream.abort()
-                if not upstream.reused or not (error.unseen or head.method in _IDEMPOTENT):
+                stale = upstream.reused and head.method in _IDEMPOTENT
+                if again or not (error.unseen or stale):
                     raise
+                again = True
             except BaseException:
                 upstream.abort()
                 raise
@@ -390,10 +404,17 @@ class Exchange:
             client.send_data(body)
         client.send_end(None)
 
-    def _fail(self, flow: Flow, client: ClientStream, status: int, reason: str) -> None:
+    def _fail(
+        self,
+        flow: Flow,
+        client: ClientStream,
+        status: int,
+        reason: str,
+        reset_code: int | None = None,
+    ) -> None:
         flow.error = reason
         if client.head_sent:
-            client.abort(reason)
+            client.abort(reason, reset_code)
         else:
             self._respond(client, flow, *_text_response(status, reason))
 

@@ -138,8 +138,11 @@ class ClientStream(BodySource, BodySink, Protocol):
     def send_head(self, head: ResponseHead, length: BodyLength, clean: bytes | None = None) -> None:
         """Send the final head; `clean` as in ResponseReceived, where nothing changed."""
 
-    def abort(self, reason: str) -> None:
-        """End the response before its end, so that the client can tell."""
+    def abort(self, reason: str, reset_code: int | None = None) -> None:
+        """End the response before its end, so that the client can tell.
+
+        `reset_code` is the origin's reason where it gave one (RFC 9113, section 7).
+        """
 
     def become_bytes(self) -> ByteStream:
         """Hand the connection over after a 101, with what was read from it already."""

@@ -29,6 +29,24 @@ class Upload:
         self.error: Exception | None = None
         """Why it failed: the true cause, where the upstream stream fails after this."""
 
+    async def rewind(self) -> bool:
+        """Stop, to begin again on another stream; return whether all that went is still there."""
+        await self.close()
+        if isinstance(self.error, UpstreamError):
+            self.error = None
+        return self.error is None and not self._flow.request_body.truncated
+
+    def start_again(self, upstream: UpstreamStream) -> None:
+        """Send what went before, and go on."""
+        self._upstream = upstream
+        body = self._flow.request_body
+        if body.size:
+            upstream.send_data(body.kept)
+        if self.done:
+            upstream.send_end(body.trailers)
+        else:
+            self.start()
+
     def start(self) -> None:
         """Send what is there; begin to carry the rest, if there is any."""
         while not self._upstream.blocked:

@@ -265,7 +265,7 @@ class Http1Client:
             self._channel.write(data)
             self._pending = b""
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, reset_code: int | None = None) -> None:
         """See `ClientStream.abort`: a body cut short is told by the connection's end."""
         self._gone = True
         if self._pending:

@@ -114,10 +114,11 @@ class Http2ClientStream(Http2Stream):
             raise ClientDisconnected(f"the client went away: {error}") from error
         self.deadline = NEVER
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, reset_code: int | None = None) -> None:
         """See `ClientStream.abort`."""
         self._link.flush()
-        self._link.reset(self, INTERNAL_ERROR)
+        # An origin that gave no error has cut its answer short all the same.
+        self._link.reset(self, reset_code or INTERNAL_ERROR)
         self._finished = True
 
     def become_bytes(self) -> ByteStream:

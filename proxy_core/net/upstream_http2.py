@@ -161,11 +161,11 @@ class Http2UpstreamStream(Http2Stream):
         """See `Http2Stream.timed_out`."""
         return UpstreamError(f"{self._upstream.name} {error}", 504)
 
-    def broken(self, what: str, unseen: bool) -> None:
-        """Fail with the origin's fault; the link calls this."""
+    def broken(self, what: str, unseen: bool, code: int | None = None) -> None:
+        """Fail with the origin's fault, `code` on the wire; the link calls this."""
         text = f"{self._upstream.name} {what}"
         if self._answered or self._heads:
-            self.fail(UpstreamError(text))
+            self.fail(UpstreamError(text, reset_code=code))
         else:
             self.fail(UpstreamGone(text, unseen))
 
@@ -276,7 +276,7 @@ class Http2Upstream(Http2Link):
         if isinstance(stream, Http2UpstreamStream):
             del self.streams[stream_id]  # there is nothing left to reset
             what = "refused the stream" if code == REFUSED_STREAM else f"broke off: {reason}"
-            stream.broken(what, unseen=code == REFUSED_STREAM)
+            stream.broken(what, unseen=code == REFUSED_STREAM, code=code)
 
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         """See `Listener.on_goaway`."""

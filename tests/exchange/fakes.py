@@ -149,7 +149,7 @@ class FakeClient(Side):
         self.head, self.length, self.clean = head, length, clean
         self.sent.append(("head", head.status))
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: str, reset_code: int | None = None) -> None:
         assert self.aborted is None
         self.aborted = reason
 

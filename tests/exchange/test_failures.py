@@ -98,11 +98,42 @@ async def test_kept_connection_that_had_died_is_replaced_where_that_is_safe(
 
 
 async def test_new_connection_that_dies_is_not_tried_again(house: House) -> None:
-    client, origin = FakeClient(), house.origin(UpstreamGone("it closed", unseen=True))
+    client, origin = FakeClient(), house.origin(UpstreamGone("it closed"))
     await house.exchange.run(client, asked())
     assert house.upstreams.asked == [("new", ROUTE)]
     assert client.sent[0] == ("head", 502)
     assert origin.ends == ["abort"]
+
+
+@pytest.mark.parametrize("length", [0, CHUNKED])
+async def test_refused_request_is_sent_again_once(house: House, length: int) -> None:
+    client = FakeClient()
+    origins = [house.origin(UpstreamGone("refused", unseen=True)) for _ in range(2)]
+    if length:
+        client.body(b"a", b"b", b"")
+    await house.exchange.run(client, asked(b"POST", length))
+    assert house.upstreams.asked == [("new", ROUTE), ("fresh", ROUTE)]
+    assert client.sent[0] == ("head", 502)
+    assert [origin.ends for origin in origins] == [["abort"], ["abort"]]
+
+
+async def test_refused_request_takes_its_body_along(house: House) -> None:
+    client = FakeClient()
+    house.origin(UpstreamGone("refused", unseen=True))
+    second = house.origin(answered())
+    client.body(b"one", b"two", b"")
+    await house.exchange.run(client, asked(b"POST", CHUNKED))
+    assert second.data == b"onetwo"
+    assert second.sent[-1] == ("end", None)
+    assert (house.flow.error, house.flow.request_body.kept) == (None, b"onetwo")
+
+
+async def test_refused_request_whose_body_was_not_kept_is_not_sent_again(house: House) -> None:
+    client, _ = FakeClient(), house.origin(UpstreamGone("refused", unseen=True))
+    client.body(b"x" * 20_000_000, b"")
+    await house.exchange.run(client, asked(b"POST", CHUNKED))
+    assert house.upstreams.asked == [("new", ROUTE)]
+    assert client.sent[0] == ("head", 502)
 
 
 async def test_origin_that_takes_no_more_and_says_nothing_is_told_by_the_first_cause(

@@ -210,3 +210,50 @@ async def test_websocket_goes_from_http2_to_http2(house: House) -> None:
     assert (await client.next(h2.events.DataReceived, 3)).data == b"to the client"
     await client.next(h2.events.StreamEnded, 3)
     assert len(house.dialer.dialled) == 1
+
+
+async def test_reset_in_the_middle_of_an_answer_keeps_its_code(house: House) -> None:
+    house.dialer.alpn = "h2"
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    client.h2.send_headers(1, having(scheme=b"https"), end_stream=True)
+    await client.flush()
+    origin = H2Peer(await house.origin(), client_side=False)
+    await origin.begin()
+    number = await origin.next_id()
+    origin.h2.send_headers(number, [(b":status", b"200")])
+    origin.h2.send_data(number, b"begun")
+    await origin.flush()
+    await client.next(h2.events.DataReceived, 1)
+    origin.h2.reset_stream(number, ErrorCodes.INADEQUATE_SECURITY)
+    await origin.flush()
+    reset = await client.next(h2.events.StreamReset, 1)
+    assert reset.error_code == ErrorCodes.INADEQUATE_SECURITY
+
+
+@pytest.mark.parametrize("how", ["REFUSED_STREAM", "GOAWAY"])
+async def test_request_that_the_origin_has_not_seen_goes_to_it_again_with_its_body(
+    house: House, how: str
+) -> None:
+    house.dialer.alpn = "h2"
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    fields = [(n, {b":method": b"POST", b":scheme": b"https"}.get(n, v)) for n, v in REQUEST]
+    client.h2.send_headers(1, fields)
+    client.h2.send_data(1, b"the body", end_stream=True)
+    await client.flush()
+    first = H2Peer(await house.origin(), client_side=False)
+    await first.begin()
+    number = await first.next_id()
+    if how == "GOAWAY":
+        first.h2.close_connection(last_stream_id=0)
+    else:
+        first.h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+    await first.flush()
+    second = H2Peer(await house.origin(1), client_side=False)
+    await second.begin()
+    assert await second.body(await second.next_id()) == b"the body"
+    await second.answer(1, b"answered")
+    assert await client.body(1) == b"answered"
+    (flow,) = house.flows()
+    assert flow.error is None
