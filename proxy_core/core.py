@@ -27,6 +27,7 @@ from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.tunnel import TunnelTimes
+from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
 from proxy_core.net.client import ClientParts
@@ -56,6 +57,9 @@ class Core:
         self.flows = FlowRing(settings.limits.captured_total)
         self.held = HeldFlows()
         self.hooks = Hooks()
+        limits = settings.limits
+        self._tunnel_times = TunnelTimes(limits.tunnel_timeout, limits.idle_timeout)
+        self.web_sockets = WebSockets(self.hooks, limits, self._tunnel_times)
         self.plugins = PluginManager(
             [*settings.plugins, default_plugin_dir()],
             self.hooks,
@@ -120,10 +124,11 @@ class Core:
             counters=self.counters,
             held=self.held,
             captures=captures,
+            web_sockets=self.web_sockets,
             body_limit=limits.captured_body,
             own_pages=OwnPages(authority),
             max_informational=limits.informational_heads,
-            tunnel_times=TunnelTimes(limits.tunnel_timeout, limits.idle_timeout),
+            tunnel_times=self._tunnel_times,
         )
         parts = ClientParts(
             mode=RegularMode(),

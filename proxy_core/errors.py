@@ -46,6 +46,18 @@ class RemoteProtocolError(ProtocolError):
         self.fields = fields
 
 
+class WebSocketError(ProtocolError):
+    """One side of a WebSocket broke its protocol; `code` is the close code that tells it so.
+
+    1002 protocol error, 1007 payload that is not what its type says, 1009 too big (RFC 6455,
+    section 7.4.1).
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class ConnectionLost(Int3rceptorError):
     """A connection broke."""
 

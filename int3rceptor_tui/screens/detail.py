@@ -14,6 +14,7 @@ from int3rceptor_tui.screens.base import ConsoleScreen
 from int3rceptor_tui.view_model.content import Content
 from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
 from int3rceptor_tui.view_model.lines import FixedLines, JoinedLines, Lines
+from int3rceptor_tui.view_model.message_lines import MessageLines
 from int3rceptor_tui.view_model.visible import visible
 from int3rceptor_tui.widgets.line_viewer import LineViewer
 from int3rceptor_tui.widgets.tab_line import TabLine
@@ -22,6 +23,8 @@ from proxy_core.control.views import BodyView, FlowDetail, Update
 from proxy_core.model.ids import FlowId
 
 _PARTS = ("Request", "Response", "Details")
+_DETAILS = _PARTS.index("Details")
+_MESSAGES = len(_PARTS)  # the part that only a WebSocket has
 
 _RELOAD_INTERVAL = 0.3
 """Seconds between two looks at a flow that is still going on."""
@@ -85,8 +88,12 @@ class DetailScreen(ConsoleScreen):
         self._flow = flow
         if first:
             self._contents.clear()
-            if flow.response is None:
-                self._part = 2 if flow.summary.error else 0
+            if flow.web_socket is not None:
+                self._part = _MESSAGES
+            elif flow.response is None:
+                self._part = _DETAILS if flow.summary.error else 0
+            elif self._part == _MESSAGES:
+                self._part = 1
         self._render_part(keep_place=not first)
 
     def show_update(self, update: Update) -> None:
@@ -103,12 +110,25 @@ class DetailScreen(ConsoleScreen):
         if flow is None:
             return
         mode = ""
-        if self._part == 2:
+        if self._part == _DETAILS:
             lines: Lines = FixedLines(fact_lines(flow))
+        elif self._part == _MESSAGES and flow.web_socket is not None:
+            lines = MessageLines(flow.web_socket)
+            mode = f"{len(flow.web_socket.messages) + flow.web_socket.forgotten} messages"
         else:
             lines, mode = self._message(flow)
+        self.tabs.set_titles(self._titles)
         self.tabs.show(self._part, f"#{flow.summary.id} {flow.url}", mode)
+        # The newest message stays in sight until the user looks at another.
+        follows = self._part == _MESSAGES and (not keep_place or self.viewer.at_bottom)
         self.viewer.show(lines, keep_place)
+        if follows:
+            self.viewer.go_to_bottom()
+
+    @property
+    def _titles(self) -> tuple[str, ...]:
+        is_web_socket = self._flow is not None and self._flow.web_socket is not None
+        return (*_PARTS, "Messages") if is_web_socket else _PARTS
 
     def _message(self, flow: FlowDetail) -> tuple[Lines, str]:
         asked = self._part == 0
@@ -144,7 +164,7 @@ class DetailScreen(ConsoleScreen):
         self._show_part(self._part - 1)
 
     def _show_part(self, part: int) -> None:
-        self._part = part % len(_PARTS)
+        self._part = part % len(self._titles)
         self._render_part()
 
     @on(TabLine.Chosen)

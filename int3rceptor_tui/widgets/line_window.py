@@ -121,6 +121,11 @@ class LineWindow(Widget, can_focus=True):
 
     # --- position
 
+    @property
+    def at_bottom(self) -> bool:
+        """Whether the last line is in sight."""
+        return self.top + self.page >= self.line_count()
+
     def clamp(self) -> None:
         """Keep the window within the lines."""
         self.top = max(0, min(self.top, self.line_count() - self.page))

@@ -29,6 +29,12 @@ class TabLine(LineWindow, can_focus=False):
         self._title = ""
         self._word = ""
 
+    def set_titles(self, titles: tuple[str, ...]) -> None:
+        """Show other tabs."""
+        if titles != self._titles:
+            self._titles = titles
+            self.refresh()
+
     def show(self, active: int, title: str, word: str) -> None:
         """Mark a tab; `title` stands behind the tabs, `word` at the right edge."""
         shown = (active, visible(title), word)

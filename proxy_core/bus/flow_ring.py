@@ -1,7 +1,8 @@
 """The flows in memory: keyed by id, in order of arrival, bounded in bytes.
 
-Flows are weighed when they are over; one that is under way weighs what it weighed last. The flow
-that has been over for longest goes first; flows still active are never evicted.
+Flows are weighed when they are over, and long ones now and then before; one that is under way
+weighs what it weighed last. The flow that has been over for longest goes first; flows still active
+are never evicted.
 """
 
 from __future__ import annotations
@@ -34,10 +35,15 @@ class FlowRing:
 
     def settle(self, flow: Flow) -> None:
         """Weigh a flow that is over, and evict the oldest ones beyond the bound."""
+        self.weigh(flow)
+
+    def weigh(self, flow: Flow) -> None:
+        """Weigh a flow that has grown, over or not, and evict the oldest ones beyond the bound."""
         if flow.id not in self._flows:
             return
         weight = flow.weight
-        self.bytes += weight - self._weights.get(flow.id, 0)
+        # Taken out and put in again: the order is that of the last weighing.
+        self.bytes += weight - self._weights.pop(flow.id, 0)
         self._weights[flow.id] = weight
         if self.bytes > self.max_bytes:
             self._evict(keep=flow.id)

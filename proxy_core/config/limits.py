@@ -26,6 +26,12 @@ class Limits:
     """Bytes kept of each body; of a larger one only the first 64 KiB."""
     captured_total: int = 256 * MIB
     """Bytes of all flows in memory."""
+    websocket_message: int = 128 * MIB
+    """One WebSocket message, compressed or not; a larger one ends its connection (code 1009)."""
+    websocket_held: int = 4 * MIB
+    """Bytes of a WebSocket message kept back for who asked to see it; a larger one streams on."""
+    websocket_captured: int = 8 * MIB
+    """Bytes of WebSocket messages kept of one flow; the oldest go first."""
     stream_buffer: int = 256 * 1024
     """Bytes of one body in flight before its sender is told to wait."""
     head_timeout: float = 30.0

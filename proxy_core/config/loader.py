@@ -214,6 +214,8 @@ _MAY_BE_ZERO = {
     "log_lines",
     "upstream_idle",
     "upstream_idle_per_origin",
+    "websocket_captured",
+    "websocket_held",
     "upstream_idle_total",
 }
 

@@ -19,6 +19,8 @@ from proxy_core.control.views import (
     FlowSummary,
     HeadView,
     TlsView,
+    WebSocketMessageView,
+    WebSocketView,
 )
 from proxy_core.model.connection import Address, ClientConnection, ServerConnection, TlsFacts
 from proxy_core.model.flow import Flow
@@ -31,13 +33,17 @@ from proxy_core.model.message import (
     parse_fields,
     split_authority,
 )
+from proxy_core.model.websocket import WebSocketLog, WebSocketMessage
 
 _CONTENT_TYPE = re.compile(rb"\ncontent-type:[ \t]*([^\r\n]*)", re.IGNORECASE)
 _CONTENT_ENCODING = re.compile(rb"\ncontent-encoding:[ \t]*([^\r\n]*)", re.IGNORECASE)
 
+_NO_BODY = BodyView(b"", 0)
+"""A WebSocket's: what its two bodies count are the bytes of its messages."""
+
 
 def summarize(flow: Flow) -> FlowSummary:
-    """Return the flow's row. Sizes are those of the bodies, as they were on the wire."""
+    """Return the flow's row. Sizes are those of bodies and tunnels, as on the wire."""
     request = flow.request
     response = flow.response
     host, port = split_authority(request.authority, request.scheme)
@@ -77,15 +83,20 @@ def detail(flow: Flow) -> FlowDetail:
     request_received = flow.request_received
     response_received = flow.response_received
     server = flow.server
+    web_socket = flow.web_socket
     shows_response_body = response is not None or flow.response_body.size > 0
     return FlowDetail(
         summary=summarize(flow),
         url=request.url,
         request=_head(request),
-        request_body=_body(flow.request_body, request),
+        request_body=_NO_BODY if web_socket is not None else _body(flow.request_body, request),
         client=_client(flow.client),
         response=None if response is None else _head(response),
-        response_body=_body(flow.response_body, response) if shows_response_body else None,
+        response_body=(
+            _body(flow.response_body, response)
+            if shows_response_body and web_socket is None
+            else None
+        ),
         request_received=None if request_received is None else _head(request_received),
         response_received=None if response_received is None else _head(response_received),
         server=None if server is None else _server(server),
@@ -95,6 +106,7 @@ def detail(flow: Flow) -> FlowDetail:
         edited_by=flow.edited_by,
         notes=flow.notes,
         annotations=dict(flow.annotations or {}),
+        web_socket=None if web_socket is None else _web_socket(web_socket),
     )
 
 
@@ -131,6 +143,34 @@ def _body(body: Body, head: RequestHead | ResponseHead | None) -> BodyView:
         content_type=_first(_CONTENT_TYPE, raw),
         encoding=_first(_CONTENT_ENCODING, raw),
         trailers=_texts(body.trailers or []),
+    )
+
+
+def _web_socket(log: WebSocketLog) -> WebSocketView:
+    messages = log.snapshot()
+    end = log.end
+    return WebSocketView(
+        messages=tuple(map(_web_socket_message, messages)),
+        # Counted against the snapshot: more may have gone since.
+        forgotten=max(0, log.count - len(messages)),
+        ended_by=None if end is None else end.by,
+        close_code=None if end is None else end.code,
+        close_reason="" if end is None else end.reason,
+    )
+
+
+def _web_socket_message(message: WebSocketMessage) -> WebSocketMessageView:
+    return WebSocketMessageView(
+        message.from_client,
+        message.opcode,
+        message.at,
+        message.size,
+        message.payload,
+        message.compressed,
+        message.edited,
+        message.dropped,
+        message.injected,
+        message.cut,
     )
 
 

@@ -101,6 +101,38 @@ class ConnectionView(msgspec.Struct, frozen=True):
     """How a client was taken: the listener's mode."""
 
 
+class WebSocketMessageView(msgspec.Struct, frozen=True, gc=False):
+    """One message of a WebSocket, or a control frame; `payload` has the first of `size` bytes."""
+
+    from_client: bool
+    opcode: int
+    """1 text, 2 binary, 8 close, 9 ping, 10 pong."""
+    at: float
+    size: int
+    payload: bytes
+    """Decompressed."""
+    compressed: bool = False
+    edited: bool = False
+    dropped: bool = False
+    injected: bool = False
+    cut: bool = False
+    """Whether the connection ended inside it."""
+
+
+class WebSocketView(msgspec.Struct, frozen=True):
+    """What is known of a WebSocket."""
+
+    messages: tuple[WebSocketMessageView, ...]
+    """The newest, oldest first."""
+    forgotten: int = 0
+    """How many were before them."""
+    ended_by: str | None = None
+    """`client`, `server` or `proxy`, once somebody has ended it."""
+    close_code: int | None = None
+    """1005 for a close frame without a code, 1006 for an end without a close frame."""
+    close_reason: str = ""
+
+
 class FlowDetail(msgspec.Struct, frozen=True):
     """Everything there is to show of one flow."""
 
@@ -122,6 +154,8 @@ class FlowDetail(msgspec.Struct, frozen=True):
     edited_by: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     annotations: dict[str, str] = {}
+    web_socket: WebSocketView | None = None
+    """Its messages, where the flow has become a WebSocket."""
 
 
 class CoreStatus(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
+from proxy_core.config import Limits
 from proxy_core.errors import (
     ClientDisconnected,
     RemoteProtocolError,
@@ -38,6 +39,7 @@ from proxy_core.exchange.ports import (
 )
 from proxy_core.exchange.tunnel import TunnelTimes, join
 from proxy_core.exchange.upload import Upload
+from proxy_core.exchange.websocket import WebSockets, compression_of
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow, FlowKind, FlowState
@@ -68,6 +70,7 @@ class Exchange:
         own_pages: OwnPages | None = None,
         max_informational: int = 100,
         tunnel_times: TunnelTimes | None = None,
+        web_sockets: WebSockets | None = None,
     ) -> None:
         self._flows = flows
         self._news = bus.flows
@@ -76,6 +79,7 @@ class Exchange:
         self._counters = counters
         self._held = held
         self._captures = captures
+        self._web_sockets = web_sockets or WebSockets(hooks, Limits())
         self._body_limit = body_limit
         self._own_pages = own_pages
         self._max_informational = max_informational
@@ -284,19 +288,36 @@ class Exchange:
         protocol: bytes,
         flow: Flow,
     ) -> None:
-        """Leave HTTP: from here on the two connections are joined byte for byte."""
-        if protocol.lower() == b"websocket":
+        """Leave HTTP: from here on the two connections are joined, message by message or in bytes.
+
+        Messages are read as the origin agreed to, whatever a hook made of its answer.
+        """
+        is_web_socket = protocol.lower() == b"websocket"
+        if is_web_socket:
             flow.kind = FlowKind.WEBSOCKET
         client.send_head(head, 0)
         client.send_end(None)
         self._news.publish(flow)
+        client_side, server_side = client.become_bytes(), upstream.become_bytes()
+        if is_web_socket:
+            try:
+                deflate = compression_of(flow.request, flow.response_received or head)
+            except RemoteProtocolError as error:
+                flow.notes = (*flow.notes, f"carried as bytes, messages not read: {error}")
+            else:
+                await self._web_sockets.carry(flow, client_side, server_side, deflate, self._grew)
+                return
         flow.error = await join(
-            client.become_bytes(),
-            upstream.become_bytes(),
+            client_side,
+            server_side,
             flow.request_body.feed,
             flow.response_body.feed,
             self._tunnel_times,
         )
+
+    def _grew(self, flow: Flow) -> None:
+        self._flows.weigh(flow)
+        self._news.publish(flow)
 
     # --- connections
 

@@ -1,4 +1,4 @@
-"""The five points at which the exchange asks somebody else, and nobody by default.
+"""The six points at which the exchange asks somebody else, and nobody by default.
 
 `Hooks` is a table of slots. A slot is None while nobody subscribes, so that an unused hook costs
 one attribute test; the plugin host fills slots in and takes them out again while traffic flows.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import Verdict
+from proxy_core.model.websocket import WebSocketMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class RuleMatch:
 class Hooks:
     """The slots. A hook never raises: whoever fills a slot answers for its own failures."""
 
-    __slots__ = ("capture", "connect", "request", "response", "rule_match")
+    __slots__ = ("capture", "connect", "request", "response", "rule_match", "websocket_message")
 
     def __init__(self) -> None:
         self.connect: Callable[[ConnectAttempt], Awaitable[Verdict]] | None = None
@@ -49,3 +50,6 @@ class Hooks:
         """The flow is over and complete; nobody waits for this."""
         self.rule_match: Callable[[RuleMatch], Awaitable[Verdict]] | None = None
         """A rule fired."""
+        self.websocket_message: Callable[[Flow, WebSocketMessage], Awaitable[Verdict]] | None = None
+        """A text or binary message is there, whole, and the other side has seen nothing of it. May
+        set another `payload`; Block drops it, and the other verdicts let it go on."""

@@ -11,6 +11,7 @@ import enum
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import Body, RequestHead, ResponseHead
+from proxy_core.model.websocket import WebSocketLog
 
 _FIXED_WEIGHT = 900  # slots, heads' objects, ring and index entries; measured with scripts/bench
 
@@ -55,6 +56,7 @@ class Flow:
         "server",
         "started",
         "state",
+        "web_socket",
     )
 
     def __init__(
@@ -96,6 +98,8 @@ class Flow:
         """`comment`, `tag`, `colour` set by plugins or the user."""
         self.edited_by: tuple[str, ...] = ()
         """Who changed the flow, in order: `plugin header-modifier`, `rule 3`."""
+        self.web_socket: WebSocketLog | None = None
+        """The messages, once the exchange has become a WebSocket."""
 
     @property
     def weight(self) -> int:
@@ -105,6 +109,8 @@ class Flow:
         for head in (self.response, self.request_received, self.response_received):
             if head is not None:
                 weight += len(head.raw)
+        if self.web_socket is not None:
+            weight += self.web_socket.bytes
         return weight
 
     def compact(self) -> None:

@@ -11,6 +11,7 @@ from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
+from proxy_core.model.websocket import WebSocketEnd, WebSocketLog, WebSocketMessage
 from tests.ca.certificates import make
 from tests.control.cores import finish, make_flow
 
@@ -144,6 +145,40 @@ def test_trailers_and_annotations_are_shown() -> None:
     assert shown.response_body is not None
     assert shown.response_body.trailers == (("Checksum", "abc"),)
     assert shown.annotations == {"comment": "odd"}
+
+
+def test_a_web_socket_shows_its_messages_and_no_bodies() -> None:
+    flow = make_flow(1)
+    flow.kind = FlowKind.WEBSOCKET
+    flow.response = ResponseHead(101, b"Switching Protocols")
+    flow.request_body.size, flow.response_body.size = 40, 50
+    assert detail(flow).web_socket is None
+    log = flow.web_socket = WebSocketLog(700)
+    for number in range(10):
+        log.add(WebSocketMessage(number % 2 == 0, 1, 5.0, b"%d" % number, 7, compressed=True))
+    edited = WebSocketMessage(False, 2, 6.0, b"new", 3, injected=True)
+    edited.edited = edited.dropped = edited.cut = True
+    log.add(edited)
+    log.end = WebSocketEnd("server", 1001, "away")
+    shown = detail(flow)
+    view = shown.web_socket
+    assert view is not None
+    assert view.forgotten == 9
+    older, newest = view.messages
+    assert (older.from_client, older.payload, older.size, older.at) == (False, b"9", 7, 5.0)
+    assert (older.compressed, older.edited, older.dropped, older.injected, older.cut) == (
+        True,
+        *[False] * 4,
+    )
+    assert (newest.opcode, newest.compressed) == (2, False)
+    assert newest.edited
+    assert newest.dropped
+    assert newest.injected
+    assert newest.cut
+    assert (view.ended_by, view.close_code, view.close_reason) == ("server", 1001, "away")
+    assert shown.response_body is None
+    assert shown.request_body.size == 0
+    assert (shown.summary.request_size, shown.summary.response_size) == (40, 50)
 
 
 def test_a_peer_s_certificate_is_shown_and_one_that_is_none_is_left_out() -> None:

@@ -14,14 +14,17 @@ from int3rceptor_tui.screens.help import HelpScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.widgets.prompt import Prompt
 from proxy_core.config import Settings
+from proxy_core.control.views import WebSocketMessageView, WebSocketView
 from proxy_core.errors import ConfigError, ListenError
-from proxy_core.model.flow import FlowState
+from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState, ReloadReport
 from tests.tui.console import Console, open_console
 from tests.tui.fake_control import (
+    NOON,
     FakeControl,
     FakeRunnableCore,
+    make_detail,
     make_line,
     make_plugin,
     make_summary,
@@ -128,6 +131,44 @@ async def test_enter_opens_a_flow_and_q_goes_back_to_it() -> None:
         await until(lambda: '"number": 3' in console.text)
         await console.press("q")
         assert table_of(console).selected == 3
+
+
+def web_socket(count: int) -> WebSocketView:
+    return WebSocketView(
+        tuple(
+            WebSocketMessageView(i % 2 == 0, 1, NOON, 9, b"message %d." % i) for i in range(count)
+        )
+    )
+
+
+async def test_the_messages_of_a_web_socket_have_a_part_of_their_own_and_are_followed() -> None:
+    control = with_flows(1)
+    row = make_summary(2, kind=FlowKind.WEBSOCKET, state=FlowState.ACTIVE, status=101)
+    control.put(row)
+    control.details[row.id] = make_detail(row, web_socket=web_socket(50))
+    async with open_console(control) as console:
+        await console.press("enter")
+        await until(lambda: "message 49." in console.text)
+        assert "Messages" in console.text
+        assert "message 0." not in console.text
+        control.details[row.id] = make_detail(row, web_socket=web_socket(60))
+        control.put(row)
+        await console.tick()
+        await until(lambda: "message 59." in console.text)
+        # Who looks at older ones is left alone.
+        await console.press("g")
+        control.details[row.id] = make_detail(row, web_socket=web_socket(70))
+        control.put(row)
+        await console.tick()
+        await until(lambda: "70 messages" in console.text)
+        assert "message 0." in console.text
+        assert "message 69." not in console.text
+        # A flow without messages has no such part.
+        await console.press("p")
+        await until(lambda: '"number": 1' in console.text)
+        assert "Messages" not in console.text
+        await console.press("tab", "tab", "tab")
+        assert '"number": 1' in console.text
 
 
 async def test_a_body_is_shown_as_json_text_and_hex() -> None:

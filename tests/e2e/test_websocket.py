@@ -1,0 +1,223 @@
+"""WebSockets of a real client and a real server, through a proxy that reads every message."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosedError
+
+from int3rceptor_tui.demo.certificate import OriginCertificate
+from proxy_core.config import Settings
+from proxy_core.control.views import FlowDetail, WebSocketView
+from proxy_core.core import Core
+from proxy_core.model.flow import Flow, FlowKind, FlowState
+from proxy_core.model.verdict import CONTINUE, Block, Verdict
+from proxy_core.model.websocket import WebSocketMessage
+from tests.waiting import until
+
+BIG = 1_000_000
+
+
+async def _echo(connection: ServerConnection) -> None:
+    async for message in connection:
+        if message == "ping me":
+            await (await connection.ping(b"are you there"))
+            await connection.send("you are")
+        elif message == "fragments":
+            await connection.send([b"one ", b"and ", b"two"])
+        elif message == "leave me":
+            await connection.close(4321, "as you like")
+        else:
+            await connection.send(message)
+
+
+class House:
+    """A proxy in this process, and an echo server in the clear or behind TLS."""
+
+    def __init__(self, core: Core, ports: dict[str, int]) -> None:
+        self.core = core
+        self._ports = ports
+
+    @contextlib.asynccontextmanager
+    async def connect(
+        self, scheme: str, compression: str | None = "deflate"
+    ) -> AsyncIterator[ClientConnection]:
+        context = None
+        if scheme == "wss":
+            context = ssl.create_default_context(cafile=self.core.ca_path)
+        proxy = f"http://{self.core.listening[0]}"
+        url = f"{scheme}://localhost:{self._ports[scheme]}/"
+        async with connect(
+            url, proxy=proxy, ssl=context, compression=compression, max_size=None
+        ) as connection:
+            yield connection
+
+    def web_sockets(self) -> list[Flow]:
+        return [flow for flow in self.core.flows if flow.kind is FlowKind.WEBSOCKET]
+
+    async def finished(self) -> tuple[FlowDetail, WebSocketView]:
+        """The only WebSocket, when it is over."""
+        await until(lambda: self.web_sockets() and self.web_sockets()[0].ended)
+        (flow,) = self.web_sockets()
+        shown = await self.core.control().flow(flow.id)
+        assert shown is not None
+        assert shown.web_socket is not None
+        return shown, shown.web_socket
+
+
+@pytest.fixture
+async def house(
+    certificate: OriginCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where plugins would be looked for
+    settings = Settings(
+        listen_port=0, data_dir=tmp_path, upstream_ca=certificate.ca_file, plugins=()
+    )
+    core = Core(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        clear = await stack.enter_async_context(serve(_echo, "127.0.0.1", 0, max_size=None))
+        context = certificate.server_context("http/1.1")
+        secure = await stack.enter_async_context(
+            serve(_echo, "127.0.0.1", 0, ssl=context, max_size=None)
+        )
+        await core.start()
+        stack.push_async_callback(core.stop)
+        yield House(core, {"ws": _port(clear), "wss": _port(secure)})
+
+
+def _port(server: Server) -> int:
+    port: int = next(iter(server.sockets)).getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_messages_of_every_kind_pass_and_are_seen(
+    house: House, scheme: str, compression: str | None
+) -> None:
+    async with house.connect(scheme, compression) as connection:
+        agreed = (connection.response.headers if connection.response else {}).get(
+            "Sec-WebSocket-Extensions", ""
+        )
+        assert ("permessage-deflate" in agreed) is (compression is not None)
+        for message in ("hello", "hello again, and again hello", b"\0\1\2", "", "äß€😀"):
+            await connection.send(message)
+            assert await connection.recv() == message
+        await connection.send(["in ", "three ", "fragments"])
+        assert await connection.recv() == "in three fragments"
+        await connection.send("fragments")
+        assert await connection.recv() == b"one and two"
+        await connection.send("ping me")
+        assert await connection.recv() == "you are"
+        await (await connection.ping(b"and you"))
+    shown, seen = await house.finished()
+    assert shown.summary.state is FlowState.DONE
+    assert shown.summary.error is None
+    told = [(m.from_client, m.opcode, m.payload) for m in seen.messages]
+    assert told[:2] == [(True, 1, b"hello"), (False, 1, b"hello")]
+    assert (True, 1, b"in three fragments") in told
+    assert (False, 2, b"one and two") in told
+    assert [m for m in told if m[1] in (9, 10)] == [
+        (False, 9, b"are you there"),
+        (True, 10, b"are you there"),
+        (True, 9, b"and you"),
+        (False, 10, b"and you"),
+    ]
+    data = [message for message in seen.messages if message.opcode < 8]
+    assert all(message.compressed is (compression is not None) for message in data)
+    assert (seen.ended_by, seen.close_code) == ("client", 1000)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+async def test_large_messages_pass_and_are_measured(house: House, compression: str | None) -> None:
+    text = "0123456789abcdef" * (BIG // 16)
+    async with house.connect("wss", compression) as connection:
+        for message in (text, text.encode(), text):
+            await connection.send(message)
+            assert await connection.recv() == message
+    _, seen = await house.finished()
+    assert [m.size for m in seen.messages if m.opcode < 8] == [BIG] * 6
+
+
+async def test_the_server_closes_with_a_code_and_a_reason(house: House) -> None:
+    async with house.connect("ws") as connection:
+        await connection.send("leave me")
+        with pytest.raises(ConnectionClosedError):
+            await connection.recv()
+        assert (connection.close_code, connection.close_reason) == (4321, "as you like")
+    shown, seen = await house.finished()
+    assert (seen.ended_by, seen.close_code, seen.close_reason) == ("server", 4321, "as you like")
+    assert shown.summary.error is None
+
+
+async def test_who_goes_without_a_word_is_seen_to(house: House) -> None:
+    async with house.connect("ws") as connection:
+        await connection.send("hello")
+        await connection.recv()
+        connection.transport.abort()
+        await connection.wait_closed()
+    _, seen = await house.finished()
+    assert (seen.ended_by, seen.close_code) == ("client", 1006)
+
+
+async def test_a_client_that_breaks_the_protocol_is_told(house: House) -> None:
+    async with house.connect("ws", None) as connection:
+        connection.transport.write(b"\x81\x05hello")  # not masked
+        with pytest.raises(ConnectionClosedError) as told:
+            await connection.recv()
+        assert told.value.rcvd is not None
+        assert told.value.rcvd.code == 1002
+    shown, seen = await house.finished()
+    assert shown.summary.state is FlowState.FAILED
+    assert (seen.ended_by, seen.close_code) == ("proxy", 1002)
+
+
+async def test_hooks_edit_drop_and_answer_compressed_messages(house: House) -> None:
+    core = house.core
+
+    async def censor(flow: Flow, message: WebSocketMessage) -> Verdict:
+        if message.payload == b"drop me":
+            core.web_sockets.inject(flow.id, not message.from_client, 1, b"dropped, sorry")
+            return Block("test")
+        message.payload = message.payload.replace(b"secret", b"******")
+        return CONTINUE
+
+    core.hooks.websocket_message = censor
+    async with house.connect("wss") as connection:
+        for number in range(20):
+            await connection.send(f"a secret, number {number}, and what follows it")
+            assert await connection.recv() == f"a ******, number {number}, and what follows it"
+            await connection.send("drop me")
+            assert await connection.recv() == "dropped, sorry"
+            await connection.send("left as it is, left as it is")
+            assert await connection.recv() == "left as it is, left as it is"
+        core.hooks.websocket_message = None
+        await connection.send("a secret " * 1000)
+        assert await connection.recv() == "a secret " * 1000
+    _, seen = await house.finished()
+    assert sum(message.dropped for message in seen.messages) == 20
+    assert sum(message.injected for message in seen.messages) == 20
+    assert sum(message.edited for message in seen.messages) == 20
+
+
+async def test_many_messages_both_ways_at_once_arrive_in_order(house: House) -> None:
+    sent = [f"message {number}" * (number % 50) for number in range(2000)]
+    async with house.connect("ws") as connection:
+
+        async def listen() -> list[str | bytes]:
+            return [await connection.recv() for _ in sent]
+
+        async with asyncio.TaskGroup() as group:
+            listening = group.create_task(listen())
+            for message in sent:
+                await connection.send(message)
+        assert listening.result() == sent
+    _, seen = await house.finished()
+    assert len(seen.messages) + seen.forgotten == 2 * len(sent) + 2
