@@ -202,12 +202,14 @@ async def test_websocket_goes_from_http2_to_http2(house: House) -> None:
     await origin.flush()
     answer = await client.next(h2.events.ResponseReceived, 3)
     assert answer.headers == [(b":status", b"200"), (b"x", b"y")]
-    client.h2.send_data(3, b"to the origin", end_stream=True)
+    to_origin = b"\x82\x8d" + bytes(4) + b"to the origin"  # masked with zeros
+    client.h2.send_data(3, to_origin, end_stream=True)
     await client.flush()
-    assert (await origin.next(h2.events.DataReceived, 3)).data == b"to the origin"
-    origin.h2.send_data(3, b"to the client", end_stream=True)
+    assert (await origin.next(h2.events.DataReceived, 3)).data == to_origin
+    to_client = b"\x82\x0dto the client"
+    origin.h2.send_data(3, to_client, end_stream=True)
     await origin.flush()
-    assert (await client.next(h2.events.DataReceived, 3)).data == b"to the client"
+    assert (await client.next(h2.events.DataReceived, 3)).data == to_client
     await client.next(h2.events.StreamEnded, 3)
     assert len(house.dialer.dialled) == 1
 
