@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from int3rceptor_tui.plugin_tools import har
+from int3rceptor_tui.plugin_tools.har import HarError, client_of, parse_har, read_har
+from proxy_core.model.message import HTTP_2, HTTP_10
+from tests.tui.plugin_tools.conftest import archive, entry
+
+
+def one(url: str = "http://example.com/", **changes: Any) -> har.Recorded:
+    (recorded,) = parse_har(archive([entry(url, **changes)]), "x.har").exchanges
+    return recorded
+
+
+def test_an_entry_becomes_a_flow() -> None:
+    recorded = one(
+        "https://example.com:8443/a?b=c#part",
+        request={
+            "method": "POST",
+            "headers": [{"name": "X", "value": " 1 "}, {"name": "x", "value": "2"}],
+            "postData": {"mimeType": "text/plain", "text": "sent"},
+        },
+        response={"content": {"text": base64.b64encode(b"\0\1").decode(), "encoding": "base64"}},
+        serverIPAddress="[2001:db8::1]",
+        connection="77",
+    )
+    flow = recorded.flow(client_of(recorded))
+    assert (flow.id, flow.started, recorded.connection) == (1, 1715680800.0, "77")
+    assert (flow.request.method, flow.request.url) == (b"POST", "https://example.com:8443/a?b=c")
+    assert flow.request.headers.fields == [(b"X", b"1"), (b"x", b"2")]
+    assert flow.request_body.kept == b"sent"
+    recorded.answer(flow)
+    response = flow.response
+    assert response is not None
+    assert (response.status, response.reason) == (200, b"OK")
+    assert flow.response_body.kept == b"\0\1"
+    assert flow.server is not None
+    assert flow.server.peer == ("2001:db8::1", 8443)
+
+
+def test_http2_as_browsers_write_it() -> None:
+    headers = [
+        {"name": ":authority", "value": "example.com"},
+        {"name": "User-Agent", "value": "b"},
+        {"name": "set-cookie", "value": "a=1\nb=2"},
+    ]
+    request = one(request={"httpVersion": "h2", "headers": headers}).request
+    assert request.version == HTTP_2
+    assert request.headers.fields == [
+        (b"user-agent", b"b"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+    ]
+    assert one(request={"httpVersion": "http/1.0"}).request.version == HTTP_10
+
+
+def test_letters_beyond_ascii_are_escaped_as_browsers_send_them() -> None:
+    assert one("http://example.com/\u00fc b").request.path == b"/%C3%BC%20b"
+
+
+def test_websockets_count_as_their_handshakes() -> None:
+    assert one("wss://example.com/chat").request.scheme == "https"
+
+
+def test_a_response_that_never_came_is_none() -> None:
+    assert one(response={"status": 0, "statusText": ""}).response is None
+
+
+def test_what_no_proxy_carries_is_left_out_and_counted() -> None:
+    entries = [
+        entry("data:text/plain,hello"),
+        entry("blob:https://example.com/1"),
+        entry("http://example.com/", request={"method": "CONNECT"}),
+        entry("http://example.com/"),
+    ]
+    read = parse_har(archive(entries), "x.har")
+    assert [recorded.number for recorded in read.exchanges] == [4]
+    assert read.skipped == 3
+
+
+def test_a_byte_order_mark_is_no_matter() -> None:
+    assert parse_har(b"\xef\xbb\xbf" + archive([]), "x.har").exchanges == []
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not a HAR 1.2 archive"),
+        (b"[1]", "Expected `object`, got `array`"),
+        (b'{"log": {}}', "missing required field `entries`"),
+        (archive([entry()])[:-9], "truncated"),
+        (b"\xff\xfe", "not a HAR 1.2 archive"),
+        (
+            archive([entry(), entry(response={"status": "200"})]),
+            "Expected `int`, got `str`",
+        ),
+        (archive([entry(), entry("http:///x")]), "entry 2: URL"),
+        (archive([entry("http://user:pw@example.com/")]), "entry 1: URL"),
+        (archive([entry(request={"method": "A B"})]), "entry 1: method 'A B'"),
+        (archive([entry(response={"status": 1000})]), "status 1000"),
+        (archive([entry(response={"statusText": "a\r\nb"})]), "status text"),
+        (archive([entry(request={"headers": [{"name": "a b", "value": ""}]})]), "header name"),
+        (
+            archive([entry(request={"headers": [{"name": "a", "value": "\0"}]})]),
+            "control character",
+        ),
+        (
+            archive([entry(request={"headers": [{"name": "a", "value": "b"}] * 10_000})]),
+            "10000 headers; at most",
+        ),
+        (
+            archive([entry(response={"content": {"text": "!", "encoding": "base64"}})]),
+            "not base64",
+        ),
+        (b"[" * 100_000, "not a HAR 1.2 archive"),
+    ],
+)
+def test_what_is_wrong_with_an_archive_is_said(data: bytes, reason: str) -> None:
+    with pytest.raises(HarError) as caught:
+        parse_har(data, "x.har")
+    assert reason in str(caught.value)
+
+
+def test_archives_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(har, "ENTRIES", 2)
+    with pytest.raises(HarError, match="3 entries; at most 2"):
+        parse_har(archive([entry()] * 3), "x.har")
+    monkeypatch.setattr(har, "HAR_BYTES", 10)
+    (tmp_path / "x.har").write_bytes(archive([]))
+    with pytest.raises(HarError, match="larger than 10 bytes"):
+        read_har(tmp_path / "x.har")
+
+
+def test_a_time_that_is_none_is_the_beginning() -> None:
+    assert one(startedDateTime="yesterday").started == 0.0
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
+    max_leaves=8,
+)
+
+
+@given(key=st.sampled_from(["request", "response"]), value=_JSON, name=st.text(max_size=12))
+def test_any_archive_gives_flows_or_a_har_error(key: str, value: Any, name: str) -> None:
+    names = ["method", "url", "headers", "status", "statusText", "content", "postData", name]
+    for field in names:
+        raw = entry()
+        raw[key][field] = value
+        try:
+            data = json.dumps({"log": {"entries": [raw]}}).encode()
+        except UnicodeEncodeError:
+            continue
+        try:
+            for recorded in parse_har(data, "x.har").exchanges:
+                recorded.answer(recorded.flow(client_of(recorded)))
+        except HarError:
+            pass
