@@ -16,7 +16,7 @@ class Limits:
     header_count: int = 200
     target_bytes: int = 32 * 1024
     connections: int = 16_384
-    streams: int = 128
+    streams: int = 100
     """Concurrent HTTP/2 streams of one client connection."""
     http2_budget: int = 2000
     """Points of nuisance that one HTTP/2 client may have to its name."""

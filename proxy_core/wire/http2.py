@@ -84,7 +84,7 @@ class Http2Engine:
         listener: Listener,
         *,
         stream_window: int = 256 * 1024,
-        max_streams: int = 128,
+        max_streams: int = 100,
         max_head: int = 65536,
         max_target: int = 32768,
         max_fields: int = 200,

@@ -355,3 +355,27 @@ async def test_several_attackers_at_once_harm_nobody(
             group.create_task(attack(target.port, how(Attacker(authority))))
     assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
     assert target.memory() - before < GROWTH
+
+
+async def test_client_that_never_reads_its_answers_keeps_little_memory(
+    target: ProxyProcess, origin: BackgroundOrigin
+) -> None:
+    url = f"http://127.0.0.1:{origin.http}/api/users/7"
+    await get(target.port, url)
+    before = target.memory()
+    attacker = Attacker(b"127.0.0.1:%d" % origin.http)
+    reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    try:
+        async with onlooker(target.port, url) as answers:
+            writer.write(PREFACE + wire(SettingsFrame(0, {4: 2**31 - 1})))
+            writer.write(wire(WindowUpdateFrame(0, 2**31 - 2**16)))
+            for _ in range(100):
+                writer.write(attacker.ask(b"/bytes/20000000"))
+            await writer.drain()
+            await asyncio.sleep(WITHIN)
+            growth = target.memory() - before
+    finally:
+        writer.transport.abort()
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
+    assert growth < GROWTH, growth

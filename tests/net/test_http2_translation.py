@@ -259,3 +259,15 @@ async def test_request_that_the_origin_has_not_seen_goes_to_it_again_with_its_bo
     assert await client.body(1) == b"answered"
     (flow,) = house.flows()
     assert flow.error is None
+
+
+async def test_flood_leaves_a_flow_that_says_so(house: House) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    for _ in range(500):
+        client.h2.ping(b"12345678")
+    await client.flush()
+    await client.next(h2.events.ConnectionTerminated)
+    (flow,) = house.flows()
+    assert flow.error is not None
+    assert "too many PING frames: more than 2000 points of nuisance" in flow.error
