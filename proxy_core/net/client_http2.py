@@ -74,7 +74,7 @@ class Http2ClientStream(Http2Stream):
 
     async def wait(self) -> None:
         """See `Http2Stream.wait`."""
-        self.allow(self._link.limits.idle_timeout, "the request's body stopped coming")
+        self.allow(self._link.limits.body_timeout, "the request's body stopped coming")
         await super().wait()
         self.deadline = NEVER
 

@@ -118,7 +118,7 @@ class Http2UpstreamStream(Http2Stream):
     async def read(self) -> bytes:
         """See `BodySource.read`."""
         while (data := self.read_nowait()) is None:
-            self.allow(self._link.limits.idle_timeout, _STALLED)
+            self.allow(self._link.limits.body_timeout, _STALLED)
             await self.wait()
             self.deadline = NEVER
         return data
@@ -132,7 +132,7 @@ class Http2UpstreamStream(Http2Stream):
         except (ConnectionLost, ConnectionTimeout) as error:
             raise UpstreamError(f"{self._upstream.name} failed: {error}") from error
         if self._final:  # somebody may be waiting for the rest of the answer
-            self.allow(self._link.limits.idle_timeout, _STALLED)
+            self.allow(self._link.limits.body_timeout, _STALLED)
         else:
             self.deadline = NEVER
 

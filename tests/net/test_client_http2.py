@@ -31,7 +31,7 @@ from tests.net.h2_peer import REQUEST, Fields, H2Peer
 from tests.net.wires import Wires, send_until_blocked
 from tests.waiting import until
 
-LIMITS = Limits(idle_timeout=300.0, stream_buffer=100_000, streams=3)
+LIMITS = Limits(idle_timeout=300.0, body_timeout=200.0, stream_buffer=100_000, streams=3)
 
 Run = Callable[[Http2ClientStream, RequestReceived], Awaitable[None]]
 
