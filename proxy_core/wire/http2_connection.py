@@ -12,9 +12,9 @@ import h2.events as h2_events
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import DenialOfServiceError, ProtocolError
+from h2.exceptions import DenialOfServiceError, ProtocolError, TooManyStreamsError
 from h2.frame_buffer import FrameBuffer
-from h2.stream import H2Stream
+from h2.stream import H2Stream, StreamClosedBy
 from hpack.exceptions import HPACKError
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
 
@@ -109,6 +109,8 @@ class Connection(H2Connection):
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Any]]:
         try:
             frames, events = super()._receive_headers_frame(frame)
+        except TooManyStreamsError:
+            return self._refuse(frame), []
         except DenialOfServiceError:
             raise
         except ProtocolError as error:
@@ -122,6 +124,21 @@ class Connection(H2Connection):
                 charge(self._budget.fields, len(frame.data), unpacked)
                 break
         return frames, events
+
+    def _refuse(self, frame: HeadersFrame) -> list[Frame]:
+        """Refuse one stream too many; the client may not have seen yet how many there may be."""
+        number = frame.stream_id
+        if number <= self.highest_inbound_stream_id or number % 2 == int(self.config.client_side):
+            raise ProtocolError(f"stream {number} may not be opened")
+        try:
+            list(self.decoder.decode(frame.data, raw=True))  # or the next one reads wrong
+        except HPACKError as error:
+            raise _BadCompression(str(error)) from error
+        self.highest_inbound_stream_id = number
+        self._closed_streams[number] = StreamClosedBy.SEND_RST_STREAM
+        refusal = RstStreamFrame(number)
+        refusal.error_code = ErrorCodes.REFUSED_STREAM
+        return [refusal]
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Any]]:
         # The library takes GOAWAY for the end of everything. Streams that the peer has accepted

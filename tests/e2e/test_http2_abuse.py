@@ -91,6 +91,11 @@ def rapid_reset(a: Attacker) -> Bursts:
         yield b"".join(a.ask(b"/stall") + wire(RstStreamFrame(a.last, 8)) for _ in range(50))
 
 
+def streams_without_end(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(a.ask(b"/stall") for _ in range(50))
+
+
 def windows_that_overflow(a: Attacker) -> Bursts:
     huge = 2**31 - 1
     while True:
@@ -235,6 +240,7 @@ BREACH = {ErrorCodes.PROTOCOL_ERROR, ErrorCodes.STREAM_CLOSED}
 
 ATTACKS: dict[Callable[[Attacker], Bursts], set[ErrorCodes]] = {
     rapid_reset: CALM,
+    streams_without_end: CALM,
     windows_that_overflow: CALM,
     malformed_heads: CALM,
     wrong_lengths: CALM,

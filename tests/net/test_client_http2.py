@@ -684,23 +684,27 @@ async def test_fault_in_an_exchange_is_told_and_the_connection_goes_on(side: Sid
     side.faults.clear()
 
 
-async def test_more_streams_than_agreed_end_the_connection(side: Side) -> None:
+async def test_streams_beyond_those_agreed_are_refused_one_by_one(side: Side) -> None:
+    go_on = asyncio.Event()
+
     async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
-        await asyncio.get_running_loop().create_future()
+        await go_on.wait()
+        await echo(stream, received)
 
     side.run = run
-    _, serving = side.serve()
-    for _ in range(LIMITS.streams):
-        await side.ask()
+    side.serve()
+    ids = [await side.ask() for _ in range(LIMITS.streams)]
     side.client.h2.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 100
     side.client.h2.remote_settings.acknowledge()
-    for _ in range(2):
-        await side.ask()
-    goodbye = await side.client.next(h2.events.ConnectionTerminated)
-    assert goodbye.error_code != ErrorCodes.NO_ERROR
-    side.client.peer.end()
-    await serving
-    assert len(side.refused) == 1
+    for number in [await side.ask(fields=[*REQUEST, (b"x-new", b"%d" % n)]) for n in range(2)]:
+        reset = await side.client.next(h2.events.StreamReset, number)
+        assert reset.error_code == ErrorCodes.REFUSED_STREAM
+    go_on.set()
+    for _ in ids:
+        await side.client.next(h2.events.StreamEnded)
+    # Header compression is still in step.
+    assert await side.client.body(await side.ask(b"/again")) == b"/again|"
+    assert side.refused == []
 
 
 async def test_frame_larger_than_agreed_ends_the_connection(side: Side) -> None:
