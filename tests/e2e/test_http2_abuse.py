@@ -370,7 +370,7 @@ async def test_client_that_never_reads_its_answers_keeps_little_memory(
     await get(target.port, url)
     before = target.memory()
     attacker = Attacker(b"127.0.0.1:%d" % origin.http)
-    reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+    _reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     try:
         async with onlooker(target.port, url) as answers:

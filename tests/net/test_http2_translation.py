@@ -21,6 +21,9 @@ from tests.waiting import until
 CA = make("The CA", ca=True)
 LEAF = make("origin.example", issuer=CA)
 
+GOAWAY = b"\x00\x00\x08\x07\x00\x00\x00\x00\x00"
+PING = b"\x00\x00\x08\x06\x00\x00\x00\x00\x00leaving."
+PING_SEEN = b"\x00\x00\x08\x06\x01\x00\x00\x00\x00leaving."
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n"
 
 
@@ -271,3 +274,29 @@ async def test_flood_leaves_a_flow_that_says_so(house: House) -> None:
     (flow,) = house.flows()
     assert flow.error is not None
     assert "too many PING frames: more than 2000 points of nuisance" in flow.error
+
+
+async def test_stopping_listener_says_goodbye_twice_and_lets_answers_end(
+    house: House, wires: Wires
+) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    client.h2.send_headers(1, REQUEST, end_stream=True)
+    await client.flush()
+    origin = await house.origin()
+    await origin.read_head()
+    stopping = wires.start(house.listener.stop())
+    # The library takes a GOAWAY for the end of everything: read what comes by hand.
+    seen = b""
+    while PING not in seen:
+        seen += await client.peer.read_some()
+    assert GOAWAY + (2**31 - 1).to_bytes(4, "big") in seen
+    await client.peer.send(PING_SEEN)
+    while GOAWAY + (1).to_bytes(4, "big") not in seen:
+        seen += await client.peer.read_some()
+    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole")
+    seen = await client.peer.read_to_end()
+    assert b"whole" in seen
+    await stopping
+    (flow,) = house.flows()
+    assert flow.error is None
