@@ -1,8 +1,9 @@
 //! INT3RCEPTOR's plugin ABI as Rust would want it: `no_std`, no allocator, no dependencies.
 //!
-//! Use it with `#[path = "../../sdk/int3.rs"] mod int3;`. Only the functions that a plugin calls
-//! become imports of its module. A plugin that calls anything but `log` and `abort` speaks ABI v1
-//! and exports `int3_abi_version() -> i32` returning 1. See docs/plugin-abi.md.
+//! Use it with `#[path = "../../sdk/int3.rs"] mod int3;`, or copied, with `mod int3;`. Only the
+//! functions that a plugin calls become imports of its module. A plugin that calls anything but
+//! `log` and `abort` speaks ABI v1 and exports `int3_abi_version() -> i32` returning 1. See
+//! docs/plugin-abi.md.
 #![allow(dead_code)]
 
 #[link(wasm_import_module = "env")]
@@ -15,6 +16,11 @@ extern "C" {
     fn host_remove_header(np: *const u8, nn: usize) -> i32;
     fn host_get_field(id: i32, buf: *mut u8, cap: usize) -> i32;
     fn host_set_field(id: i32, ptr: *const u8, len: usize) -> i32;
+    fn host_get_headers(buf: *mut u8, cap: usize) -> i32;
+    fn host_respond(status: i32, hp: *const u8, hn: usize, bp: *const u8, bn: usize) -> i32;
+    fn host_annotate(kp: *const u8, kn: usize, vp: *const u8, vn: usize) -> i32;
+    fn host_now_ns() -> i64;
+    fn host_random(buf: *mut u8, len: usize) -> i32;
 }
 
 pub const DEBUG: i32 = 0;
@@ -35,9 +41,15 @@ pub const URL: i32 = 1;
 pub const STATUS: i32 = 2;
 pub const HOST: i32 = 3;
 pub const PORT: i32 = 4;
+pub const SCHEME: i32 = 5;
+pub const HTTP_VERSION: i32 = 6;
+pub const FLOW_ID: i32 = 7;
 pub const CLIENT_ADDRESS: i32 = 8;
+pub const SERVER_ADDRESS: i32 = 9;
 pub const RULE_ID: i32 = 10;
 pub const CONFIGURATION: i32 = 11;
+pub const REASON: i32 = 14;
+pub const HOST_VERSION: i32 = 15;
 
 pub fn log(level: i32, text: &[u8]) {
     unsafe { host_log(level, text.as_ptr(), text.len()) }
@@ -72,6 +84,32 @@ pub fn field(id: i32, into: &mut [u8]) -> i32 {
 
 pub fn set_field(id: i32, text: &[u8]) -> i32 {
     unsafe { host_set_field(id, text.as_ptr(), text.len()) }
+}
+
+/// Copy all headers, laid out as in docs/plugin-abi.md; return their full length.
+pub fn headers(into: &mut [u8]) -> i32 {
+    unsafe { host_get_headers(into.as_mut_ptr(), into.len()) }
+}
+
+/// Prepare a response without headers of its own; return RESPOND after it.
+pub fn respond(status: i32, body: &[u8]) -> i32 {
+    unsafe { host_respond(status, body.as_ptr(), 0, body.as_ptr(), body.len()) }
+}
+
+/// `key` is "comment", "tag" or "colour".
+pub fn annotate(key: &[u8], value: &[u8]) -> i32 {
+    unsafe { host_annotate(key.as_ptr(), key.len(), value.as_ptr(), value.len()) }
+}
+
+/// Nanoseconds since 1970.
+pub fn now() -> i64 {
+    unsafe { host_now_ns() }
+}
+
+pub fn random(into: &mut [u8]) {
+    unsafe {
+        host_random(into.as_mut_ptr(), into.len());
+    }
 }
 
 /// A line of text that is put together piece by piece; what does not fit is left out.

@@ -49,6 +49,15 @@ def test_the_wheel_has_every_plugin_built_and_with_its_manifest(names: set[str])
     assert wanted <= names
 
 
+def test_the_wheel_has_what_new_plugins_are_made_of(names: set[str]) -> None:
+    tracked = {path.relative_to(ROOT) for path in tracked_files()}
+    templates = {str(path) for path in tracked if path.parent.name == "templates"}
+    sdk = {path.name for path in tracked if path.parent == Path("plugins/sdk")}
+    assert len(templates) == 5
+    assert {"int3.h", "int3.rs", "int3.ts", "int3.zig"} == sdk
+    assert templates | {f"int3rceptor_tui/plugin_sdk/{name}" for name in sdk} <= names
+
+
 def test_the_wheel_has_no_tests_and_no_scripts(names: set[str]) -> None:
     roots = {name.split("/")[0] for name in names}
     assert {root for root in roots if not root.endswith(".dist-info")} == {
