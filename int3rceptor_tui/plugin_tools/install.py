@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -29,15 +30,18 @@ def install(found: Inspection, directory: Path, force: bool) -> Path:
             raise PluginError(f"{place} is there already; pass --force to replace it")
         if _is_inside(found.source.path, place):
             raise PluginError(f"{found.source.path} is what is installed; nothing was done")
+    data = read_file(found.module, MODULE_BYTES)
+    if hashlib.sha256(data).hexdigest() != found.digest:
+        raise PluginError(f"{found.module} changed while it was looked at; try again")
     new = aside(place)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if found.source.bare:
-            _write(new, read_file(found.module, MODULE_BYTES))
+            _write(new, data)
         else:
             module = new / found.manifest.wasm
             module.parent.mkdir(parents=True)
-            _write(module, read_file(found.module, MODULE_BYTES))
+            _write(module, data)
             _write(new / MANIFEST_NAME, read_file(found.source.path, MANIFEST_BYTES))
         _put(new, place)
     except OSError as error:

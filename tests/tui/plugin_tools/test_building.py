@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from int3rceptor_tui.plugin_tools.build import find_tool
+from int3rceptor_tui.plugin_tools.install import install
 from int3rceptor_tui.plugin_tools.languages import LANGUAGES, read_sdk
+from proxy_core.errors import PluginError
 from proxy_core.plugin_host.discovery import Source
+from proxy_core.plugin_host.inspection import find_source, inspect
+from proxy_core.plugin_host.runtime import open_engine
 from tests.plugin_host.guests import guest
 from tests.plugins.conftest import PLUGINS, rebuilt
 from tests.tui.plugin_tools.conftest import Tool
@@ -280,3 +284,15 @@ def test_install_that_cannot_write_leaves_nothing(tool: Tool, tmp_path: Path) ->
     ran = tool("install", module, "--to", to)
     assert ran.code == 1
     assert "pass another --to" in ran.err
+
+
+def test_install_takes_only_what_was_inspected(tmp_path: Path) -> None:
+    module = tmp_path / "bare.wasm"
+    module.write_bytes(guest("i32.const 0"))
+    engine, _ = open_engine()
+    found = inspect(find_source(module), engine)
+    engine.close()
+    module.write_bytes(guest("i32.const 1"))
+    with pytest.raises(PluginError, match="changed while it was looked at"):
+        install(found, tmp_path / "to", force=False)
+    assert not (tmp_path / "to").exists()
