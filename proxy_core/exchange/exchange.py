@@ -269,6 +269,8 @@ class Exchange:
     async def _copy(self, client: ClientStream, upstream: UpstreamStream, flow: Flow) -> None:
         body = flow.response_body
         told = flow.first_byte or 0.0
+        if client.blocked:  # another stream of the same connection may have filled it
+            await client.drain()
         while data := await upstream.read():
             body.feed(data)
             client.send_data(data)
