@@ -262,7 +262,7 @@ ATTACKS: dict[Callable[[Attacker], Bursts], set[ErrorCodes]] = {
     table_beyond_what_was_agreed: {ErrorCodes.COMPRESSION_ERROR},
     even_ids: BREACH,
     ids_that_decrease: BREACH,
-    ids_used_again: BREACH,
+    ids_used_again: CALM | BREACH,  # it may come before the first is answered, or after
     a_stream_reset_and_used_again: CALM | BREACH,
 }
 
