@@ -320,7 +320,12 @@ class Http2Engine:
         self.send_fields(stream_id, fields, end)
 
     def send_fields(self, stream_id: int, fields: list[Field], end: bool) -> None:
-        """Send a response's fields, or trailers; secrets stay out of compression contexts."""
+        """Send a response's fields, or trailers; secrets stay out of compression contexts.
+
+        Nothing is sent any more after `close`, here as in `send_data`.
+        """
+        if self._closed:
+            return
         self._h2.send_headers(
             stream_id,
             [
@@ -359,7 +364,8 @@ class Http2Engine:
 
     def send_data(self, stream_id: int, data: bytes, end: bool) -> None:
         """Send a piece of body of at most `room` and `max_frame` bytes."""
-        self._h2.send_data(stream_id, data, end)
+        if not self._closed:
+            self._h2.send_data(stream_id, data, end)
 
     def give_credit(self, stream_id: int, size: int) -> None:
         """Let the peer send as many bytes more as have been used."""

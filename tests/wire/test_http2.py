@@ -313,6 +313,23 @@ def test_goodbyes_and_resets_after_the_end_are_harmless() -> None:
     ours.close()
 
 
+@pytest.mark.parametrize("how", ["closed", "breach"])
+def test_nothing_is_sent_after_the_end(how: str) -> None:
+    ours, _ = engine(client_side=False)
+    peer = library(client_side=True)
+    peer.send_headers(1, GET, end_stream=True)
+    exchange(ours, peer)
+    if how == "closed":
+        ours.close()
+    else:
+        with pytest.raises(RemoteProtocolError):
+            ours.receive_data(BREACHES["data on stream 0"][len(START) :])
+    ours.take()
+    ours.send_fields(1, [(b":status", b"200")], False)
+    ours.send_data(1, b"late", True)
+    assert ours.take() == b""
+
+
 START = PREFACE + SettingsFrame(0).serialize()
 
 BREACHES = {
