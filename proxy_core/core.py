@@ -17,6 +17,7 @@ from typing import Any
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.bus.library_log import LibraryLog
+from proxy_core.bus.rate_limiter import RateLimiter
 from proxy_core.ca import load_authority
 from proxy_core.ca.contexts import ServerContexts
 from proxy_core.ca.onboarding import OwnPages
@@ -40,7 +41,6 @@ from proxy_core.net.passthrough import Passthrough
 from proxy_core.net.passwords import Passwords
 from proxy_core.net.pool import UpstreamPool
 from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls
-from proxy_core.plugin_host.logs import RateLimiter
 from proxy_core.plugin_host.manager import PluginManager
 
 _REFUSALS_TOLD = 5  # a second
@@ -93,13 +93,7 @@ class Core:
         """Load CA and plugins, then listen. Raises CaError, ConfigError or ListenError."""
         settings, limits = self.settings, self.settings.limits
         self._stopped = asyncio.get_running_loop().create_future()
-        library_lines = RateLimiter(_LIBRARY_LINES_TOLD)
-
-        def log_library(level: LogLevel, text: str) -> None:
-            if library_lines.allow():
-                self._log(level, text)
-
-        self._cleanup.enter_context(LibraryLog(log_library))
+        self._cleanup.enter_context(LibraryLog(self._log, _LIBRARY_LINES_TOLD))
         authority = load_authority(settings)
         for repair in authority.repairs:
             self._log(LogLevel.WARN, repair)

@@ -9,22 +9,35 @@ import asyncio
 import contextlib
 import errno
 import logging
+import time
 import traceback
 from collections.abc import Callable
 
+from proxy_core.bus.rate_limiter import RateLimiter
 from proxy_core.model.log_line import LogLevel
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _FRAMES = 8  # of a traceback, the innermost
+_CONFESS = 1.0  # seconds from the first line that was dropped to the word of it
 
 
 class LibraryLog(logging.Handler):
-    """Hands warnings and worse to `write`, on the loop where it was made; between `with`s only."""
+    """Hands warnings and worse to `write`, on the loop where it was made; between `with`s only.
 
-    def __init__(self, write: Callable[[LogLevel, str], object]) -> None:
+    At most `per_second` of them: what is more is counted, and told a second later.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[LogLevel, str], object],
+        per_second: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(logging.WARNING)
         self._write = write
         self._loop = asyncio.get_running_loop()
+        self._limiter = RateLimiter(per_second, clock)
+        self._dropped = 0
 
     def __enter__(self) -> LibraryLog:
         logging.getLogger().addHandler(self)
@@ -32,12 +45,25 @@ class LibraryLog(logging.Handler):
 
     def __exit__(self, *_: object) -> None:
         logging.getLogger().removeHandler(self)
+        self._confess()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record, on any thread."""
-        level = LogLevel.ERROR if record.levelno >= logging.ERROR else LogLevel.WARN
+        """Take a record, on any thread; `handle` sees to it that it is one at a time."""
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to read it
-            self._loop.call_soon_threadsafe(self._write, level, _text(record))
+            if self._limiter.allow():
+                level = LogLevel.ERROR if record.levelno >= logging.ERROR else LogLevel.WARN
+                self._loop.call_soon_threadsafe(self._write, level, _text(record))
+                return
+            self._dropped += 1
+            if self._dropped == 1:
+                self._loop.call_soon_threadsafe(self._loop.call_later, _CONFESS, self._confess)
+
+    def _confess(self) -> None:
+        """Say how many lines were dropped; on the loop."""
+        with self.lock or contextlib.nullcontext():
+            count, self._dropped = self._dropped, 0
+        if count:
+            self._write(LogLevel.WARN, f"{count} log lines of libraries were dropped")
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -13,7 +13,7 @@ Lines = list[tuple[LogLevel, str]]
 
 async def collect(emit: object) -> Lines:
     lines: Lines = []
-    with LibraryLog(lambda level, text: lines.append((level, text))):
+    with LibraryLog(lambda level, text: lines.append((level, text)), 20):
         assert callable(emit)
         emit()
         await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_an_exception_comes_with_where_it_happened() -> None:
 
 async def test_a_record_that_cannot_be_formatted_is_shown_as_it_is() -> None:
     lines: Lines = []
-    log = LibraryLog(lambda level, text: lines.append((level, text)))
+    log = LibraryLog(lambda level, text: lines.append((level, text)), 20)
     log.emit(logging.LogRecord("lib", logging.WARNING, "", 0, "%d of %d", (1,), None))
     await asyncio.sleep(0)
     assert lines == [(LogLevel.WARN, "lib: %d of %d")]
@@ -58,7 +58,42 @@ async def test_a_record_that_cannot_be_formatted_is_shown_as_it_is() -> None:
 
 async def test_another_thread_may_log() -> None:
     lines: Lines = []
-    with LibraryLog(lambda level, text: lines.append((level, text))):
+    with LibraryLog(lambda level, text: lines.append((level, text)), 20):
         await asyncio.to_thread(logging.getLogger("lib").warning, "from afar")
         await asyncio.sleep(0)
     assert lines == [(LogLevel.WARN, "lib: from afar")]
+
+
+async def test_a_flood_of_lines_is_cut_and_counted() -> None:
+    lines: Lines = []
+    now = [0.0]
+    with LibraryLog(lambda level, text: lines.append((level, text)), 3, lambda: now[0]):
+        for number in range(10):
+            logging.getLogger("lib").warning("%d", number)
+        now[0] += 1.0
+        logging.getLogger("lib").warning("later")
+        await asyncio.sleep(0)
+    assert lines == [
+        *((LogLevel.WARN, f"lib: {number}") for number in range(3)),
+        (LogLevel.WARN, "lib: later"),
+        (LogLevel.WARN, "7 log lines of libraries were dropped"),
+    ]
+
+
+async def test_what_was_dropped_is_told_though_nothing_follows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("proxy_core.bus.library_log._CONFESS", 0.01)
+    told = asyncio.Event()
+    lines: Lines = []
+
+    def write(level: LogLevel, text: str) -> None:
+        lines.append((level, text))
+        if "dropped" in text:
+            told.set()
+
+    with LibraryLog(write, 1):
+        for _ in range(3):
+            logging.getLogger("lib").warning("again")
+        await told.wait()
+    assert [text for _, text in lines] == ["lib: again", "2 log lines of libraries were dropped"]

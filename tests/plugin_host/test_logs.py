@@ -5,15 +5,7 @@ from __future__ import annotations
 from proxy_core.bus.topic import Topic
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
-from proxy_core.plugin_host.logs import LogRing, PluginLog, RateLimiter, StartLog
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 
 
 def texts(lines: list[LogLine]) -> list[str]:
@@ -54,16 +46,6 @@ def test_a_snapshot_takes_the_newest_of_one_plugin() -> None:
     assert texts(ring.snapshot(limit=1)) == ["b2"]
     assert ring.snapshot(limit=0) == []
     assert ring.snapshot("c") == []
-
-
-def test_a_bucket_refills_with_time() -> None:
-    clock = Clock()
-    limiter = RateLimiter(8, clock)
-    assert [limiter.allow() for _ in range(9)] == [True] * 8 + [False]
-    clock.now += 0.125
-    assert [limiter.allow(), limiter.allow()] == [True, False]
-    clock.now += 3600
-    assert sum(limiter.allow() for _ in range(20)) == 8
 
 
 def test_lines_over_the_rate_are_counted_and_confessed() -> None:
