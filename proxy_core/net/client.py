@@ -43,7 +43,7 @@ from proxy_core.net.passwords import Passwords
 from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
-from proxy_core.wire.http1 import encode_response_head
+from proxy_core.wire.http1_encode import encode_response_head
 from proxy_core.wire.sniff import Protocol, sniff
 from proxy_core.wire.socks import Reply, encode_reply
 from proxy_core.wire.tls_hello import ClientHello, read_client_hello

@@ -23,8 +23,9 @@ from proxy_core.model.message import HTTP_10, HTTP_11, RequestHead, ResponseHead
 from proxy_core.net.channel import Channel
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE, BodyLength, EndOfMessage, RequestReceived
-from proxy_core.wire.http1 import ConnectionClosed, RequestReader, encode_response_head
+from proxy_core.wire.http1 import ConnectionClosed, RequestReader
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
+from proxy_core.wire.http1_encode import encode_response_head
 
 _JOIN_BELOW = 16384
 _LINGER_SECONDS = 2.0

@@ -20,8 +20,9 @@ from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
 from proxy_core.net.parent import credentials_line
 from proxy_core.wire.events import CHUNKED, BodyLength, EndOfMessage, ResponseReceived
-from proxy_core.wire.http1 import ConnectionClosed, ResponseReader, encode_request_head
+from proxy_core.wire.http1 import ConnectionClosed, ResponseReader
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
+from proxy_core.wire.http1_encode import encode_request_head
 
 _JOIN_BELOW = 16384  # smaller pieces are copied behind the head, larger ones written by themselves
 

@@ -10,7 +10,7 @@ import re
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
-from proxy_core.wire.http1_head import field_kind, parse_fields_strictly
+from proxy_core.wire.http1_fields import field_kind, parse_fields_strictly
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
 _MAX_CHUNK_LINE = 4096

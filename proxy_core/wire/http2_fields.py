@@ -14,7 +14,8 @@ from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
 from proxy_core.wire.events import CHUNKED, BodyLength, RequestReceived, ResponseReceived
-from proxy_core.wire.http1_head import check_authority, field_kind
+from proxy_core.wire.http1_fields import field_kind
+from proxy_core.wire.http1_head import check_authority
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[ \t]|[ \t]\Z")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from proxy_core.wire.http1_head import FieldKind, field_kind
+from proxy_core.wire.http1_fields import FieldKind, field_kind
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_2, HTTP_10, HTTP_11, RequestHead, ResponseHead
 from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE
-from proxy_core.wire.http1 import encode_request_head, encode_response_head, end_to_end
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
-from proxy_core.wire.http1_head import field_kind
+from proxy_core.wire.http1_encode import encode_request_head, encode_response_head, end_to_end
+from proxy_core.wire.http1_fields import field_kind
 from tests.wire.http1_messages import TEXT, TOKEN
 from tests.wire.http1_oracles import h11_requests, h11_responses
 from tests.wire.http1_reading import Message, lowered, read_requests, read_responses

@@ -12,7 +12,7 @@ from random import Random
 
 import pytest
 
-from proxy_core.wire.http1_head import field_kind
+from proxy_core.wire.http1_fields import field_kind
 from tests.wire.http1_messages import ROUNDS, Maker, broken, request, response, sound
 from tests.wire.http1_oracles import (
     h11_requests,

@@ -10,7 +10,7 @@ from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_11, RequestHead, ResponseHead
 from proxy_core.wire.events import CHUNKED, RequestReceived
-from proxy_core.wire.http1 import encode_request_head
+from proxy_core.wire.http1_encode import encode_request_head
 from proxy_core.wire.http2_fields import (
     read_request,
     read_response,

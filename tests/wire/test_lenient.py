@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.wire.events import RequestReceived, ResponseReceived
-from proxy_core.wire.http1 import RequestReader, ResponseReader, encode_request_head
+from proxy_core.wire.http1 import RequestReader, ResponseReader
+from proxy_core.wire.http1_encode import encode_request_head
 
 HOST = b"Host: o.example\r\n"
 
