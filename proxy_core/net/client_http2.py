@@ -23,11 +23,12 @@ from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_bytes import Http2Bytes
-from proxy_core.net.http2_link import Http2Link, Http2Stream
+from proxy_core.net.http2_link import Http2Link
+from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import BodyLength, RequestReceived
 from proxy_core.wire.extended_connect import accepts, as_answer, as_upgrade
-from proxy_core.wire.http2 import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from proxy_core.wire.http2_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from proxy_core.wire.http2_fields import response_fields
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, Int3rceptorError, TlsError
 from proxy_core.net.clock import NEVER
-from proxy_core.net.http2_link import Http2Link, Http2Stream
-from proxy_core.wire.http2 import CANCEL
+from proxy_core.net.http2_link import Http2Link
+from proxy_core.net.http2_stream import Http2Stream
+from proxy_core.wire.http2_codes import CANCEL
 
 
 class Http2Bytes:

@@ -1,21 +1,18 @@
 """What both sides of HTTP/2 share on the wire: one connection, many streams, one writer.
 
-A stream queues what it wants to send and marks itself; the link sends for all marked streams at
-once, at the end of the loop's turn, so that a burst of answers is one write. Flow control holds
-each stream back by itself: its window is given back as its reader reads.
+A stream (`http2_stream`) marks itself when it has something to send; the link sends for all marked
+streams at once, at the end of the loop's turn, so that a burst of answers is one write.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from proxy_core.config import Limits
 from proxy_core.errors import (
     ConnectionLost,
     ConnectionTimeout,
-    Int3rceptorError,
     ProtocolError,
     RemoteProtocolError,
     TlsError,
@@ -23,267 +20,14 @@ from proxy_core.errors import (
 from proxy_core.model.headers import Field
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
-from proxy_core.wire.http2 import ENHANCE_YOUR_CALM, NO_ERROR, Http2Engine, Listener
+from proxy_core.net.http2_stream import Http2Stream
+from proxy_core.wire.http2 import Http2Engine
 from proxy_core.wire.http2_budget import Http2Budget, OverBudget
+from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR
+from proxy_core.wire.http2_listener import Listener
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-_STARVED = 1024
-"""A stream that may send less than so many bytes in all says nothing."""
 _LAST_SECONDS = 1.0
 _LAST_BYTES = 1024 * 1024
-
-
-class Http2Stream:
-    """One stream: what came and was not read, what is to go and was not sent."""
-
-    __slots__ = (
-        "_drainers",
-        "_end",
-        "_ended",
-        "_expiry",
-        "_failure",
-        "_fields",
-        "_finished",
-        "_gone",
-        "_incoming",
-        "_link",
-        "_marked",
-        "_out",
-        "_out_size",
-        "_out_trailers",
-        "_reader",
-        "_stalled",
-        "deadline",
-        "id",
-        "trailers",
-    )
-
-    def __init__(self, link: Http2Link, stream_id: int) -> None:
-        self.id = stream_id
-        """0 until a stream that we open has sent its head."""
-        self.trailers: list[Field] | None = None
-        self.deadline = NEVER
-        self._expiry = ""
-        self._link = link
-        self._incoming: deque[tuple[bytes, int]] = deque()
-        self._ended = False
-        self._failure: Int3rceptorError | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._fields: list[Field] | None = None
-        self._out: deque[bytes | memoryview] = deque()
-        self._out_size = 0
-        self._out_trailers: list[Field] | None = None
-        self._end = False
-        self._finished = False
-        """Our side of the stream is complete."""
-        self._stalled = False
-        self._gone = 0
-        """Bytes of body that went."""
-        self._marked = False
-        self._drainers: list[asyncio.Future[None]] = []
-
-    # --- what comes; the link calls these
-
-    def feed(self, data: bytes, credit: int) -> None:
-        """Queue a piece of body."""
-        self._incoming.append((data, credit))
-        self.wake()
-
-    def end(self, trailers: list[Field] | None) -> None:
-        """Note that the peer's side is complete."""
-        self._ended = True
-        self.trailers = trailers
-        self.wake()
-
-    def fail(self, error: Int3rceptorError) -> None:
-        """Note that the stream is broken; what came before can still be read."""
-        if self._failure is None:
-            self._failure = error
-        self._out.clear()
-        self._out_size = 0
-        self.wake()
-        self._wake_drainers()
-
-    def wake(self) -> None:
-        """Let the reader look again."""
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            if not reader.done():
-                reader.set_result(None)
-
-    def expire(self) -> None:
-        """Fail, because the deadline passed."""
-        self.fail(self.timed_out(ConnectionTimeout(self._expiry)))
-
-    def allow(self, seconds: float, expiry: str) -> None:
-        """Give what comes next so many seconds."""
-        self.deadline = self._link.clock.now + seconds
-        self._expiry = expiry
-
-    def timed_out(self, error: ConnectionTimeout) -> Int3rceptorError:
-        """Return what a reader is to be told."""
-        return error
-
-    # --- reading
-
-    async def wait(self) -> None:
-        """Wait until something has come. Raises what the stream failed with."""
-        if self._failure is not None:
-            raise self._failure
-        self._reader = asyncio.get_running_loop().create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
-
-    def read_nowait(self) -> bytes | None:
-        """See `BodySource.read_nowait`."""
-        while self._incoming:
-            data, credit = self._incoming.popleft()
-            self._link.give_credit(self.id, credit)
-            if data:
-                return data
-        return b"" if self._ended else None
-
-    async def read(self) -> bytes:
-        """See `BodySource.read`."""
-        while (data := self.read_nowait()) is None:
-            await self.wait()
-        return data
-
-    # --- sending
-
-    def queue_fields(self, fields: list[Field]) -> None:
-        """Send fields, when the link flushes."""
-        self._fields = fields
-        self._link.mark(self)
-
-    @property
-    def blocked(self) -> bool:
-        """See `BodySink.blocked`."""
-        return (
-            self._stalled
-            or self._out_size > self._link.limits.stream_buffer
-            or self._link.channel.write_blocked
-            or self._failure is not None
-        )
-
-    def send_data(self, data: bytes) -> None:
-        """See `BodySink.send_data`."""
-        if self._finished or self._failure is not None:
-            return
-        self._out.append(data)
-        self._out_size += len(data)
-        self._link.mark(self)
-
-    def send_end(self, trailers: list[Field] | None) -> None:
-        """See `BodySink.send_end`."""
-        if self._finished or self._failure is not None:
-            return
-        self._end = True
-        self._out_trailers = trailers
-        self._link.mark(self)
-
-    async def drain(self) -> None:
-        """See `BodySink.drain`."""
-        self._link.flush()
-        while self._failure is None and self._out:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._drainers.append(waiter)
-            await waiter
-        channel = self._link.channel
-        while self._failure is None and channel.write_blocked and not channel.closed:
-            waiter = channel.writable()
-            self._drainers.append(waiter)  # a stream can be late though its connection is not
-            await waiter
-        if self._failure is not None:
-            raise self._failure
-        await channel.drain()
-
-    def _wake_drainers(self) -> None:
-        drainers, self._drainers = self._drainers, []
-        for waiter in drainers:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def emit(self) -> None:
-        """Hand to the engine what may be sent now; the link calls this."""
-        self._marked = False
-        if self._finished or self._failure is not None:
-            return
-        engine = self._link.engine
-        if self._fields is not None and not self._emit_fields():
-            return
-        if self._out:
-            self._emit_data(engine)
-        if self._end and not self._out and not self._finished:
-            self._finished = True
-            if self._out_trailers:
-                engine.send_fields(self.id, self._link.spell(self._out_trailers), True)
-            else:
-                engine.send_data(self.id, b"", True)
-        if self._finished:
-            self._link.settle(self)
-        if not self._out:
-            self._stalled = False
-            self._wake_drainers()
-
-    def _emit_fields(self) -> bool:
-        """Send the head; return whether the stream has survived it."""
-        fields, self._fields = self._fields, None
-        assert fields is not None
-        end = self._end and not self._out and not self._out_trailers
-        self._link.send_head(self, fields, end)
-        self._finished = end
-        return self._failure is None
-
-    def _emit_data(self, engine: Http2Engine) -> None:
-        out = self._out
-        room = engine.room(self.id)
-        limit = engine.max_frame
-        while out and room > 0:
-            piece = out.popleft()
-            size = len(piece)
-            if size > room or size > limit:
-                take = min(room, limit)
-                view = memoryview(piece)
-                out.appendleft(view[take:])
-                piece, size = view[:take], take
-            last = self._end and not out and not self._out_trailers
-            engine.send_data(self.id, bytes(piece), last)
-            self._out_size -= size
-            room -= size
-            self._gone += size
-            if not self._link.channel.write_blocked:
-                engine.budget.sent(size, room > 0 or not out)
-            if last:
-                self._finished = True
-        self._stalled = bool(out)
-        if self._stalled:
-            self._link.watch_stalled()
-
-    @property
-    def starved(self) -> bool:
-        """Whether it waits for a window that never was of any use."""
-        return self._stalled and self._gone + self._link.engine.granted(self.id) < _STARVED
-
-    @property
-    def sent(self) -> bool:
-        """Whether our side is complete."""
-        return self._finished
-
-    @property
-    def complete(self) -> bool:
-        """Whether both sides are."""
-        return self._finished and self._ended
-
-    def drop_incoming(self) -> None:
-        """Give back the credit of what nobody will read."""
-        while self._incoming:
-            self._link.give_credit(self.id, self._incoming.popleft()[1])
 
 
 class Http2Link(Listener):
@@ -352,7 +96,7 @@ class Http2Link(Listener):
         if since is not None and now - since > self.limits.head_timeout:
             self.cut(RemoteProtocolError("HTTP/2: a head took too long", 408))
             return
-        stalled = [stream for stream in self.streams.values() if stream._stalled]
+        stalled = [stream for stream in self.streams.values() if stream.stalled]
         try:
             self.engine.budget.starved(sum(stream.starved for stream in stalled))
         except OverBudget as error:
@@ -373,8 +117,8 @@ class Http2Link(Listener):
 
     def mark(self, stream: Http2Stream) -> None:
         """Note that a stream has something to send; flush at the end of the loop's turn."""
-        if not stream._marked:
-            stream._marked = True
+        if not stream.marked:
+            stream.marked = True
             self._dirty.append(stream)
         self._flush_soon()
 
@@ -473,5 +217,5 @@ class Http2Link(Listener):
         else:
             affected = list(self.streams.values())
         for stream in affected:
-            if stream._stalled:
+            if stream.stalled:
                 self.mark(stream)

@@ -22,10 +22,11 @@ from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_bytes import Http2Bytes
-from proxy_core.net.http2_link import Http2Link, Http2Stream
+from proxy_core.net.http2_link import Http2Link
+from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.wire.events import BodyLength, ResponseReceived
 from proxy_core.wire.extended_connect import as_switch, connect_fields
-from proxy_core.wire.http2 import CANCEL, REFUSED_STREAM, error_name
+from proxy_core.wire.http2_codes import CANCEL, REFUSED_STREAM, error_name
 from proxy_core.wire.http2_fields import request_fields, wants_trailers
 
 _LAST_STREAM = 2**31 - 3

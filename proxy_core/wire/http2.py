@@ -20,59 +20,17 @@ from hyperframe.frame import GoAwayFrame, PingFrame
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
-from proxy_core.wire.events import BodyLength, RequestReceived, ResponseReceived
 from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
 from proxy_core.wire.http2_budget import Http2Budget, OverBudget
+from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, error_name
 from proxy_core.wire.http2_connection import Connection
 from proxy_core.wire.http2_fields import read_request, read_response, read_trailers
-
-NO_ERROR = int(ErrorCodes.NO_ERROR)
-PROTOCOL_ERROR = int(ErrorCodes.PROTOCOL_ERROR)
-INTERNAL_ERROR = int(ErrorCodes.INTERNAL_ERROR)
-REFUSED_STREAM = int(ErrorCodes.REFUSED_STREAM)
-CANCEL = int(ErrorCodes.CANCEL)
-HTTP_1_1_REQUIRED = int(ErrorCodes.HTTP_1_1_REQUIRED)
-ENHANCE_YOUR_CALM = int(ErrorCodes.ENHANCE_YOUR_CALM)
+from proxy_core.wire.http2_listener import Listener
 
 _MAX_FRAME = 16384  # we ask for no larger ones
 _CONNECTION_WINDOW = 2**24 * 4  # streams are held back one by one, not by each other
 _ALL_STREAMS = 2**31 - 1
 _LEAVING = b"leaving."
-
-
-class Listener:
-    """What a connection is told. Stream ids are those of RFC 9113; sizes are in bytes."""
-
-    def on_request(self, stream_id: int, received: RequestReceived) -> None:
-        """A client opened a stream."""
-
-    def on_response(self, stream_id: int, received: ResponseReceived) -> None:
-        """A head came back, maybe an informational one."""
-
-    def on_data(self, stream_id: int, data: bytes, credit: int) -> None:
-        """A piece of body; give `credit` back with `give_credit` when it has been used."""
-
-    def on_end(self, stream_id: int, trailers: list[Field] | None) -> None:
-        """The peer's side of a stream is complete."""
-
-    def on_reset(self, stream_id: int, code: int, reason: str) -> None:
-        """A stream was broken off, by the peer or because what it sent was malformed."""
-
-    def on_malformed(self, stream_id: int, error: RemoteProtocolError) -> None:
-        """A stream was broken off because what came on it was malformed."""
-        self.on_reset(stream_id, PROTOCOL_ERROR, str(error))
-
-    def on_refused(self, stream_id: int, ended: bool, error: RemoteProtocolError) -> None:
-        """A request came that is to be answered with `error.status`; `ended` with its head."""
-
-    def on_window(self, stream_id: int) -> None:
-        """There is more room to send in; on all streams where the id is 0."""
-
-    def on_goaway(self, last_stream_id: int, code: int) -> None:
-        """The peer takes no new streams and has not seen those above `last_stream_id`."""
-
-    def on_leave_seen(self) -> None:
-        """The peer knows by now that we are leaving."""
 
 
 class Http2Engine:
@@ -416,14 +374,3 @@ def _goaway(last_stream_id: int) -> GoAwayFrame:
     frame.last_stream_id = last_stream_id
     frame.error_code = NO_ERROR
     return frame
-
-
-def error_name(code: int) -> str:
-    """Return the name of an error code (RFC 9113, section 7)."""
-    try:
-        return ErrorCodes(code).name
-    except ValueError:
-        return f"error {code:#x}"
-
-
-__all__ = ["BodyLength", "Http2Engine", "Listener", "error_name"]

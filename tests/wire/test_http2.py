@@ -25,7 +25,9 @@ from hyperframe.frame import (
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
 from proxy_core.wire.events import RequestReceived, ResponseReceived
-from proxy_core.wire.http2 import CANCEL, PROTOCOL_ERROR, Http2Engine, Listener, error_name
+from proxy_core.wire.http2 import Http2Engine
+from proxy_core.wire.http2_codes import CANCEL, PROTOCOL_ERROR, error_name
+from proxy_core.wire.http2_listener import Listener
 from tests.wire.http1_messages import ROUNDS
 
 GET: list[Field] = [

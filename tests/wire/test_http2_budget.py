@@ -18,7 +18,7 @@ from hyperframe.frame import (
 )
 
 from proxy_core.errors import RemoteProtocolError
-from proxy_core.wire.http2 import ENHANCE_YOUR_CALM, Http2Engine
+from proxy_core.wire.http2 import Http2Engine
 from proxy_core.wire.http2_budget import (
     DATA,
     PING,
@@ -26,6 +26,7 @@ from proxy_core.wire.http2_budget import (
     Http2Budget,
     OverBudget,
 )
+from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM
 from tests.wire.test_http2 import GET, POST, PREFACE, Notes, library
 
 START = PREFACE + SettingsFrame(0).serialize()
