@@ -31,7 +31,7 @@ from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
-from proxy_core.net.client import ClientParts
+from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import Descriptors
 from proxy_core.net.dial import Dialer

@@ -8,15 +8,10 @@ question once more, inside a tunnel; what is neither HTTP nor TLS is carried as 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from ssl import SSLContext
-from typing import Protocol as TypingProtocol
+from dataclasses import dataclass, replace
 
-from proxy_core.config import Limits, Mode, ReverseMode, SocksMode, TransparentMode, UpstreamMode
+from proxy_core.config import ReverseMode, SocksMode, TransparentMode, UpstreamMode
 from proxy_core.errors import (
     CaError,
     ConnectionLost,
@@ -25,65 +20,29 @@ from proxy_core.errors import (
     TlsError,
     UpstreamError,
 )
-from proxy_core.exchange.exchange import Exchange
-from proxy_core.exchange.ports import ByteStream, Parent, Route, Upstreams
-from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
+from proxy_core.exchange.ports import ByteStream, Parent, Route
+from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
 from proxy_core.model.message import RequestHead, ResponseHead, join_authority, split_authority
 from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
-from proxy_core.net.clock import Clock
-from proxy_core.net.descriptors import Descriptors
+from proxy_core.net.client_parts import ClientParts
+from proxy_core.net.client_tls import certify, facts_of, read_hello
 from proxy_core.net.destination import original_destination
-from proxy_core.net.guard import OwnAddresses
-from proxy_core.net.passthrough import Passthrough
-from proxy_core.net.passwords import Passwords
+from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
 from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
 from proxy_core.wire.http1_encode import encode_response_head
-from proxy_core.wire.sniff import Protocol, sniff
+from proxy_core.wire.sniff import Protocol
 from proxy_core.wire.socks import Reply, encode_reply
-from proxy_core.wire.tls_hello import ClientHello, read_client_hello
+from proxy_core.wire.tls_hello import ClientHello
 
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _SERVER_FIRST_GRACE = 0.25
 """Seconds a client may stay silent in a new tunnel before the server is asked to speak."""
-
-
-class ServerContextSource(TypingProtocol):
-    """Where certificates for clients come from."""
-
-    def for_host(self, host: str) -> SSLContext:
-        """Return a server context whose certificate names `host`. Raises CaError."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientParts:
-    """What serving clients takes; made once per core."""
-
-    mode: Mode
-    exchange: Exchange
-    upstreams: Upstreams
-    contexts: ServerContextSource
-    clock: Clock
-    limits: Limits
-    ids: itertools.count[int]
-    on_fault: Callable[[BaseException], None]
-    """Told of errors that should not be: bugs."""
-    descriptors: Descriptors = field(default_factory=Descriptors)
-    make_room: Callable[[], object] = lambda: None
-    """Called where descriptors run out, to close what nobody needs at the moment."""
-    own: OwnAddresses = field(default_factory=OwnAddresses)
-    passthrough: Passthrough = field(default_factory=Passthrough)
-    passwords: Passwords | None = None
-    """What clients must know to be served, where anything."""
-    upstream_per_client: bool = False
-    lenient: bool = False
-    keep_host: bool = False
-    connect_address: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +103,7 @@ class ClientSession:
         elif isinstance(mode, ReverseMode) and mode.scheme in ("tcp", "tls"):
             await self._carry_bytes(self._tunnel_to(mode.host, mode.port), None)
         else:
-            protocol, _ = await self._sniff()
+            protocol, _ = await sniff_protocol(self._channel)
             await self._speak(protocol, None)
 
     def _tunnel_to(self, host: str, port: int) -> _Tunnel:
@@ -152,22 +111,6 @@ class ClientSession:
         authority = join_authority(host, port, "")
         head = RequestHead(b"CONNECT", "https", authority, b"", Headers())
         return _Tunnel(host, port, head, self._via)
-
-    async def _sniff(self) -> tuple[Protocol | None, bytes]:
-        """Tell the protocol from the first bytes, which stay unread; None where too few came."""
-        data = b""
-        while (protocol := sniff(data)) is None:
-            try:
-                more = await self._channel.receive()
-            except ConnectionTimeout:
-                if not data:
-                    raise
-                break  # whoever speaks with the client says that it was late
-            if not more:
-                break
-            data += more
-        self._channel.unread(data)
-        return protocol, data
 
     async def _speak(self, protocol: Protocol | None, tunnel: _Tunnel | None) -> None:
         if protocol is Protocol.TLS:
@@ -202,12 +145,12 @@ class ClientSession:
         self._channel.allow(parts.limits.head_timeout, "the TLS handshake took too long")
         host = self._default_host(tunnel)
         try:
-            hello = await self._read_hello()
+            hello = await read_hello(self._channel)
             passed = self._passed_through(tunnel, hello)
             if passed is not None:
                 await self._carry_bytes(passed, None)
                 return
-            context, sni = self._certify(hello.sni, host)
+            context, sni = certify(parts.contexts, hello.sni, host)
             host = sni or host
             session = TlsSession(context, server_side=True)
             await self._channel.start_tls(session)
@@ -220,7 +163,7 @@ class ClientSession:
         self._client = replace(
             self._client,
             id=ConnectionId(next(parts.ids)),
-            tls=_facts(session, hello),
+            tls=facts_of(session, hello),
             opened=time.time(),
         )
         if session.object.selected_alpn_protocol() == "h2":
@@ -239,34 +182,12 @@ class ClientSession:
             return tunnel
         return None
 
-    def _certify(self, sni: str | None, host: str) -> tuple[SSLContext, str]:
-        """Return a context for the name a client asks for, and that name; else for `host`.
-
-        Some clients ask for what is no host name, "127.0.0.1:443" for one.
-        """
-        if sni:
-            with contextlib.suppress(CaError):
-                return self._parts.contexts.for_host(sni), sni
-        return self._parts.contexts.for_host(host), ""
-
     def _default_host(self, tunnel: _Tunnel | None) -> str:
         """Return the name to certify for a client that asks for none."""
         if tunnel is not None:
             return tunnel.host
         mode = self._parts.mode
         return mode.host if isinstance(mode, ReverseMode) else self._client.local[0]
-
-    async def _read_hello(self) -> ClientHello:
-        data = b""
-        while True:
-            more = await self._channel.receive()
-            if not more:
-                raise TlsError("the connection ended in the middle of a ClientHello")
-            data += more
-            hello = read_client_hello(data)
-            if hello is not None:
-                self._channel.unread(data)
-                return hello
 
     def _refuse_tls(self, tunnel: _Tunnel | None, host: str, error: Exception) -> None:
         head = tunnel.head if tunnel is not None else _unknown_request("https", host)
@@ -332,7 +253,7 @@ class ClientSession:
         self._channel.allow(self._parts.limits.head_timeout, "nothing came through the tunnel")
         try:
             async with asyncio.timeout(_SERVER_FIRST_GRACE):
-                protocol, data = await self._sniff()
+                protocol, data = await sniff_protocol(self._channel)
         except TimeoutError:
             await self._ask_server_first(tunnel)
             return
@@ -385,17 +306,11 @@ class ClientSession:
             self._channel.close()
             return
         self._channel.allow(parts.limits.idle_timeout, "nothing came through the tunnel")
-        async with asyncio.TaskGroup() as group:
-            server_speaks = group.create_task(_first_bytes(connection))
-            client_speaks = group.create_task(_first_bytes(self._channel))
-            await asyncio.wait((server_speaks, client_speaks), return_when=asyncio.FIRST_COMPLETED)
-            for task in (server_speaks, client_speaks):
-                task.cancel()
-        if client_speaks.cancelled() or (server_speaks.done() and not server_speaks.cancelled()):
+        if await server_speaks_first(self._channel, connection):
             await self._carry_bytes(tunnel, (server, connection))
             return
         connection.close()
-        protocol, data = await self._sniff()
+        protocol, data = await sniff_protocol(self._channel)
         if data:
             await self._speak(protocol, tunnel)
         else:
@@ -413,12 +328,6 @@ class ClientSession:
         await self._parts.exchange.tunnel(self._client, tunnel.head, self._channel, route, dialled)
 
 
-async def _first_bytes(side: ByteStream) -> None:
-    """Wait until something has come, and leave it there; a failure comes again to who reads it."""
-    with contextlib.suppress(ConnectionLost, ConnectionTimeout, TlsError):
-        side.unread(await side.receive())
-
-
 def _closing_answer(status: int, text: str) -> bytes:
     body = f"int3rceptor: {text}\n".encode(errors="replace")
     fields = [
@@ -431,18 +340,3 @@ def _closing_answer(status: int, text: str) -> bytes:
 
 def _unknown_request(scheme: str, host: str) -> RequestHead:
     return RequestHead(b"-", scheme, join_authority(host, 443, scheme), b"", Headers())
-
-
-def _facts(session: TlsSession, hello: ClientHello) -> TlsFacts:
-    tls = session.object
-    cipher = tls.cipher()
-    return TlsFacts(
-        version=tls.version() or "",
-        cipher=cipher[0] if cipher else "",
-        alpn=tls.selected_alpn_protocol(),
-        sni=hello.sni,
-        ja3=hello.ja3,
-        ja4=hello.ja4,
-        offered_alpn=hello.alpn,
-        offered_versions=hello.version_names,
-    )

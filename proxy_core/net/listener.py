@@ -12,7 +12,8 @@ from proxy_core.config import join_host_port
 from proxy_core.errors import ListenError
 from proxy_core.model.counters import Counters
 from proxy_core.net.channel import Channel
-from proxy_core.net.client import ClientParts, ClientSession
+from proxy_core.net.client import ClientSession
+from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.guard import ClientGuard
 
 _BACKLOG = 1024

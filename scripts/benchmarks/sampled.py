@@ -22,6 +22,8 @@ _FILES = {
     "net/upstream_tls.py": "TLS",
     "net/listener.py": "accept",
     "net/client.py": "accept",
+    "net/client_tls.py": "accept",
+    "net/first_bytes.py": "accept",
     "exchange/capture.py": "capture",
     "bus/flow_ring.py": "capture",
     "model/flow.py": "capture",

@@ -16,7 +16,7 @@ from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow
-from proxy_core.net.client import ClientParts
+from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.guard import ClientGuard
 from proxy_core.net.listener import Listener
 from proxy_core.net.pool import UpstreamPool

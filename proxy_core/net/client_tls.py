@@ -1,0 +1,54 @@
+"""TLS with a client: its ClientHello, the certificate it is shown, what is known of it then."""
+
+from __future__ import annotations
+
+import contextlib
+from ssl import SSLContext
+
+from proxy_core.errors import CaError, TlsError
+from proxy_core.model.connection import TlsFacts
+from proxy_core.net.channel import Channel
+from proxy_core.net.client_parts import ServerContextSource
+from proxy_core.net.tls_session import TlsSession
+from proxy_core.wire.tls_hello import ClientHello, read_client_hello
+
+
+async def read_hello(channel: Channel) -> ClientHello:
+    """Read a ClientHello, which stays unread. Raises TlsError, or what `receive` raises."""
+    data = b""
+    while True:
+        more = await channel.receive()
+        if not more:
+            raise TlsError("the connection ended in the middle of a ClientHello")
+        data += more
+        hello = read_client_hello(data)
+        if hello is not None:
+            channel.unread(data)
+            return hello
+
+
+def certify(contexts: ServerContextSource, sni: str | None, host: str) -> tuple[SSLContext, str]:
+    """Return a context for the name a client asks for, and that name; else for `host`, and "".
+
+    Some clients ask for what is no host name, "127.0.0.1:443" for one. Raises CaError.
+    """
+    if sni:
+        with contextlib.suppress(CaError):
+            return contexts.for_host(sni), sni
+    return contexts.for_host(host), ""
+
+
+def facts_of(session: TlsSession, hello: ClientHello) -> TlsFacts:
+    """Return what an established session and its hello say of the client."""
+    tls = session.object
+    cipher = tls.cipher()
+    return TlsFacts(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=tls.selected_alpn_protocol(),
+        sni=hello.sni,
+        ja3=hello.ja3,
+        ja4=hello.ja4,
+        offered_alpn=hello.alpn,
+        offered_versions=hello.version_names,
+    )
