@@ -24,9 +24,11 @@ from proxy_core.ca.onboarding import OwnPages
 from proxy_core.config import RegularMode, Settings, default_plugin_dir
 from proxy_core.control.local import LocalControl
 from proxy_core.exchange.capture import CaptureQueue
+from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
@@ -110,16 +112,25 @@ class Core:
         dialer = Dialer(clock, upstream_tls, limits, self.counters, ids, own, descriptors)
         self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
         captures = CaptureQueue(self.hooks)
-        exchange = Exchange(
+        ledger = Ledger(
             flows=self.flows,
             bus=self.bus,
+            counters=self.counters,
+            captures=captures,
+            body_limit=limits.captured_body,
+        )
+        connections = Connections(
+            ledger=ledger,
             hooks=self.hooks,
             upstreams=self._pool,
-            counters=self.counters,
+            tunnel_times=self._tunnel_times,
+        )
+        exchange = Exchange(
+            ledger=ledger,
+            hooks=self.hooks,
+            upstreams=self._pool,
             held=self.held,
-            captures=captures,
             web_sockets=self.web_sockets,
-            body_limit=limits.captured_body,
             own_pages=OwnPages(authority),
             max_informational=limits.informational_heads,
             tunnel_times=self._tunnel_times,
@@ -127,6 +138,7 @@ class Core:
         parts = ClientParts(
             mode=RegularMode(),
             exchange=exchange,
+            connections=connections,
             upstreams=self._pool,
             contexts=ServerContexts(authority),
             clock=clock,

@@ -84,7 +84,7 @@ class ClientSession:
     async def run(self) -> None:
         """Serve until the connection ends; failures of the client end here."""
         try:
-            if await self._parts.exchange.admit(self._client, None) is not None:
+            if await self._parts.connections.admit(self._client, None) is not None:
                 self._channel.abort()
                 return
             self._channel.allow(self._parts.limits.head_timeout, "the request's head took too long")
@@ -191,7 +191,7 @@ class ClientSession:
 
     def _refuse_tls(self, tunnel: _Tunnel | None, host: str, error: Exception) -> None:
         head = tunnel.head if tunnel is not None else _unknown_request("https", host)
-        self._parts.exchange.refuse(
+        self._parts.connections.refuse(
             self._client, head, f"TLS with the client failed for {host}: {error}"
         )
 
@@ -228,7 +228,7 @@ class ClientSession:
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         head = _unknown_request("http", "")
-        self._parts.exchange.refuse(
+        self._parts.connections.refuse(
             self._client, head, f"the client sent what is no request: {error}", error.status
         )
 
@@ -236,11 +236,11 @@ class ClientSession:
 
     async def _connect(self, head: RequestHead, outer: _Tunnel | None) -> None:
         parts = self._parts
-        blocked = await parts.exchange.admit(self._client, head.authority)
+        blocked = await parts.connections.admit(self._client, head.authority)
         if outer is not None or blocked is not None or isinstance(parts.mode, ReverseMode):
             status = 403 if blocked is not None else 405
             who = f"blocked by {blocked.by}" if blocked is not None else "CONNECT is not taken here"
-            parts.exchange.refuse(self._client, head, who, status)
+            parts.connections.refuse(self._client, head, who, status)
             self._channel.write(_closing_answer(status, who))
             await self._channel.linger(2.0, 65536)
             return
@@ -267,16 +267,16 @@ class ClientSession:
         try:
             wanted = await accept_socks(self._channel, parts.passwords)
         except RemoteProtocolError as error:
-            parts.exchange.refuse(self._client, _unknown_request("http", ""), str(error))
+            parts.connections.refuse(self._client, _unknown_request("http", ""), str(error))
             await self._channel.linger(2.0, 65536)
             return
         if wanted is None:
             self._channel.close()
             return
         tunnel = self._tunnel_to(wanted.host.lower(), wanted.port)
-        blocked = await parts.exchange.admit(self._client, tunnel.head.authority)
+        blocked = await parts.connections.admit(self._client, tunnel.head.authority)
         if blocked is not None:
-            parts.exchange.refuse(self._client, tunnel.head, f"blocked by {blocked.by}", 403)
+            parts.connections.refuse(self._client, tunnel.head, f"blocked by {blocked.by}", 403)
             self._channel.write(encode_reply(Reply.NOT_ALLOWED))
             await self._channel.linger(2.0, 65536)
             return
@@ -287,7 +287,7 @@ class ClientSession:
         sock = self._channel.socket
         wanted = None if sock is None else original_destination(sock)
         if wanted is None or self._parts.own.is_own(*wanted):
-            self._parts.exchange.refuse(
+            self._parts.connections.refuse(
                 self._client,
                 _unknown_request("http", ""),
                 "the firewall has not turned this connection here; see docs/transparent.md",
@@ -302,7 +302,7 @@ class ClientSession:
         try:
             server, connection = await parts.upstreams.connect(tunnel.route("tcp"))
         except UpstreamError as error:
-            parts.exchange.refuse(self._client, tunnel.head, str(error))
+            parts.connections.refuse(self._client, tunnel.head, str(error))
             self._channel.close()
             return
         self._channel.allow(parts.limits.idle_timeout, "nothing came through the tunnel")
@@ -325,7 +325,9 @@ class ClientSession:
         route = tunnel.route("tls" if scheme == "tls" else "tcp")
         if self._parts.connect_address is not None and isinstance(mode, ReverseMode):
             route = replace(route, address=self._parts.connect_address)
-        await self._parts.exchange.tunnel(self._client, tunnel.head, self._channel, route, dialled)
+        await self._parts.connections.tunnel(
+            self._client, tunnel.head, self._channel, route, dialled
+        )
 
 
 def _closing_answer(status: int, text: str) -> bytes:

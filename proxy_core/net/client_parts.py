@@ -9,6 +9,7 @@ from ssl import SSLContext
 from typing import Protocol
 
 from proxy_core.config import Limits, Mode
+from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.ports import Upstreams
 from proxy_core.net.clock import Clock
@@ -31,6 +32,7 @@ class ClientParts:
 
     mode: Mode
     exchange: Exchange
+    connections: Connections
     upstreams: Upstreams
     contexts: ServerContextSource
     clock: Clock

@@ -11,7 +11,7 @@ from tests.exchange.house import House
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in ("exchange", "upload"):
+    for module in ("exchange", "upload", "ledger", "answers", "connections"):
         monkeypatch.setattr(f"proxy_core.exchange.{module}.time", clock)
     return clock
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.exchange.capture import CaptureQueue
+from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.ledger import Ledger
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow, FlowState
 from proxy_core.wire.events import ResponseReceived
@@ -56,16 +58,17 @@ class House:
         self.news = News()
         bus = Bus()
         bus.flows.attach(self.news)
-        self.exchange = Exchange(
+        ledger = Ledger(
             flows=self.flows,
             bus=bus,
-            hooks=self.hooks,
-            upstreams=self.upstreams,
             counters=self.counters,
-            held=self.held,
             captures=self.captures,
             body_limit=body_limit,
         )
+        self.exchange = Exchange(
+            ledger=ledger, hooks=self.hooks, upstreams=self.upstreams, held=self.held
+        )
+        self.connections = Connections(ledger=ledger, hooks=self.hooks, upstreams=self.upstreams)
 
     @property
     def flow(self) -> Flow:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from proxy_core.exchange.held import Decision
-from proxy_core.exchange.hooks import ConnectAttempt
 from proxy_core.model.flow import Flow, FlowState
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import FlowId
@@ -188,29 +187,6 @@ async def test_flow_may_be_held_at_both_ends_and_decided_in_any_order(house: Hou
             await asyncio.sleep(0)
     assert house.flows.settled == [second, first]
     assert all(flow.notes == ("held by rule 1", "held by rule 1") for flow in house.flows)
-
-
-# --- connections
-
-
-@pytest.mark.parametrize(
-    ("verdict", "outcome"),
-    [(CONTINUE, None), (Block("plugin a"), Block("plugin a")), (Hold("plugin a"), None)],
-)
-async def test_connection_is_admitted_unless_it_is_blocked(
-    house: House, verdict: Verdict, outcome: Block | None
-) -> None:
-    attempts: list[ConnectAttempt] = []
-
-    async def hook(attempt: ConnectAttempt) -> Verdict:
-        attempts.append(attempt)
-        return verdict
-
-    client = FakeClient().client
-    assert await house.exchange.admit(client, b"origin:443") is None
-    house.hooks.connect = hook
-    assert await house.exchange.admit(client, b"origin:443") == outcome
-    assert attempts == [ConnectAttempt(client, b"origin:443")]
 
 
 # --- captures

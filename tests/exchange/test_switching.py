@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from proxy_core.errors import ConnectionLost, UpstreamError
+from proxy_core.errors import ConnectionLost
 from proxy_core.exchange.ports import Route
-from proxy_core.model.connection import ServerConnection
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Headers
-from proxy_core.model.ids import ConnectionId
 from proxy_core.model.message import RequestHead
 from proxy_core.model.verdict import CONTINUE, Verdict
 from proxy_core.wire.websocket import TEXT
@@ -19,9 +15,6 @@ from tests.wire.websocket_frames import MASK, frame
 
 CONNECT = RequestHead(b"CONNECT", "https", b"origin:443", b"")
 ROUTE = Route("tcp", "origin", 443)
-
-
-# --- upgrades
 
 
 async def test_after_a_101_bytes_pass_both_ways_and_are_counted(house: House) -> None:
@@ -130,78 +123,3 @@ async def test_origin_that_switches_before_it_has_the_whole_request_is_a_502(
     assert client.sent[0] == ("head", 502)
     assert origin.ends == ["abort"]
     assert "switched protocols before" in (house.flow.error or "")
-
-
-# --- tunnels
-
-
-async def test_tunnel_is_a_flow_that_counts_its_bytes(house: House) -> None:
-    side, server = Pipe(b"up", b"load"), Pipe(b"download")
-    house.upstreams.pipes.append(server)
-    await house.exchange.tunnel(FakeClient().client, CONNECT, side, ROUTE)
-    assert house.upstreams.asked == [("bytes", ROUTE)]
-    assert (server.written, side.written) == (b"upload", b"download")
-    flow = house.flow
-    assert (flow.kind, flow.state, flow.request) == (FlowKind.TUNNEL, FlowState.DONE, CONNECT)
-    assert (flow.request_body.size, flow.response_body.size) == (6, 8)
-    assert flow.first_byte is not None
-    assert flow.server is not None
-    assert (flow.server.host, flow.server.port) == ("origin", 443)
-
-
-async def test_tunnel_uses_the_connection_that_is_there(house: House) -> None:
-    side, dialled = Pipe(b"x"), ServerConnection(ConnectionId(7), "origin", 443)
-    server = Pipe()
-    await house.exchange.tunnel(FakeClient().client, CONNECT, side, ROUTE, (dialled, server))
-    assert house.upstreams.asked == []
-    assert (house.flow.server, server.written) == (dialled, b"x")
-
-
-async def test_tunnel_to_where_nobody_listens_fails_and_closes_the_client(house: House) -> None:
-    side = Pipe(b"x")
-    house.upstreams.pipes.append(UpstreamError("origin:443 refused"))
-    await house.exchange.tunnel(FakeClient().client, CONNECT, side, ROUTE)
-    assert side.ends == ["close"]
-    assert (house.flow.state, house.flow.error) == (FlowState.FAILED, "origin:443 refused")
-    assert (house.flow.first_byte, house.flow.server) == (None, None)
-
-
-async def test_tunnel_that_breaks_fails_and_says_on_which_side(house: House) -> None:
-    side, server = Pipe(b"x"), Pipe(ConnectionLost("it was reset"))
-    house.upstreams.pipes.append(server)
-    await house.exchange.tunnel(FakeClient().client, CONNECT, side, ROUTE)
-    assert house.flow.error == "from the server: it was reset"
-    assert side.ends[-1] == server.ends[-1] == "abort"
-
-
-async def test_tunnel_that_is_cancelled_is_a_flow_whose_client_went_away(house: House) -> None:
-    house.upstreams.pipes.append(Pipe())
-    tunnel = house.exchange.tunnel(FakeClient().client, CONNECT, Pipe(), ROUTE)
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(tunnel)
-        await asyncio.sleep(0)
-        assert house.counters.active == 1
-        running.cancel()
-    assert house.flow.error == "the client went away"
-
-
-async def test_fault_of_the_proxy_in_a_tunnel_is_told_and_not_hidden(house: House) -> None:
-    house.upstreams.pipes.append(ValueError("a bug"))
-    side = Pipe()
-    with pytest.raises(ValueError, match="a bug"):
-        await house.exchange.tunnel(FakeClient().client, CONNECT, side, ROUTE)
-    assert house.flow.error == "a fault of the proxy: ValueError('a bug')"
-    assert side.ends == ["abort"]
-
-
-# --- what got no further
-
-
-@pytest.mark.parametrize("status", [None, 405])
-def test_refused_request_is_a_failed_flow_with_the_answer_it_got(
-    house: House, status: int | None
-) -> None:
-    house.exchange.refuse(FakeClient().client, CONNECT, "CONNECT is not taken here", status)
-    flow = house.flow
-    assert (flow.state, flow.error) == (FlowState.FAILED, "CONNECT is not taken here")
-    assert (flow.response and flow.response.status) == status

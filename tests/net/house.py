@@ -11,9 +11,11 @@ from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.config import Limits, Mode, RegularMode
 from proxy_core.exchange.capture import CaptureQueue
+from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.ledger import Ledger
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow
 from proxy_core.net.client_parts import ClientParts
@@ -52,19 +54,18 @@ class House:
         self.pool = UpstreamPool(self.dialer, wires.clock, limits)
         self.contexts = OneContext(context)
         self._flows = FlowRing(limits.captured_total)
-        exchange = Exchange(
+        ledger = Ledger(
             flows=self._flows,
             bus=Bus(),
-            hooks=self.hooks,
-            upstreams=self.pool,
             counters=self.counters,
-            held=HeldFlows(),
             captures=CaptureQueue(self.hooks),
             body_limit=limits.captured_body,
         )
+        exchange = Exchange(ledger=ledger, hooks=self.hooks, upstreams=self.pool, held=HeldFlows())
         parts = ClientParts(
             mode=mode or RegularMode(),
             exchange=exchange,
+            connections=Connections(ledger=ledger, hooks=self.hooks, upstreams=self.pool),
             upstreams=self.pool,
             contexts=self.contexts,
             clock=wires.clock,
