@@ -75,6 +75,12 @@ class Import:
     function: HostFunction
     with_result: bool
 
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The types of what the module takes back: none or one."""
+        result = self.function.result
+        return (result,) if self.with_result and result is not None else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:
@@ -82,8 +88,8 @@ class Contract:
 
     version: int
     imports: tuple[Import, ...]
-    entries: Mapping[str, bool]
-    """Exports that the host calls, and whether they return an i32."""
+    entries: Mapping[str, Signature]
+    """Exports that the host calls, and their types."""
     hooks: frozenset[Hook]
     not_called: tuple[str, ...]
     """Hooks the module has and this version does not call."""
@@ -144,15 +150,15 @@ def _version(exports: Mapping[str, Declared]) -> int:
     return 0
 
 
-def _entries(exports: Mapping[str, Declared]) -> dict[str, bool]:
-    entries = {}
+def _entries(exports: Mapping[str, Declared]) -> dict[str, Signature]:
+    entries: dict[str, Signature] = {}
     for name, signature in _ENTRIES.items():
         export = exports.get(name)
         if export is None:
             continue
         if export.signature != signature:
             raise ModuleRefused(f"exports {export}; it must be {_spell(signature)}")
-        entries[name] = bool(signature[1])
+        entries[name] = signature
     return entries
 
 
@@ -165,8 +171,9 @@ def _imports(
         if function is None or function.since > version or declared.signature is None:
             raise ModuleRefused(_why_not(declared, function, functions, version))
         params, results = declared.signature
-        if params != function.params or results not in ((), (function.result,)):
-            wanted = _spell((function.params, (function.result,)))
+        whole = () if function.result is None else (function.result,)
+        if params != function.params or results not in ((), whole):
+            wanted = _spell((function.params, whole))
             raise ModuleRefused(f"imports {declared}; it is {wanted}, or the same without result")
         earlier = bound.get(declared.name)
         if earlier is not None and earlier[1] != declared:

@@ -29,16 +29,17 @@ class Guest(Protocol):
     seconds: float
     """Wall time inside the guest during the last entry, host functions included."""
 
-    def run(self, entry: str) -> int:
+    def run(self, entry: str, *arguments: int) -> int:
         """Call an export to its end, blocking, with what is left of the fuel for loading.
 
-        For worker threads. Returns 0 for an export without result. Raises GuestFailure.
+        For worker threads. What an export without result returns means nothing. Raises
+        GuestFailure.
         """
 
     def settle(self) -> None:
         """Loading is over: from now on every entry gets the fuel of a hook."""
 
-    def begin(self, entry: str) -> int | None:
+    def begin(self, entry: str, *arguments: int) -> int | None:
         """Enter the guest on the loop for at most one time slice.
 
         Returns the result, or None where the guest has not returned yet: then await `finish`.

@@ -6,13 +6,13 @@ guest that called it: its memory, and the call that is under way.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from proxy_core.plugin_host.call import HookCall
 
-ValueType = Literal["i32", "i64"]
+ValueType = Literal["i32", "i64", "f32", "f64"]
 
 
 class GuestMemory(Protocol):
@@ -34,26 +34,44 @@ class GuestMemory(Protocol):
 class HostSide:
     """One guest as its host functions see it. `call` is replaced before each entry."""
 
-    __slots__ = ("call", "memory")
+    __slots__ = ("call", "enter", "memory", "state")
 
-    def __init__(self, call: HookCall, memory: GuestMemory) -> None:
+    def __init__(
+        self, call: HookCall, memory: GuestMemory, enter: Callable[..., int] | None = None
+    ) -> None:
         self.call = call
         self.memory = memory
+        self.enter = enter or _nothing_to_enter
+        """Call an export while a host function runs: (name, *arguments) -> result.
+
+        For something short, as an allocation: the loop waits for it. Raises GuestFailure, which
+        the host function lets through.
+        """
+        self.state: Any = None
+        """What a foreign ABI's host functions keep for this instance."""
+
+
+def _nothing_to_enter(entry: str, *arguments: int) -> int:
+    raise RuntimeError(f"no guest to call {entry} in")
 
 
 @dataclass(frozen=True, slots=True)
 class HostFunction:
-    """One import of module `env`.
+    """One import.
 
     `run` gets the HostSide and the arguments as unsigned integers, and returns the result, which
-    may be negative. It may raise GuestAborted, and nothing else.
+    may be negative; one that `waits` may return a coroutine for it. It may raise GuestFailure,
+    and nothing else.
     """
 
     name: str
     since: int
     """The first version of the ABI that has it."""
     params: tuple[ValueType, ...]
-    result: ValueType
-    run: Callable[..., int]
+    result: ValueType | None
+    run: Callable[..., int | Coroutine[Any, Any, int]]
     pointers: bool = True
     """Whether it reads or writes the guest's memory."""
+    module: str = "env"
+    waits: bool = False
+    """Whether the guest may have to wait for the answer, while the loop goes on."""

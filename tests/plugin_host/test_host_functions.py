@@ -69,7 +69,9 @@ class Caller:
         numbers: list[int] = []
         for argument in arguments:
             numbers += [argument] if isinstance(argument, int) else self.put(argument)
-        return HOST_FUNCTIONS[name].run(self.host, *numbers)
+        answer = HOST_FUNCTIONS[name].run(self.host, *numbers)
+        assert isinstance(answer, int)
+        return answer
 
     def answer(self, name: str, *arguments: int | bytes) -> bytes | int:
         """Call a reader with enough room; return what it wrote, or its code."""

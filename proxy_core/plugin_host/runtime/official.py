@@ -7,9 +7,10 @@ The API keeps the last exception of a host function in one global, so guests run
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, Final
@@ -20,6 +21,7 @@ from proxy_core.plugin_host.abi import Contract, Import
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
+    GuestFailure,
     GuestTrapped,
     ModuleRefused,
 )
@@ -33,6 +35,7 @@ from proxy_core.plugin_host.runtime.settings import (
     first_line,
     limit_store,
     make_config,
+    value_type,
 )
 
 TICK_SECONDS: Final = 0.01
@@ -110,7 +113,8 @@ class OfficialGuest:
         self._deadline = 0.0
         self._store = wasmtime.Store(engine.engine)
         self._memory = LinearMemory(None)
-        self.host = HostSide(call, self._memory)
+        self.host = HostSide(call, self._memory, self._enter_again)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: dict[str, wasmtime.Func] = {}
         self._under_way: Future[int] | None = None
         self._close_after = False
@@ -138,29 +142,50 @@ class OfficialGuest:
 
     def _define(self, linker: wasmtime.Linker, item: Import) -> None:
         function = item.function
-        types = {"i32": wasmtime.ValType.i32, "i64": wasmtime.ValType.i64}
-        masks = [_MASKS[kind] for kind in function.params]
-        mask = _MASKS[function.result]
+        masks = [_MASKS.get(kind) for kind in function.params]
+        mask = _MASKS[item.results[0]] if item.results else 0
         sign = (mask >> 1) + 1
 
         def callback(*arguments: int) -> int | None:
             if perf_counter() > self._deadline:
                 raise self._too_late()
-            unsigned = (value & m for value, m in zip(arguments, masks, strict=True))
+            unsigned = (n if m is None else n & m for n, m in zip(arguments, masks, strict=True))
             result = function.run(self.host, *unsigned)
-            return ((result & mask) ^ sign) - sign if item.with_result else None
+            if not isinstance(result, int):
+                result = self._wait(result)
+            return ((result & mask) ^ sign) - sign if mask else None
 
         declared = wasmtime.FuncType(
-            [types[kind]() for kind in function.params],
-            [types[function.result]()] if item.with_result else [],
+            [value_type(kind) for kind in function.params],
+            [value_type(kind) for kind in item.results],
         )
-        linker.define_func("env", function.name, declared, callback)
+        linker.define_func(function.module, function.name, declared, callback)
 
-    def run(self, entry: str) -> int:
+    def _wait(self, answer: Coroutine[Any, Any, int]) -> int:
+        """Await an answer on the loop, no longer than the call may take."""
+        if self._loop is None:
+            answer.close()
+            raise GuestTrapped("called a function that waits while it was loaded")
+        waiting = asyncio.run_coroutine_threadsafe(answer, self._loop)
+        try:
+            return waiting.result(max(0.0, self._deadline - perf_counter()))
+        except TimeoutError:
+            waiting.cancel()
+            raise self._too_late() from None
+
+    def run(self, entry: str, *arguments: int) -> int:
         """Call an export to its end. Raises GuestFailure."""
         if self._loading_until is None:
             self._store.set_fuel(self._fuel)
-        result = self._enter(lambda: self._entries[entry](self._store))
+        result = self._enter(lambda: self._entries[entry](self._store, *arguments))
+        return 0 if result is None else int(result)
+
+    def _enter_again(self, entry: str, *arguments: int) -> int:
+        """Call an export while a host function runs. Raises GuestFailure."""
+        try:
+            result = self._entries[entry](self._store, *arguments)
+        except wasmtime.Trap as trap:
+            raise self._told(trap) from trap
         return 0 if result is None else int(result)
 
     def _enter(self, work: Callable[[], Any], loading: bool = False) -> Any:
@@ -179,14 +204,17 @@ class OfficialGuest:
         try:
             return self._engine.enter(inside)
         except wasmtime.Trap as trap:
-            code = trap.trap_code
-            if code is not None and code.name == _TRAP_OF_EPOCH:
-                raise self._too_late() from trap
-            raise failure_of(trap, self._fuel) from trap
+            raise self._told(trap) from trap
         except wasmtime.WasmtimeError as error:
             if loading:
                 raise ModuleRefused(f"cannot be instantiated: {first_line(error)}") from error
             raise GuestTrapped(first_line(error)) from error
+
+    def _told(self, trap: wasmtime.Trap) -> GuestFailure:
+        code = trap.trap_code
+        if code is not None and code.name == _TRAP_OF_EPOCH:
+            return self._too_late()
+        return failure_of(trap, self._fuel)
 
     def _too_late(self) -> DeadlineExceeded:
         return DeadlineExceeded(
@@ -199,9 +227,11 @@ class OfficialGuest:
         self._loading_until = None
         self._fuel = self._limits.fuel
 
-    def begin(self, entry: str) -> int | None:
+    def begin(self, entry: str, *arguments: int) -> int | None:
         """Hand the call to the thread; it never ends here."""
-        self._under_way = self._engine.thread.submit(self.run, entry)
+        with contextlib.suppress(RuntimeError):  # nobody can wait where no loop runs
+            self._loop = asyncio.get_running_loop()
+        self._under_way = self._engine.thread.submit(self.run, entry, *arguments)
         return None
 
     async def finish(self) -> int:

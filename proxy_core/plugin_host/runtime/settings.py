@@ -41,6 +41,16 @@ def make_config() -> wasmtime.Config:
     return config
 
 
+def value_type(kind: str) -> wasmtime.ValType:
+    """Return the library's name of a value type."""
+    return {
+        "i32": wasmtime.ValType.i32,
+        "i64": wasmtime.ValType.i64,
+        "f32": wasmtime.ValType.f32,
+        "f64": wasmtime.ValType.f64,
+    }[kind]()
+
+
 def limit_store(store: wasmtime.Store, limits: GuestLimits) -> None:
     """Bound what instances of a store may allocate."""
     store.set_limits(

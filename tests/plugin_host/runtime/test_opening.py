@@ -10,7 +10,8 @@ import pytest
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.runtime import open_engine, opening, self_test
 from proxy_core.plugin_host.runtime.official import OfficialEngine
-from proxy_core.plugin_host.runtime.raw import RawEngine, RawGuest
+from proxy_core.plugin_host.runtime.raw import RawEngine
+from proxy_core.plugin_host.runtime.raw_guest import RawGuest
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="guests' stacks fail its checks")

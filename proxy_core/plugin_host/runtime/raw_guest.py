@@ -1,0 +1,479 @@
+"""One guest, run in slices through the library's C entry points.
+
+A call is a future on a stack of its own; polling it runs the guest until it returns or has burnt
+SLICE_FUEL, which takes about 0.1 ms. Short hooks return at the first poll, without a turn of the
+loop. Long ones are polled again at each turn, so the loop goes on. A guest that waits for a host
+function is not polled before that has its answer.
+
+Fuel is looked at in loops and calls only, and not while host functions run. So time is looked at
+as they are called: past SLICE_SECONDS the guest is made to yield at its next loop or call, and one
+that goes on calling the host without either is stopped after OVERRUN_SECONDS more.
+
+Host functions may call back into the guest (`HostSide.enter`); such a call is made at once.
+
+This file is longer than most: what belongs to one call cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from collections.abc import Coroutine
+from time import perf_counter, thread_time
+from typing import Any, Final, Protocol
+
+import wasmtime
+from wasmtime import _ffi as ffi
+
+from proxy_core.plugin_host.abi import Contract, Import, Signature
+from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.faults import (
+    DeadlineExceeded,
+    GuestTrapped,
+    ModuleRefused,
+    SliceOverrun,
+)
+from proxy_core.plugin_host.guest import Code
+from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.manifest import START_FACTOR, GuestLimits
+from proxy_core.plugin_host.runtime.entry_points import (
+    EntryPoints,
+    Ptr,
+    address_of,
+    take_error,
+    take_trap,
+)
+from proxy_core.plugin_host.runtime.memory import LinearMemory
+from proxy_core.plugin_host.runtime.settings import failure_of, first_line, limit_store
+
+SLICE_FUEL: Final = 100_000
+START_SLICE_FUEL: Final = 10_000_000
+SLICE_SECONDS: Final = 0.001
+OVERRUN_SECONDS: Final = 0.002
+"""Of processor time: that another process had the processor is not the guest's fault."""
+NESTED_SLICES: Final = 20
+"""How long a call from within a host function may take, which cannot leave the loop to others."""
+MOST_ARGUMENTS: Final = 8
+_I32, _I64 = 0, 1  # WASMTIME_I32, WASMTIME_I64
+_CELLS: Final = {(): ctypes.c_int32, ("i32",): ctypes.c_int32, ("i64",): ctypes.c_int64}
+
+
+class Home(Protocol):
+    """What a guest needs of its engine."""
+
+    holding: EntryPoints
+    releasing: EntryPoints
+
+    def open_store(self) -> wasmtime.Store:
+        """A new store."""
+
+    def link(self, key: int, imports: tuple[Import, ...]) -> wasmtime.Linker:
+        """A linker whose host functions answer to the guest with that key."""
+
+    def forget(self, key: int) -> None:
+        """Drop a guest that is closing."""
+
+
+class _Values:
+    """Room for the arguments and the result of one call at a time."""
+
+    __slots__ = ("_arguments", "_result", "arguments_at", "cells", "result_at")
+
+    def __init__(self) -> None:
+        self._arguments = (ffi.wasmtime_val_t * MOST_ARGUMENTS)()
+        self._result = ffi.wasmtime_val_t()
+        self.arguments_at = ctypes.addressof(self._arguments)
+        self.result_at = ctypes.addressof(self._result)
+        at = ctypes.addressof(self._result.of)
+        self.cells: dict[tuple[str, ...], Any] = {
+            kinds: cell.from_address(at) for kinds, cell in _CELLS.items()
+        }
+
+    def put(self, kinds: tuple[str, ...], numbers: tuple[int, ...]) -> None:
+        for slot, kind, number in zip(self._arguments, kinds, numbers, strict=False):
+            if kind == "i64":
+                slot.kind, slot.of.i64 = _I64, number
+            else:
+                slot.kind, slot.of.i32 = _I32, number
+
+
+class _Entry:
+    """An export as it is called."""
+
+    __slots__ = ("cell", "function", "kinds", "result_kinds", "results", "takes")
+
+    def __init__(self, function: int, signature: Signature, cell: Any) -> None:
+        self.function = function
+        self.kinds, self.result_kinds = signature
+        self.takes = len(self.kinds)
+        self.results = len(self.result_kinds)
+        self.cell = cell
+        """Where the result is found after a call."""
+
+
+class RawGuest:
+    """Implements `Guest`."""
+
+    __slots__ = (
+        "_answer",
+        "_cell",
+        "_context",
+        "_cut",
+        "_cut_at",
+        "_deadline",
+        "_engine",
+        "_entries",
+        "_error",
+        "_error_at",
+        "_fuel",
+        "_fuel_at",
+        "_fuel_cell",
+        "_future",
+        "_keep",
+        "_limits",
+        "_linker",
+        "_loading_until",
+        "_memory",
+        "_pending",
+        "_points",
+        "_seconds_allowed",
+        "_slice_began",
+        "_slice_fuel",
+        "_store",
+        "_trap",
+        "_trap_at",
+        "_values",
+        "fuel_used",
+        "host",
+        "host_calls",
+        "key",
+        "seconds",
+    )
+
+    def __init__(self, engine: Home, key: int, limits: GuestLimits, call: HookCall) -> None:
+        self.key = key
+        self.fuel_used = 0
+        self.seconds = 0.0
+        self.host_calls = 0
+        self._engine = engine
+        self._points = engine.holding
+        self._limits = limits
+        self._fuel = limits.fuel * START_FACTOR
+        self._slice_fuel = START_SLICE_FUEL
+        self._seconds_allowed = limits.deadline_ms / 1000
+        self._store = engine.open_store()
+        self._context = address_of(self._store._context())
+        self._linker: wasmtime.Linker | None = None
+        self._memory = LinearMemory(None)
+        self.host = HostSide(call, self._memory, self._enter)
+        self._entries: dict[str, _Entry] = {}
+        self._keep: list[Any] = []
+        self._future: int | None = None
+        self._answer: asyncio.Task[None] | None = None
+        self._pending: BaseException | None = None
+        self._cut = False
+        self._cut_at = 0.0
+        self._slice_began = self._deadline = self._loading_until = 0.0
+        self._trap, self._error, self._fuel_cell = Ptr(), Ptr(), ctypes.c_uint64()
+        self._trap_at = ctypes.addressof(self._trap)
+        self._error_at = ctypes.addressof(self._error)
+        self._fuel_at = ctypes.addressof(self._fuel_cell)
+        self._values = _Values()
+        self._cell = self._values.cells[()]
+
+    # Loading: on a worker thread, slices are long, the interpreter's lock is released.
+
+    def start(self, code: Code, contract: Contract) -> None:
+        """Instantiate; the start function, if any, runs here."""
+        limit_store(self._store, self._limits)
+        self._linker = self._engine.link(self.key, contract.imports)
+        self._points.set_slice(self._context, START_SLICE_FUEL)
+        self._points.set_fuel(self._context, self._fuel)
+        self._deadline = self._loading_until = perf_counter() + self._seconds_allowed
+        instance = ffi.wasmtime_instance_t()
+        self._keep.append(instance)
+        future = self._engine.releasing.instantiate_async(
+            address_of(self._linker.ptr()),
+            self._context,
+            address_of(code.handle.ptr()),
+            ctypes.addressof(instance),
+            self._trap_at,
+            self._error_at,
+        )
+        self._poll_to_end(future)
+        if self._error.value and self._pending is None:
+            # Not a trap: the module asks for what the limits do not allow.
+            raise ModuleRefused(f"cannot be instantiated: {self._conclude_badly(future)}")
+        self._conclude(future)
+        for name, signature in contract.entries.items():
+            function = self._export(instance, name, "func")
+            cell = self._values.cells[signature[1]]
+            self._entries[name] = _Entry(function, signature, cell)
+        if contract.has_memory:
+            self._watch_memory(self._export(instance, "memory", "memory"))
+
+    def _export(self, instance: Any, name: str, kind: str) -> int:
+        item = ffi.wasmtime_extern_t()
+        raw = name.encode()
+        found = self._points.export_get(
+            *(self._context, ctypes.addressof(instance), raw, len(raw), ctypes.addressof(item))
+        )
+        if not found:
+            raise ModuleRefused(f"the export {name!r} is declared but not there")
+        self._keep.append(item)
+        return ctypes.addressof(getattr(item.of, kind))
+
+    def _watch_memory(self, memory: int) -> None:
+        points, context = self._points, self._context
+
+        def locate() -> tuple[int, int]:
+            return points.memory_data(context, memory), points.memory_size(context, memory)
+
+        self._memory = self.host.memory = LinearMemory(locate)
+
+    def run(self, entry: str, *arguments: int) -> int:
+        """Call an export to its end, on a worker thread. Raises GuestFailure."""
+        export = self._entries[entry]
+        if self._loading_until:
+            self._deadline = self._loading_until
+        else:
+            self._points.set_fuel(self._context, self._fuel)
+            self._deadline = perf_counter() + self._seconds_allowed
+        self._poll_to_end(self._call(self._engine.releasing, export, arguments))
+        return self._conclude(self._future)
+
+    def _call(self, points: EntryPoints, export: _Entry, arguments: tuple[int, ...]) -> int:
+        """Make the future of a call; nothing runs yet."""
+        values = self._values
+        if arguments:
+            values.put(export.kinds, arguments)
+        self._cell = export.cell
+        future: int = points.call_async(
+            self._context,
+            export.function,
+            values.arguments_at,
+            export.takes,
+            values.result_at,
+            export.results,
+            self._trap_at,
+            self._error_at,
+        )
+        return future
+
+    def _poll_to_end(self, future: int) -> None:
+        points = self._engine.releasing
+        self._future = future
+        self._slice_began = began = perf_counter()
+        while not points.poll(future):
+            self._slice_began = perf_counter()
+            if self._slice_began > self._deadline:
+                self._drop_future()
+                raise self._too_late()
+            self._restore_slice()
+        self.seconds = perf_counter() - began
+
+    def settle(self) -> None:
+        """Loading is over: hooks get their own fuel, deadline and short slices."""
+        self._loading_until = 0.0
+        self._fuel = self._limits.fuel
+        self._slice_fuel = SLICE_FUEL
+        self._points.set_slice(self._context, SLICE_FUEL)
+
+    # Hooks: on the loop, slices are short, the interpreter's lock is kept.
+
+    def begin(self, entry: str, *arguments: int) -> int | None:
+        """Enter the guest for at most one slice; None where it has not returned yet."""
+        points = self._points
+        if self._cut:
+            self._restore_slice()
+        points.set_fuel(self._context, self._fuel)
+        self._slice_began = began = perf_counter()
+        self._deadline = began + self._seconds_allowed
+        future = self._call(points, self._entries[entry], arguments)
+        if points.poll(future):
+            self.seconds = perf_counter() - began
+            return self._conclude(future)
+        self._future = future
+        self.seconds = perf_counter() - began
+        return None
+
+    async def finish(self) -> int:
+        """Go on, one slice at each turn of the loop. Raises GuestFailure."""
+        future = self._future
+        if future is None:
+            raise RuntimeError("finish() without an unfinished begin()")
+        points = self._points
+        try:
+            while True:
+                answer = self._answer
+                if answer is None:
+                    await asyncio.sleep(0)
+                elif not answer.done():
+                    waited = perf_counter()
+                    await asyncio.wait((answer,), timeout=max(0.0, self._deadline - waited))
+                    self.seconds += perf_counter() - waited
+                self._slice_began = began = perf_counter()
+                if began > self._deadline:
+                    raise self._too_late()
+                self._restore_slice()
+                done = points.poll(future)
+                self.seconds += perf_counter() - began
+                if done:
+                    return self._conclude(future)
+        finally:
+            self._drop_future()
+
+    def _conclude(self, future: int | None) -> int:
+        """Free a future that is done, and return or raise what came of it."""
+        points = self._points
+        self._future = None
+        points.delete_future(future)
+        points.get_fuel(self._context, self._fuel_at)
+        self.fuel_used = self._fuel - self._fuel_cell.value
+        if self._trap.value or self._error.value or self._pending is not None:
+            raise self._failure()
+        result: int = self._cell.value
+        return result
+
+    def _conclude_badly(self, future: int) -> BaseException:
+        """Free a future that is known to have failed, and return why."""
+        self._future = None
+        self._points.delete_future(future)
+        return self._failure()
+
+    def _failure(self) -> BaseException:
+        pending, self._pending = self._pending, None
+        trap, self._trap.value = self._trap.value, None
+        error, self._error.value = self._error.value, None
+        told = failure_of(take_trap(trap), self._fuel) if trap else None
+        if error:
+            told = told or GuestTrapped(first_line(take_error(error)))
+        return pending or told or GuestTrapped("failed without a reason")
+
+    def _too_late(self) -> DeadlineExceeded:
+        return DeadlineExceeded(
+            f"did not return within {self._limits.deadline_ms} ms; see limits.deadline_ms in its "
+            "manifest"
+        )
+
+    def _drop_future(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.cancel()
+        future, self._future = self._future, None
+        if future is not None:
+            self._points.delete_future(future)
+
+    # Called back from within the guest.
+
+    def _enter(self, entry: str, *arguments: int) -> int:
+        """Call an export while a host function runs; the guest's clock and fuel go on.
+
+        Raises GuestFailure, which the host function passes on, and KeyError.
+        """
+        export = self._entries[entry]
+        values, trap, error = _Values(), Ptr(), Ptr()
+        values.put(export.kinds, arguments)
+        points = self._points
+        future = points.call_async(
+            *(self._context, export.function, values.arguments_at, export.takes),
+            *(values.result_at, export.results, ctypes.addressof(trap), ctypes.addressof(error)),
+        )
+        try:
+            for _ in range(NESTED_SLICES):
+                if points.poll(future):
+                    break
+                if perf_counter() > self._deadline:
+                    raise self._too_late()
+            else:
+                raise SliceOverrun(f"took too long in {entry!r}, called while the host waited")
+        finally:
+            points.delete_future(future)
+        pending, self._pending = self._pending, None
+        told = failure_of(take_trap(trap.value), self._fuel) if trap.value else None
+        if error.value:
+            told = told or GuestTrapped(first_line(take_error(error.value)))
+        if pending is not None:
+            raise pending
+        if told is not None:
+            raise told
+        result: int = values.cells[export.result_kinds].value
+        return result
+
+    def look_at_the_clock(self) -> None:
+        """Stop a guest that is past its deadline; make it yield where its slice is used up."""
+        now = perf_counter()
+        if now > self._deadline:
+            raise self._too_late()
+        if self._cut:
+            if not self._loading_until and thread_time() - self._cut_at > OVERRUN_SECONDS:
+                raise SliceOverrun(
+                    "called the host too often without a loop or a call of its own in between"
+                )
+        elif now - self._slice_began > SLICE_SECONDS:
+            self._cut = True
+            self._cut_at = thread_time()
+            self._points.set_slice(self._context, 1)
+
+    def _restore_slice(self) -> None:
+        if self._cut:
+            self._cut = False
+            self._points.set_slice(self._context, self._slice_fuel)
+
+    def refuse_to_go_on(self, reason: BaseException) -> int | None:
+        """Keep the reason, and give the trap that unwinds the guest."""
+        self._pending = reason
+        message = b"stopped by the host"
+        trap: int | None = self._points.trap_new(message, len(message))
+        return trap
+
+    def wait_for(
+        self, answer: int | Coroutine[Any, Any, int], item: Import, results: Any, trap: Any
+    ) -> None:
+        """Keep the guest where it is until the host function's answer is there, and give it."""
+
+        def give(number: int) -> None:
+            for kind in item.results:  # none or one
+                slot = results[0]
+                if kind == "i64":
+                    slot.kind, slot.of.i64 = _I64, number
+                else:
+                    slot.kind, slot.of.i32 = _I32, number
+
+        if isinstance(answer, int):
+            give(answer)
+            return
+
+        async def answered() -> None:
+            try:
+                give(await answer)
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                trap[0] = self.refuse_to_go_on(error)
+
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            answer.close()
+            raise GuestTrapped("called a function that waits while it was loaded") from None
+        self._answer = loop.create_task(answered())
+
+    def has_its_answer(self) -> bool:
+        """Whether the host function that the guest waits for has answered."""
+        answer = self._answer
+        if answer is None:
+            return True
+        if not answer.done():
+            return False
+        self._answer = None
+        return True
+
+    def close(self) -> None:
+        """Free everything; idempotent."""
+        self._drop_future()
+        self._memory.forget()
+        self._engine.forget(self.key)
+        self._store.close()
+        if self._linker is not None:
+            self._linker.close()
