@@ -28,12 +28,12 @@ from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import (
-    OWN_NAME,
     ClientStream,
     OwnPages,
     Route,
     Upstreams,
     UpstreamStream,
+    is_own_name,
 )
 from proxy_core.exchange.tunnel import TunnelTimes, join
 from proxy_core.exchange.upload import Upload
@@ -101,7 +101,7 @@ class Exchange:
         clean = received.clean
         if received.oddities:
             flow.notes = (*flow.notes, *(f"request: {odd}" for odd in received.oddities))
-        if head.authority == OWN_NAME and self._own_pages is not None:
+        if self._own_pages is not None and is_own_name(head.authority):
             flow.notes = (*flow.notes, "answered by the proxy itself")
             respond(client, flow, *self._own_pages.answer(head.method, head.path))
             return

@@ -8,6 +8,7 @@ is how a slow reader slows the sender down.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from proxy_core.model.connection import ClientConnection, ServerConnection
@@ -51,6 +52,12 @@ class Route:
 
 OWN_NAME = b"int3rceptor.internal"
 """The host that is the proxy itself: its pages offer the CA certificate."""
+
+
+@lru_cache(maxsize=1024)
+def is_own_name(authority: bytes) -> bool:
+    """Tell whether this is the proxy's own name, in any spelling, at any port."""
+    return authority.lower().partition(b":")[0].rstrip(b".") == OWN_NAME
 
 
 class OwnPages(Protocol):

@@ -227,7 +227,7 @@ class Http1Client:
             head,
             length,
             connection,
-            upgrade=request.upgrade if head.status == 101 else None,
+            upgrade=head.headers.get(b"upgrade") if head.status == 101 else None,
             to_head=request.head.method == b"HEAD",
         )
 

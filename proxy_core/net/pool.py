@@ -41,6 +41,8 @@ class UpstreamPool:
         self._idle_count = 0
         self._http1: dict[Route, None] = {}
         """Origins that chose HTTP/1 when asked last, newest last."""
+        self._not_http2: dict[Route, None] = {}
+        """Origins that chose HTTP/2 and then asked for HTTP/1.1 all the same."""
 
     def acquire(self, route: Route) -> UpstreamStream | None:
         """See `Upstreams.acquire`."""
@@ -51,6 +53,8 @@ class UpstreamPool:
                 if mine and connection.has_room and connection.takes_websockets:
                     return connection.open_stream()
             route = replace(route, websocket=False)
+        if self._not_http2:
+            route = self._spoken(route)
         shared = self._shared.get(route)
         if shared is not None:
             for connection in shared:
@@ -73,6 +77,8 @@ class UpstreamPool:
         """See `Upstreams.open`."""
         if route.websocket:
             route = replace(route, websocket=False)
+        if self._not_http2:
+            route = self._spoken(route)
         while not fresh and self._may_be_http2(route):
             dialling = self._dialling.get(route)
             if dialling is None:
@@ -86,6 +92,10 @@ class UpstreamPool:
             if stream is not None:
                 return stream
         return await self._dial(route)
+
+    def _spoken(self, route: Route) -> Route:
+        """Return the route as its origin wants to be spoken to."""
+        return replace(route, http1_only=True) if route in self._not_http2 else route
 
     def _may_be_http2(self, route: Route) -> bool:
         return route.scheme == "https" and not route.http1_only and route not in self._http1
@@ -115,7 +125,7 @@ class UpstreamPool:
                 self._http1.pop(route, None)
                 shared.start()
                 return shared.open_stream()
-            self._note_http1(route)
+            _note(self._http1, route)
         upstream = Http1Upstream(channel, server, route, self._limits, self._keep, self._lenient)
         upstream.begin()
         return upstream
@@ -129,12 +139,6 @@ class UpstreamPool:
                 raise
         await asyncio.sleep(0)  # the sockets are closed on the loop's next turn
         return await self._dialer.connect(route)
-
-    def _note_http1(self, route: Route) -> None:
-        self._http1.pop(route, None)
-        if len(self._http1) >= _MAX_KNOWN:
-            del self._http1[next(iter(self._http1))]
-        self._http1[route] = None
 
     async def connect(self, route: Route) -> tuple[ServerConnection, ByteStream]:
         """See `Upstreams.connect`."""
@@ -178,6 +182,8 @@ class UpstreamPool:
         return bool(dropped)
 
     def _drop_shared(self, upstream: Http2Upstream) -> None:
+        if upstream.wants_http1:
+            _note(self._not_http2, upstream.route)
         shared = self._shared.get(upstream.route)
         if shared is not None:
             with contextlib.suppress(ValueError):
@@ -193,3 +199,11 @@ class UpstreamPool:
         for connection in shared:
             await connection.close()
         self._dialer.close()
+
+
+def _note(known: dict[Route, None], route: Route) -> None:
+    """Put a route last, and forget the first of too many."""
+    known.pop(route, None)
+    if len(known) >= _MAX_KNOWN:
+        del known[next(iter(known))]
+    known[route] = None

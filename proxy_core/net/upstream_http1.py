@@ -55,7 +55,7 @@ class Http1Upstream:
         self._answered = False
         self._final = False
         """The final head came; `_answered` after an informational one too."""
-        self._asked_upgrade = False
+        self._upgrade: bytes | None = None
         via = route.via if route.scheme == "http" else None
         self._absolute = via is not None
         self._extra = b"" if via is None else credentials_line(via)
@@ -80,7 +80,7 @@ class Http1Upstream:
     ) -> None:
         """See `UpstreamStream.send_head`."""
         self._reader.expect(head.method)
-        self._asked_upgrade = upgrade is not None
+        self._upgrade = upgrade
         self._chunked = length == CHUNKED
         if self._absolute:
             data = self._to_proxy(head, length, upgrade)
@@ -167,7 +167,7 @@ class Http1Upstream:
                     reader.receive_data(await self.channel.receive())
                 elif isinstance(event, ResponseReceived):
                     self._answered = True
-                    if event.head.status == 101 and not self._asked_upgrade:
+                    if event.head.status == 101 and not _agrees(event.upgrade, self._upgrade):
                         raise UpstreamError(f"{self._name} switched protocols unasked")
                     if event.informational:
                         self._skip_to_final()
@@ -266,6 +266,14 @@ class Http1Upstream:
         if isinstance(error, ConnectionTimeout):
             return UpstreamError(f"{self._name} {error}", 504)
         return self._gone(f"failed: {error}")
+
+
+def _agrees(answer: bytes | None, asked: bytes | None) -> bool:
+    """Tell whether a 101 names nothing but what was asked for (RFC 9110, section 7.8)."""
+    if not answer or not asked:
+        return False
+    wanted = {name.strip(b" \t") for name in asked.lower().split(b",")}
+    return wanted.issuperset(name.strip(b" \t") for name in answer.lower().split(b","))
 
 
 def _takes_trailers(head: RequestHead) -> bool:

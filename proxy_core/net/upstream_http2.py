@@ -26,10 +26,15 @@ from proxy_core.net.http2_link import Http2Link
 from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.wire.events import BodyLength, ResponseReceived
 from proxy_core.wire.extended_connect import as_switch, connect_fields
-from proxy_core.wire.http2_codes import CANCEL, REFUSED_STREAM, error_name
+from proxy_core.wire.http2_codes import CANCEL, HTTP_1_1_REQUIRED, REFUSED_STREAM, error_name
 from proxy_core.wire.http2_fields import request_fields, wants_trailers
 
 _LAST_STREAM = 2**31 - 3
+_REFUSALS = {
+    REFUSED_STREAM: "refused the stream",
+    HTTP_1_1_REQUIRED: "asks for HTTP/1.1",
+}
+"""What says that the request was not looked at (RFC 9113, sections 7 and 8.7)."""
 
 _SILENT = "did not answer in time"
 _SLOW = "did not read the request in time"
@@ -188,6 +193,8 @@ class Http2Upstream(Http2Link):
         self.server = server
         self.route = route
         self.name = f"{route.host}:{route.port}"
+        self.wants_http1 = False
+        """The origin has said that it is to be spoken to in HTTP/1.1."""
         self._drop_me = drop
         self._open: set[Http2UpstreamStream] = set()
         self._closing = False
@@ -276,11 +283,15 @@ class Http2Upstream(Http2Link):
         stream = self.streams.get(stream_id)
         if isinstance(stream, Http2UpstreamStream):
             del self.streams[stream_id]  # there is nothing left to reset
-            what = "refused the stream" if code == REFUSED_STREAM else f"broke off: {reason}"
-            stream.broken(what, unseen=code == REFUSED_STREAM, code=code)
+            if code == HTTP_1_1_REQUIRED:
+                self.wants_http1 = True
+                self._retire()
+            refusal = _REFUSALS.get(code)
+            stream.broken(refusal or f"broke off: {reason}", refusal is not None, code)
 
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         """See `Listener.on_goaway`."""
+        self.wants_http1 |= code == HTTP_1_1_REQUIRED
         self._retire()
         for stream in list(self._open):
             if stream.id > last_stream_id or not stream.id:

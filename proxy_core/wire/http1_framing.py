@@ -78,7 +78,7 @@ class Framing:
         elif kind == _EXPECT:
             self.expect_continue = value.lower() == b"100-continue"
         elif kind == _UPGRADE:
-            self.upgrade = value
+            self.upgrade = value if self.upgrade is None else self.upgrade + b", " + value
             self.removable = None
         elif kind == FieldKind.HOP_BY_HOP:
             if self.removable is not None:
@@ -101,6 +101,19 @@ class Framing:
                 self.upgrade_asked |= token == b"upgrade"
         if self.removable is not None:
             self.removable.append(field)
+
+    @property
+    def upgrade_wanted(self) -> bytes | None:
+        """The protocols that a request asks for, without HTTP/2, which would hide the rest of it.
+
+        RFC 9113, section 3.1, has done away with `h2c`; what would follow were requests unseen.
+        """
+        if self.upgrade is None or not self.upgrade_asked:
+            return None
+        if b"h2c" not in self.upgrade.lower():
+            return self.upgrade
+        names = [name.strip(b" \t") for name in self.upgrade.split(b",")]
+        return b", ".join([name for name in names if name.lower() != b"h2c"]) or None
 
     def length_of(self, http_11: bool) -> int | None:
         """Return CHUNKED, a count, or None where neither field is there."""

@@ -127,7 +127,7 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
         ),
         0 if length is None else length,
         keep_alive=not framing.close and (http_11 or framing.keep_alive),
-        upgrade=framing.upgrade if framing.upgrade_asked and http_11 else None,
+        upgrade=framing.upgrade_wanted if http_11 else None,
         expect_continue=framing.expect_continue and http_11,
         clean=None if lines is None else lines[first_line_end:],
     )

@@ -10,6 +10,7 @@ INTERNAL_ERROR = int(ErrorCodes.INTERNAL_ERROR)
 REFUSED_STREAM = int(ErrorCodes.REFUSED_STREAM)
 CANCEL = int(ErrorCodes.CANCEL)
 ENHANCE_YOUR_CALM = int(ErrorCodes.ENHANCE_YOUR_CALM)
+HTTP_1_1_REQUIRED = int(ErrorCodes.HTTP_1_1_REQUIRED)
 
 
 def error_name(code: int) -> str:

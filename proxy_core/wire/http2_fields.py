@@ -156,13 +156,12 @@ def _with_one_cookie(fields: list[Field]) -> list[Field]:
 
 
 def _length(fields: list[Field]) -> BodyLength:
-    lengths = {value for name, value in fields if name == b"content-length"}
+    lengths = [value for name, value in fields if name == b"content-length"]
     if not lengths:
         return CHUNKED
-    value = lengths.pop()
-    if lengths or not _DECIMAL.fullmatch(value):
-        raise RemoteProtocolError(f"content-length is no one number: {_shown(value)}")
-    return int(value)
+    if len(lengths) > 1 or not _DECIMAL.fullmatch(lengths[0]):
+        raise RemoteProtocolError(f"content-length is no one number: {_shown(b', '.join(lengths))}")
+    return int(lengths[0])
 
 
 def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -> ResponseReceived:
@@ -173,7 +172,8 @@ def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -
         raise RemoteProtocolError(f"a response with :status {_shown(status_text)}")
     status = int(status_text)
     bodiless = status < 200 or status in (204, 304) or request_method == b"HEAD"
-    declared = 0 if bodiless else _length(regular)
+    said = _length(regular)  # HEAD and 304 may say one: it goes on, and has to be sound
+    declared = 0 if bodiless else said
     received = ResponseReceived(
         ResponseHead(status, b"", Headers(regular), HTTP_2),
         0 if ended else declared,
@@ -210,7 +210,10 @@ def request_fields(head: RequestHead, length: BodyLength, trailers_ok: bool) -> 
 
 def response_fields(head: ResponseHead, length: BodyLength) -> list[Field]:
     """Return the fields of a response to send, `:status` first."""
-    return [(b":status", b"%d" % head.status), *_end_to_end(head.headers.fields, length)]
+    fields = _end_to_end(head.headers.fields, length)
+    if head.status < 200 or head.status == 204:  # which say none (RFC 9110, section 8.6)
+        fields = [field for field in fields if field[0] != b"content-length"]
+    return [(b":status", b"%d" % head.status), *fields]
 
 
 def trailer_fields(fields: list[Field]) -> list[Field]:

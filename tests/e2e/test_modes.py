@@ -291,6 +291,21 @@ def test_magic_host_offers_the_certificate(scheme: str, curl: Curl, proxy: Proxy
     assert curl(f"{scheme}://int3rceptor.internal/cert/pem").body == proxy.ca.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "host", ["INT3RCEPTOR.Internal", "int3rceptor.internal:80", "int3rceptor.internal:8080"]
+)
+@pytest.mark.parametrize("version", ["--http1.1", "--http2-prior-knowledge"])
+def test_magic_host_is_known_in_any_spelling(
+    host: str, version: str, direct: Curl, proxy: ProxyProcess
+) -> None:
+    target = (
+        ("-x", proxy.url)
+        if version == "--http1.1"
+        else ("--connect-to", f"::127.0.0.1:{proxy.port}")
+    )
+    assert b"/cert/pem" in direct(f"http://{host}/", version, *target).body
+
+
 def test_browser_that_opens_the_proxy_s_address_gets_its_page(
     direct: Curl, proxy: ProxyProcess
 ) -> None:

@@ -47,7 +47,8 @@ class HandDialer(Dialer):
         return ServerConnection(ConnectionId(next(self._ids)), route.host, route.port), channel
 
     async def secure(self, route: Route, server: ServerConnection, channel: Channel) -> None:
-        server.tls = TlsFacts("TLSv1.3", "a cipher", self.alpn, route.sni or route.host)
+        alpn = "http/1.1" if route.http1_only and self.alpn else self.alpn
+        server.tls = TlsFacts("TLSv1.3", "a cipher", alpn, route.sni or route.host)
 
     def close(self) -> None:
         for channel in self.channels:

@@ -310,6 +310,20 @@ async def test_upgraded_connection_is_handed_over_with_what_came_already(side: S
     assert await serving is None
 
 
+async def test_upgrade_names_the_protocol_that_the_origin_chose(side: Side) -> None:
+    async def run(client: Http1Client, received: RequestReceived) -> None:
+        assert received.upgrade == b"foo, websocket"
+        fields = [(b"Connection", b"Upgrade"), (b"Upgrade", b"foo")]
+        client.send_head(ResponseHead(101, b"", Headers(fields)), 0)
+        client.send_end(None)
+        client.become_bytes().close()
+
+    serving = side.serve(run)
+    await side.peer.send(request("/", "Connection: Upgrade", "Upgrade: foo, websocket"))
+    assert b"Connection: Upgrade\r\nUpgrade: foo\r\n\r\n" in await side.peer.read_head()
+    assert await serving is None
+
+
 # --- back-pressure and time
 
 

@@ -264,6 +264,40 @@ async def test_request_that_the_origin_has_not_seen_goes_to_it_again_with_its_bo
     assert flow.error is None
 
 
+@pytest.mark.parametrize("how", ["RST_STREAM", "GOAWAY"])
+async def test_origin_that_requires_http_1_1_is_spoken_to_in_it_from_then_on(
+    house: House, how: str
+) -> None:
+    house.dialer.alpn = "h2"
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    post = [(n, {b":method": b"POST", b":scheme": b"https"}.get(n, v)) for n, v in REQUEST]
+    client.h2.send_headers(1, post)
+    client.h2.send_data(1, b"the body", end_stream=True)
+    await client.flush()
+    first = H2Peer(await house.origin(), client_side=False)
+    await first.begin()
+    number = await first.next_id()
+    if how == "GOAWAY":
+        first.h2.close_connection(ErrorCodes.HTTP_1_1_REQUIRED, last_stream_id=0)
+    else:
+        first.h2.reset_stream(number, ErrorCodes.HTTP_1_1_REQUIRED)
+    await first.flush()
+    second = await house.origin(1)
+    asked = await second.read_until(b"0\r\n\r\n")
+    assert asked.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"\r\nthe body\r\n" in asked
+    await second.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes")
+    assert await client.body(1) == b"yes"
+    client.h2.send_headers(3, having(scheme=b"https"), end_stream=True)
+    await client.flush()
+    assert (await second.read_head()).startswith(b"GET / HTTP/1.1\r\n")
+    await second.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntoo")
+    assert await client.body(3) == b"too"
+    assert len(house.dialer.dialled) == 2
+    assert [flow.error for flow in house.flows()] == [None, None]
+
+
 async def test_flood_leaves_a_flow_that_says_so(house: House) -> None:
     client = H2Peer(house.client(), client_side=True)
     await client.begin()

@@ -315,6 +315,15 @@ async def test_answer_that_is_none_is_told(side: Side, answer: bytes, reason: st
         await side.stream.read_head()
 
 
+@pytest.mark.parametrize("line", [b"", b"Upgrade: other\r\n", b"Upgrade: websocket, other\r\n"])
+async def test_switch_to_what_nobody_asked_for_is_refused(side: Side, line: bytes) -> None:
+    side.stream.send_head(request(), 0, upgrade=b"websocket, foo")
+    await side.peer.read_head()
+    await side.peer.send(b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\n%b\r\n" % line)
+    with pytest.raises(UpstreamError, match="switched protocols unasked"):
+        await side.stream.read_head()
+
+
 async def test_silence_after_the_request_is_a_504(side: Side, wires: Wires, clock: Clock) -> None:
     await side.ask()
     answer = wires.start(side.stream.read_head())

@@ -7,6 +7,7 @@ import pytest
 from proxy_core.model.message import HTTP_10, HTTP_11, RequestHead
 from proxy_core.wire.events import CHUNKED, EndOfMessage, RequestReceived
 from proxy_core.wire.http1 import CONNECTION_CLOSED, RequestReader
+from proxy_core.wire.http1_encode import encode_request_head
 from tests.wire.http1_reading import every_split, read_requests
 
 GET = b"GET /a?b=c HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n\r\n"
@@ -106,6 +107,27 @@ def test_upgrade_and_expect_are_noticed() -> None:
     unasked = b"Upgrade: websocket\r\n"
     assert head_of(b"GET / HTTP/1.1\r\nHost: h\r\n" + unasked + b"\r\n").upgrade is None
     assert head_of(b"GET / HTTP/1.0\r\nHost: h\r\n" + asked + b"\r\n").upgrade is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        (b"Upgrade: h2c\r\n", None),
+        (b"Upgrade: H2C\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n", None),
+        (b"Upgrade: h2c, websocket\r\n", b"websocket"),
+        (b"Upgrade: foo/2 ,h2c\r\n", b"foo/2"),
+        (b"Upgrade: foo\r\nUpgrade: bar\r\n", b"foo, bar"),
+        (b"Upgrade: xh2c\r\n", b"xh2c"),
+    ],
+)
+def test_http_2_is_not_asked_for_by_upgrade(lines: bytes, wanted: bytes | None) -> None:
+    asked = b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\n" + lines
+    event = head_of(asked + b"\r\n")
+    assert event.upgrade == wanted
+    sent = encode_request_head(event.head, 0, event.upgrade)
+    assert (b"\r\nUpgrade: " in sent) is (wanted is not None)
+    assert b" h2c" not in sent.lower()
+    assert b"HTTP2-Settings" not in sent
     expecting = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n"
     assert head_of(expecting).expect_continue
 

@@ -141,6 +141,8 @@ REFUSED: dict[str, list[Field]] = {
     "two lengths": [*line(method=b"POST"), (b"content-length", b"1"), (b"content-length", b"2")],
     "a signed length": [*line(method=b"POST"), (b"content-length", b"+1")],
     "a list of lengths": [*line(method=b"POST"), (b"content-length", b"1, 1")],
+    "the same length twice": [*line(method=b"POST"), *[(b"content-length", b"1")] * 2],
+    "an empty length": [*line(method=b"POST"), (b"content-length", b"")],
 }
 
 
@@ -178,6 +180,18 @@ def test_a_target_beyond_the_limit_has_its_own_status() -> None:
 def test_response_is_refused(fields: list[Field]) -> None:
     with pytest.raises(RemoteProtocolError):
         read_response(fields, False, b"GET")
+
+
+@pytest.mark.parametrize("lengths", [[b"x"], [b"-1"], [b""], [b"1", b"2"], [b"1", b"1"]])
+@pytest.mark.parametrize(
+    ("status", "method"), [(200, b"GET"), (200, b"HEAD"), (304, b"GET"), (204, b"GET")]
+)
+def test_length_of_an_answer_is_sound_where_it_only_tells_too(
+    lengths: list[bytes], status: int, method: bytes
+) -> None:
+    fields = [(b":status", b"%d" % status), *((b"content-length", value) for value in lengths)]
+    with pytest.raises(RemoteProtocolError, match="content-length is no one number"):
+        read_response(fields, True, method)
 
 
 @pytest.mark.parametrize(
@@ -240,6 +254,12 @@ def test_fields_to_send_are_spelled_for_http_2_and_end_to_end() -> None:
     answer = ResponseHead(200, b"Fine", Headers([(b"X-Y", b"z"), (b"Connection", b"close")]))
     assert response_fields(answer, CHUNKED) == [(b":status", b"200"), (b"x-y", b"z")]
     assert trailer_fields([(b"X-Sum", b"1")]) == [(b"x-sum", b"1")]
+
+
+@pytest.mark.parametrize(("status", "kept"), [(103, False), (204, False), (200, True), (304, True)])
+def test_answers_that_have_no_length_are_sent_without(status: int, kept: bool) -> None:
+    head = ResponseHead(status, b"", Headers([(b"Content-Length", b"9")]))
+    assert ((b"content-length", b"9") in response_fields(head, 0)) is kept
 
 
 def test_a_tunnel_is_asked_for_without_scheme_and_path() -> None:
