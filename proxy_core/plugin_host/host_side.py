@@ -50,6 +50,11 @@ class HostSide:
         self.state: Any = None
         """What a foreign ABI's host functions keep for this instance."""
 
+    def forget(self) -> None:
+        """Let go of the guest, which is closing."""
+        self.enter = _nothing_to_enter
+        self.state = None
+
 
 def _nothing_to_enter(entry: str, *arguments: int) -> int:
     raise RuntimeError(f"no guest to call {entry} in")

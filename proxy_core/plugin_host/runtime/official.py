@@ -254,4 +254,5 @@ class OfficialGuest:
 
     def _free(self) -> None:
         self._memory.forget()
+        self.host.forget()
         self._store.close()

@@ -473,6 +473,7 @@ class RawGuest:
         """Free everything; idempotent."""
         self._drop_future()
         self._memory.forget()
+        self.host.forget()
         self._engine.forget(self.key)
         self._store.close()
         if self._linker is not None:
