@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from proxy_core.config import (
     Limits,
@@ -17,6 +19,7 @@ from proxy_core.config import (
     SocksMode,
     TransparentMode,
     UpstreamMode,
+    join_host_port,
     parse_mode,
 )
 from proxy_core.config.loader import _NAMES, load_settings
@@ -425,3 +428,55 @@ def test_manual_has_every_setting_and_every_limits_default() -> None:
         assert f"`--{name.replace('_', '-')}" in manual
     for limit in dataclasses.fields(Limits):
         assert f"| `{limit.name}` | {limit.default} |" in manual
+
+
+_HOSTS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?(\.[a-z]{2,9}){0,2}", fullmatch=True)
+_ADDRESSES = _HOSTS | st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str)
+_MODES = st.one_of(
+    st.sampled_from([RegularMode(), SocksMode(), TransparentMode()]),
+    st.builds(
+        ReverseMode,
+        st.sampled_from(["http", "https", "tcp", "tls"]),
+        _ADDRESSES,
+        st.integers(1, 65535),
+    ),
+    st.builds(UpstreamMode, st.sampled_from(["http", "https"]), _ADDRESSES, st.integers(1, 65535)),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_MODES, st.none() | st.integers(0, 65535), st.none() | _ADDRESSES)
+def test_any_mode_that_is_shown_is_parsed_again(
+    mode: Mode, port: int | None, host: str | None
+) -> None:
+    place = "" if port is None else f"@{join_host_port(host, port) if host else port}"
+    expected = ModeSpec(mode, host if port is not None else None, port)
+    assert parse_mode(f"{mode}{place}") == expected
+
+
+_BITS = [
+    "regular",
+    "reverse",
+    "upstream",
+    "socks5",
+    ":",
+    "//",
+    "http",
+    "https",
+    "tcp",
+    "@",
+    "[",
+    "]",
+]
+_BITS += ["::1", "a", "1", "65536", "/", "%", " ", "\n", "\0", "ü", "?", "#"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=30) | st.lists(st.sampled_from(_BITS), max_size=9).map("".join))
+def test_any_text_is_a_mode_or_refused(text: str) -> None:
+    try:
+        spec = parse_mode(text)
+    except ConfigError:
+        return
+    assert spec.port is None or 0 <= spec.port <= 65535
+    assert not isinstance(spec.mode, ReverseMode | UpstreamMode) or spec.mode.host

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_core.exchange.connection_auth import (
     asks_connection_to_authenticate,
@@ -50,3 +52,15 @@ def test_demands_for_them_are_recognised(
 ) -> None:
     head = ResponseHead(status, b"", Headers([(name, value)]))
     assert asks_connection_to_authenticate(head) is expected
+
+
+@given(
+    st.binary(max_size=30)
+    | st.lists(st.sampled_from([b"NTLM", b"negotiate", b" ", b",", b"x", b"="]), max_size=6).map(
+        b"".join
+    )
+)
+def test_any_value_is_judged_and_no_other_token_is_taken_for_a_scheme(value: bytes) -> None:
+    words = value.replace(b",", b" ").lower().split()
+    named = b"ntlm" in words or b"negotiate" in words
+    assert authenticates_connection(request((b"Authorization", value))) is named

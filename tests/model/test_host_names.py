@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_core.model.host_names import to_a_labels
 
@@ -34,3 +36,13 @@ def test_name_becomes_what_dns_has(name: str, expected: str) -> None:
 def test_name_that_dns_cannot_have_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         to_a_labels(name)
+
+
+@given(st.text(max_size=40))
+def test_any_name_becomes_ascii_or_is_refused(name: str) -> None:
+    try:
+        made = to_a_labels(name)
+    except ValueError:
+        return
+    assert made.isascii()
+    assert to_a_labels(made) == made

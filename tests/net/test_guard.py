@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_core.net.guard import ClientGuard, OwnAddresses, parse_address
 
@@ -64,3 +68,21 @@ def test_mapped_addresses_and_zones_are_seen_through() -> None:
     assert str(parse_address("::ffff:192.0.2.1")) == "192.0.2.1"
     assert str(parse_address("fe80::1%eth0")) == "fe80::1"
     assert parse_address("host.example") is None
+
+
+@given(st.ip_addresses())
+def test_every_address_that_is_written_is_read(address: IPv4Address | IPv6Address) -> None:
+    mapped = getattr(address, "ipv4_mapped", None)
+    assert parse_address(str(address)) == (mapped or address)
+    assert parse_address(address.exploded) == (mapped or address)
+
+
+@given(
+    st.text(max_size=30)
+    | st.lists(st.sampled_from(list("0123456789abcdef:.%[]x")), max_size=20).map("".join)
+)
+def test_any_text_is_an_address_or_none(text: str) -> None:
+    address = parse_address(text)
+    assert address is None or parse_address(str(address)) == address
+    assert OwnAddresses().is_own(text, 80) is False
+    assert isinstance(ClientGuard().refusal(text), str | None)

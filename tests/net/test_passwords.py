@@ -5,6 +5,8 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from proxy_core.errors import ConfigError
 from proxy_core.net.passwords import Passwords
@@ -80,3 +82,43 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         Passwords(f"@{tmp_path / 'none'}")
     with pytest.raises(ConfigError, match="not USER:PASSWORD"):
         Passwords("me")
+
+
+@given(st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"])), st.text())
+def test_whoever_is_named_is_accepted_by_the_field_a_client_makes(user: str, password: str) -> None:
+    assume(user and user.isprintable() and password.isprintable() and user[0] != "@")
+    passwords = Passwords(f"{user}:{password}")
+    assert passwords.accept_header(basic(f"{user}:{password}"))
+    assert not passwords.accept_header(basic(f"{user}:{password}x"))
+    assert not passwords.accept_header(basic(f"x{user}:{password}"))
+
+
+@given(
+    st.binary(max_size=40)
+    | st.binary(max_size=20).map(lambda raw: b"Basic " + base64.b64encode(raw))
+)
+def test_any_field_is_somebody_s_or_nobody_s(value: bytes) -> None:
+    assert Passwords("me:secret").accept_header(value) is (value == basic("me:secret"))
+
+
+_LINES = st.lists(
+    st.sampled_from(
+        ["me", ":", "$apr1$", "$apr1$a$b", "{SHA}", "$2y$", "$2y$05$x", "#", "\n", "\x00", "ü"]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(_LINES | st.text(max_size=60))
+def test_any_file_is_refused_or_lets_nobody_in_by_accident(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    file = tmp_path_factory.mktemp("users", numbered=True) / "users"
+    file.write_bytes(text.encode(errors="replace"))
+    try:
+        passwords = Passwords(f"@{file}")
+    except ConfigError:
+        return
+    for user in ("me", ""):
+        for password in ("", "secret", "\0"):
+            assert not passwords.accept(user, password)

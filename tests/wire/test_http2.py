@@ -21,6 +21,8 @@ from hyperframe.frame import (
     SettingsFrame,
     WindowUpdateFrame,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
@@ -471,3 +473,46 @@ def test_a_head_of_too_many_fields_is_refused_and_not_reset() -> None:
     exchange(ours, peer)
     assert notes.told[0] == ("refused", 1, 431)
     assert "reset" not in [note[0] for note in notes.told]
+
+
+HEADS = st.sampled_from(
+    [b"", b"\x82", b"\x82\x87\x84\x41\x01h", b"\xbe", b"\x3f\xe1\x1f", b"\xff\xff"]
+)
+FRAMES = st.builds(
+    lambda kind, flags, stream, body, lie: (
+        (len(body) + lie).to_bytes(3, "big", signed=False)
+        + bytes((kind, flags))
+        + stream.to_bytes(4, "big")
+        + body
+    ),
+    st.integers(0, 12),
+    st.sampled_from([0, 1, 4, 5, 8, 9, 0x0D, 0x20, 0x2D, 0xFF]),
+    st.sampled_from([0, 1, 2, 3, 5, 7, 2**31 - 1, 2**31]),
+    st.binary(max_size=24) | HEADS,
+    st.sampled_from([0, 0, 0, 0, 0, 1, 20]),
+)
+
+
+@pytest.mark.parametrize("client_side", [False, True], ids=["from a client", "from an origin"])
+@given(st.lists(FRAMES, max_size=12), st.integers(1, 30))
+def test_any_frames_are_legal_or_refused_and_nothing_else(
+    client_side: bool, frames: list[bytes], size: int
+) -> None:
+    ours, notes = engine(client_side=client_side)
+    if client_side:
+        ours.send_request(ours.next_stream_id(), b"GET", GET, True)
+    data = (b"" if client_side else PREFACE) + SettingsFrame(0).serialize() + b"".join(frames)
+    try:
+        for start in range(0, len(data), size):
+            ours.receive_data(data[start : start + size])
+    except RemoteProtocolError:
+        assert b"\x07\x00\x00\x00\x00\x00" in ours.take()
+    assert {note[0] for note in notes.told} <= {
+        "request",
+        "response",
+        "data",
+        "end",
+        "reset",
+        "goaway",
+        "refused",
+    }

@@ -10,7 +10,9 @@ from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_11, RequestHead, ResponseHead
 from proxy_core.wire.events import CHUNKED, RequestReceived
-from proxy_core.wire.http1_encode import encode_request_head
+from proxy_core.wire.http1_chunked import encode_last_chunk
+from proxy_core.wire.http1_encode import encode_request_head, encode_response_head
+from proxy_core.wire.http1_fields import field_kind
 from proxy_core.wire.http2_fields import (
     read_request,
     read_response,
@@ -20,7 +22,7 @@ from proxy_core.wire.http2_fields import (
     trailer_fields,
     wants_trailers,
 )
-from tests.wire.http1_reading import read_requests
+from tests.wire.http1_reading import read_requests, read_responses
 
 LINE: list[Field] = [
     (b":method", b"GET"),
@@ -38,6 +40,10 @@ def line(**replaced: bytes | None) -> list[Field]:
     """The pseudo-header fields, some replaced, added or (None) left out."""
     pseudo = dict(LINE) | {b":" + n.encode(): v for n, v in replaced.items() if v is not None}
     return [(n, v) for n, v in pseudo.items() if replaced.get(n[1:].decode(), v) is not None]
+
+
+def _is_ordinary(name: bytes) -> bool:
+    return not field_kind(name) and name != b"cookie"
 
 
 def test_a_request_is_read() -> None:
@@ -306,3 +312,77 @@ def test_whatever_is_accepted_makes_one_sound_http_1_request(
     (message,) = reading.messages
     assert message.complete
     assert message.start == (received.head.method, received.head.path, b"HTTP/1.1")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.tuples(anything, anything), max_size=4),
+    anything | st.sampled_from([b"200", b"204", b"304", b"103"]),
+    st.sampled_from([b"GET", b"HEAD"]),
+)
+def test_whatever_answer_is_accepted_makes_one_sound_http_1_answer(
+    fields: list[Field], status: bytes, method: bytes
+) -> None:
+    try:
+        received = read_response([(b":status", status), *fields], True, method)
+    except RemoteProtocolError:
+        return
+    encoded = encode_response_head(received.head, 0, to_head=method == b"HEAD")
+    reading = read_responses([encoded, b""], method)
+    assert reading.refusal is None, encoded
+    (message,) = reading.messages
+    assert message.complete
+    assert message.start[1] == status
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(anything, anything), max_size=4))
+def test_whatever_trailers_are_accepted_are_trailers_in_http_1(fields: list[Field]) -> None:
+    try:
+        trailers = read_trailers(fields)
+    except RemoteProtocolError:
+        return
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reading = read_requests([head + encode_last_chunk(trailers)])
+    assert reading.refusal is None
+    (message,) = reading.messages
+    assert message.complete
+    assert message.trailers == trailers
+
+
+names = st.text("abcxyz0123456789-_", min_size=1, max_size=10).map(str.encode).filter(_is_ordinary)
+values = st.binary(max_size=16).map(
+    lambda raw: raw.translate(None, bytes(range(32)) + b"\x7f").strip(b" ")
+)
+ordinary = st.lists(st.tuples(names, values), max_size=5)
+
+
+@given(
+    st.sampled_from([b"GET", b"POST", b"PROPFIND"]),
+    st.sampled_from([b"/", b"/a?b=c", b"//x"]),
+    ordinary,
+    st.none() | st.integers(0, 10**9),
+)
+def test_requests_round_trip(
+    method: bytes, path: bytes, fields: list[Field], length: int | None
+) -> None:
+    told = fields if length is None else [*fields, (b"content-length", b"%d" % length)]
+    head = RequestHead(method, "https", b"h:8443", path, Headers(told), HTTP_11)
+    received = read(request_fields(head, CHUNKED if length is None else length, True), ended=False)
+    again = received.head
+    assert (again.method, again.scheme, again.authority, again.path) == (
+        method,
+        "https",
+        b"h:8443",
+        path,
+    )
+    assert again.headers.fields == [*told, (b"te", b"trailers")]
+    assert received.length == (CHUNKED if length is None else length)
+
+
+@given(st.integers(200, 599).filter(lambda status: status not in (204, 304)), ordinary)
+def test_answers_and_trailers_round_trip(status: int, fields: list[Field]) -> None:
+    head = ResponseHead(status, b"", Headers(fields), HTTP_11)
+    received = read_response(response_fields(head, CHUNKED), False, b"GET")
+    assert (received.head.status, received.head.headers.fields) == (status, fields)
+    assert read_trailers(trailer_fields(fields)) == fields

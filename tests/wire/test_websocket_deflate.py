@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_core.errors import RemoteProtocolError, WebSocketError
 from proxy_core.wire.websocket import BINARY, TEXT, MessageReader
@@ -200,3 +203,59 @@ def test_zlib_knows_no_window_of_256_bytes_for_deflating() -> None:
         assert Deflater.can_compress(compression)
         packed = Deflater(compression).feed(b"abc" * 1000, True)
         assert Inflater(compression).feed(packed, True, ROOM) == b"abc" * 1000
+
+
+@given(st.lists(st.binary(max_size=40), max_size=4), st.integers(8, 15), st.booleans())
+def test_any_bytes_expand_or_are_refused(pieces: list[bytes], bits: int, takes: bool) -> None:
+    inflater, room = Inflater(Compression(bits, takes)), 1000
+    with contextlib.suppress(WebSocketError):
+        for number, piece in enumerate(pieces, 1):
+            room -= len(inflater.feed(piece, number == len(pieces), room))
+    assert room >= 0
+
+
+@given(st.lists(st.binary(max_size=200), max_size=5), st.integers(9, 15), st.booleans(), st.data())
+def test_messages_come_out_as_they_went_in_however_they_arrive(
+    messages: list[bytes], bits: int, takes: bool, data: st.DataObject
+) -> None:
+    compression = Compression(bits, takes)
+    deflater, inflater = Deflater(compression), Inflater(compression)
+    for message in messages:
+        packed = deflater.feed(message, True)
+        cut = data.draw(st.integers(0, len(packed)))
+        first = inflater.feed(packed[:cut], False, ROOM)
+        assert first + inflater.feed(packed[cut:], True, ROOM) == message
+
+
+EXTENSIONS = st.lists(
+    st.sampled_from(
+        [
+            *(b"permessage-deflate", b"client_max_window_bits", b"server_max_window_bits"),
+            *(b"server_no_context_takeover", b"8", b"15", b"x", b"\xff"),
+            *(b";", b",", b"=", b'"', b" ", b"\t"),
+        ]
+    ),
+    max_size=10,
+).map(b"".join)
+
+
+@given(st.lists(EXTENSIONS | st.binary(max_size=20), max_size=3))
+def test_any_extensions_are_understood_or_refused(values: list[bytes]) -> None:
+    try:
+        deflate = agreed(values)
+    except RemoteProtocolError:
+        return
+    if deflate is not None:
+        for direction in (deflate.from_client, deflate.from_server):
+            assert 8 <= direction.window_bits <= 15
+
+
+@given(st.integers(8, 15), st.integers(8, 15), st.booleans(), st.booleans())
+def test_what_was_agreed_on_round_trips(client: int, server: int, one: bool, two: bool) -> None:
+    value = b"permessage-deflate; client_max_window_bits=%d; server_max_window_bits=%d" % (
+        client,
+        server,
+    )
+    value += b"" if one else b"; client_no_context_takeover"
+    value += b"" if two else b"; server_no_context_takeover"
+    assert agreed([value]) == Deflate(Compression(client, one), Compression(server, two))
