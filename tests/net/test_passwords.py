@@ -5,7 +5,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_core.errors import ConfigError
@@ -84,9 +84,14 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
         Passwords("me")
 
 
-@given(st.text(st.characters(exclude_characters=":", exclude_categories=["Cs"])), st.text())
+_SHOWN = st.characters(exclude_categories=["C", "Z"])
+
+
+@given(
+    st.text(_SHOWN, min_size=1).filter(lambda user: user[0] != "@" and ":" not in user),
+    st.text(_SHOWN),
+)
 def test_whoever_is_named_is_accepted_by_the_field_a_client_makes(user: str, password: str) -> None:
-    assume(user and user.isprintable() and password.isprintable() and user[0] != "@")
     passwords = Passwords(f"{user}:{password}")
     assert passwords.accept_header(basic(f"{user}:{password}"))
     assert not passwords.accept_header(basic(f"{user}:{password}x"))
