@@ -134,6 +134,7 @@ class Core:
             own_pages=OwnPages(authority),
             max_informational=limits.informational_heads,
             tunnel_times=self._tunnel_times,
+            body_buffer=limits.body_buffer,
         )
         parts = ClientParts(
             mode=RegularMode(),

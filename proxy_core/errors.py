@@ -98,6 +98,10 @@ class UpstreamGone(UpstreamError):
         self.unseen = unseen
 
 
+class RefusedByHook(Int3rceptorError):
+    """A hook ended an exchange in the middle of a body; the message says who, and why."""
+
+
 class PluginError(Int3rceptorError):
     """A plugin could not be found, loaded, reloaded or called."""
 

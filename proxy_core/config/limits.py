@@ -22,6 +22,9 @@ class Limits:
     """Points of nuisance that one HTTP/2 client may have to its name."""
     http2_forgiven: int = 400
     """Points of them that are forgotten in a second."""
+    body_buffer: int = 8 * MIB
+    """One body, where a plugin wants to see it whole before its message goes on; a larger one
+    goes on unseen."""
     captured_body: int = 1 * MIB
     """Bytes kept of each body; of a larger one only the first 64 KiB."""
     captured_total: int = 256 * MIB

@@ -209,6 +209,7 @@ _SWITCHED = {name for name, reader in _READERS.items() if reader is _switch}
 _LIMITS = {f.name: type(getattr(Limits(), f.name)) for f in dataclasses.fields(Limits)}
 _MOST = {int: 2**40, float: 366 * 24 * 3600}
 _MAY_BE_ZERO = {
+    "body_buffer",
     "captured_body",
     "captured_total",
     "log_lines",

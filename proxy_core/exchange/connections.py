@@ -59,12 +59,14 @@ class Connections:
             server, connection = dialled or await self._upstreams.connect(route)
             flow.server = server
             flow.first_byte = time.time()
+            tunnel = self._hooks.tunnel
             flow.error = await join(
                 side,
                 connection,
                 flow.request_body.feed,
                 flow.response_body.feed,
                 self._tunnel_times,
+                None if tunnel is None else tunnel(flow),
             )
         except UpstreamError as error:
             flow.error = str(error)

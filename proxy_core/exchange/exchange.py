@@ -12,13 +12,16 @@ import time
 from dataclasses import replace
 
 from proxy_core.config import Limits
+from proxy_core.config.limits import MIB
 from proxy_core.errors import (
     ClientDisconnected,
+    RefusedByHook,
     RemoteProtocolError,
     UpstreamError,
     UpstreamGone,
 )
 from proxy_core.exchange.answers import respond, text_response
+from proxy_core.exchange.bodies import Bodies
 from proxy_core.exchange.connection_auth import (
     asks_connection_to_authenticate,
     authenticates_connection,
@@ -28,6 +31,7 @@ from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import (
+    BodySource,
     ClientStream,
     OwnPages,
     Route,
@@ -61,11 +65,13 @@ class Exchange:
         max_informational: int = 100,
         tunnel_times: TunnelTimes | None = None,
         web_sockets: WebSockets | None = None,
+        body_buffer: int = 8 * MIB,
     ) -> None:
         self._ledger = ledger
         self._hooks = hooks
         self._upstreams = upstreams
         self._decisions = Decisions(ledger, held)
+        self._bodies = Bodies(hooks, ledger, body_buffer)
         self._web_sockets = web_sockets or WebSockets(hooks, Limits())
         self._own_pages = own_pages
         self._max_informational = max_informational
@@ -83,6 +89,8 @@ class Exchange:
             self._fail(flow, client, error.status, str(error), error.reset_code)
         except RemoteProtocolError as error:
             self._fail(flow, client, error.status, f"the client sent a bad body: {error}")
+        except RefusedByHook as error:
+            self._fail(flow, client, 403, str(error))
         except ClientDisconnected as error:
             flow.error = str(error)
             client.abort(flow.error)
@@ -94,6 +102,7 @@ class Exchange:
             client.abort(flow.error)
             raise
         finally:
+            flow.whole = None
             self._ledger.end(flow)
 
     async def _story(self, client: ClientStream, received: RequestReceived, flow: Flow) -> None:
@@ -105,16 +114,21 @@ class Exchange:
             flow.notes = (*flow.notes, "answered by the proxy itself")
             respond(client, flow, *self._own_pages.answer(head.method, head.path))
             return
+        source: BodySource = client
+        length = received.length
         hook = self._hooks.request
         if hook is not None:
+            source = await self._bodies.show_request(client, received, flow)
             verdict = await hook(flow)
             if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
                 return
-            if flow.request is not head:
-                head, clean = flow.request, None
+        if hook is not None or self._hooks.request_stream is not None:
+            source, length = self._bodies.take_request(source, length, flow)
+        if flow.request is not head:
+            head, clean = flow.request, None
 
         route = self._route(client, head)
-        if received.length == 0:
+        if length == 0:
             upstream, response = await self._ask(client, route, received, clean, flow)
             try:
                 await self._answer(client, upstream, response, flow)
@@ -124,10 +138,10 @@ class Exchange:
             return
 
         upstream = self._upstreams.acquire(route) or await self._upstreams.open(route)
-        upload = Upload(client, upstream, flow)
+        upload = Upload(source, upstream, flow)
         try:
             flow.server = upstream.server
-            upstream.send_head(head, received.length, clean, received.upgrade)
+            upstream.send_head(head, length, clean, received.upgrade)
             upload.start()
             try:
                 response = await self._final_head(client, upstream)
@@ -137,7 +151,7 @@ class Exchange:
                 upstream.abort()
                 upstream = await self._upstreams.open(route, fresh=True)
                 flow.server = upstream.server
-                upstream.send_head(head, received.length, clean, received.upgrade)
+                upstream.send_head(head, length, clean, received.upgrade)
                 upload.start_again(upstream)
                 response = await self._final_head(client, upstream)
             await self._answer(client, upstream, response, flow, upload)
@@ -223,14 +237,19 @@ class Exchange:
         if client.client.authenticated or asks_connection_to_authenticate(head):
             client.client.authenticated = True
             upstream.server.owner = client.client.id
+        source: BodySource = upstream
+        length = response.length
         hook = self._hooks.response
         if hook is not None:
+            source = await self._bodies.show_response(upstream, response, flow)
             verdict = await hook(flow)
             if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
                 upstream.abort()
                 return
-            if flow.response is not head:
-                head, clean = flow.response, None
+        if hook is not None or self._hooks.response_stream is not None:
+            source, length = self._bodies.take_response(source, length, flow)
+        if flow.response is not head:
+            head, clean = flow.response, None
         if response.upgrade is not None:
             if upload is not None and not upload.done:
                 raise UpstreamError(
@@ -239,9 +258,9 @@ class Exchange:
             await self._switch(client, upstream, head, response.upgrade, flow)
             return
 
-        client.send_head(head, response.length, clean)
-        if response.length:
-            await self._copy(client, upstream, flow)
+        client.send_head(head, length, clean)
+        if length:
+            await self._copy(client, source, flow)
         client.send_end(flow.response_body.trailers)
         if upload is None or upload.done:
             oddity = upstream.release()
@@ -251,12 +270,12 @@ class Exchange:
             # The origin has answered before it had read everything, and wants no more.
             upstream.abort()
 
-    async def _copy(self, client: ClientStream, upstream: UpstreamStream, flow: Flow) -> None:
+    async def _copy(self, client: ClientStream, source: BodySource, flow: Flow) -> None:
         body = flow.response_body
         told = flow.first_byte or 0.0
         if client.blocked:  # another stream of the same connection may have filled it
             await client.drain()
-        while data := await upstream.read():
+        while data := await source.read():
             body.feed(data)
             client.send_data(data)
             if client.blocked:
@@ -265,7 +284,7 @@ class Exchange:
             if now - told > _LIVE_INTERVAL:
                 told = now
                 self._ledger.tell(flow)
-        body.trailers = upstream.trailers
+        body.trailers = source.trailers
 
     async def _switch(
         self,
@@ -296,12 +315,14 @@ class Exchange:
                     flow, client_side, server_side, deflate, self._ledger.grew
                 )
                 return
+        tunnel = self._hooks.tunnel
         flow.error = await join(
             client_side,
             server_side,
             flow.request_body.feed,
             flow.response_body.feed,
             self._tunnel_times,
+            None if tunnel is None else tunnel(flow),
         )
 
     def _fail(

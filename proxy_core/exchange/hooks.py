@@ -1,4 +1,4 @@
-"""The six points at which the exchange asks somebody else, and nobody by default.
+"""The points at which the exchange asks somebody else, and nobody by default.
 
 `Hooks` is a table of slots. A slot is None while nobody subscribes, so that an unused hook costs
 one attribute test; the plugin host fills slots in and takes them out again while traffic flows.
@@ -32,10 +32,31 @@ class RuleMatch:
     flow: Flow
 
 
+BodyFilter = Callable[[bytes, bool], Awaitable[bytes]]
+"""(piece, whether it is the end) -> what goes on in its place. The end comes once, with or without
+bytes in it. Raises RefusedByHook, which ends the exchange."""
+
+TunnelFilter = Callable[[bool, bytes, bool], Awaitable[bytes]]
+"""(whether the client sent it, bytes, whether it is that side's end) -> what goes on. Raises
+RefusedByHook, which ends the tunnel."""
+
+
 class Hooks:
     """The slots. A hook never raises: whoever fills a slot answers for its own failures."""
 
-    __slots__ = ("capture", "connect", "request", "response", "rule_match", "websocket_message")
+    __slots__ = (
+        "capture",
+        "connect",
+        "request",
+        "request_body",
+        "request_stream",
+        "response",
+        "response_body",
+        "response_stream",
+        "rule_match",
+        "tunnel",
+        "websocket_message",
+    )
 
     def __init__(self) -> None:
         self.connect: Callable[[ConnectAttempt], Awaitable[Verdict]] | None = None
@@ -46,6 +67,16 @@ class Hooks:
         self.response: Callable[[Flow], Awaitable[Verdict]] | None = None
         """The head of the response is there, the client has seen nothing yet. May put a new
         `flow.response` in place (and then keeps the first in `flow.response_received`)."""
+        self.request_body: Callable[[Flow], bool] | None = None
+        """Whether `request` wants the flow's body whole, in `flow.whole`, where it may edit it."""
+        self.response_body: Callable[[Flow], bool] | None = None
+        """The same for `response`."""
+        self.request_stream: Callable[[Flow], BodyFilter | None] | None = None
+        """What the request's body goes through, piece by piece, behind `request`."""
+        self.response_stream: Callable[[Flow], BodyFilter | None] | None = None
+        """What the response's body goes through, behind `response`."""
+        self.tunnel: Callable[[Flow], TunnelFilter | None] | None = None
+        """What the bytes of a tunnel go through, both ways."""
         self.capture: Callable[[Flow], Awaitable[None]] | None = None
         """The flow is over and complete; nobody waits for this."""
         self.rule_match: Callable[[RuleMatch], Awaitable[Verdict]] | None = None

@@ -12,7 +12,7 @@ from proxy_core.model.connection import ClientConnection
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.ids import FlowId
-from proxy_core.model.message import RequestHead
+from proxy_core.model.message import Body, RequestHead
 
 
 class Ledger:
@@ -46,6 +46,10 @@ class Ledger:
         self._flows.add(flow)
         self._news.publish(flow)
         return flow
+
+    def new_body(self) -> Body:
+        """Return an empty capture of a body, for one that begins anew."""
+        return Body(self._body_limit)
 
     def tell(self, flow: Flow) -> None:
         """Let everybody know that a flow has changed."""

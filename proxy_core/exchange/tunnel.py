@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
+from proxy_core.errors import ConnectionLost, ConnectionTimeout, RefusedByHook, TlsError
+from proxy_core.exchange.hooks import TunnelFilter
 from proxy_core.exchange.ports import ByteStream
 
 
@@ -26,11 +27,13 @@ async def join(
     on_sent: Callable[[bytes], None],
     on_received: Callable[[bytes], None],
     times: TunnelTimes = TunnelTimes(),
+    through: TunnelFilter | None = None,
 ) -> str | None:
     """Carry bytes both ways until both sides have ended; each end is passed on by itself.
 
-    `on_sent` sees the client's bytes, `on_received` the server's. Returns why a side failed, or
-    None. Both connections are closed afterwards, also where this is cancelled.
+    `on_sent` sees the client's bytes, `on_received` the server's, as they go on; `through` is what
+    they go through before. Returns why a side failed, or None. Both connections are closed
+    afterwards, also where this is cancelled.
     """
     loop = asyncio.get_running_loop()
     halves: list[asyncio.Task[None]] = []
@@ -49,8 +52,15 @@ async def join(
     ) -> None:
         nonlocal moved
         try:
-            while data := await source.receive():
+            ended = False
+            while not ended:
+                data = await source.receive()
                 moved = loop.time()
+                ended = not data
+                if through is not None:
+                    data = await through(source is client, data, ended)
+                if not data:
+                    continue
                 note(data)
                 sink.write(data)
                 if sink.write_blocked:
@@ -59,6 +69,8 @@ async def join(
             sink.write_eof()
         except (ConnectionLost, ConnectionTimeout, TlsError) as error:
             fail(f"from the {who}: {error}")
+        except RefusedByHook as error:
+            fail(str(error))
         except TimeoutError:
             fail(f"the {whom} did not read for {times.blocked:g} s")
 

@@ -11,17 +11,17 @@ import contextlib
 import time
 
 from proxy_core.errors import UpstreamError
-from proxy_core.exchange.ports import ClientStream, UpstreamStream
+from proxy_core.exchange.ports import BodySource, UpstreamStream
 from proxy_core.model.flow import Flow
 
 
 class Upload:
     """Carries one request body; `close` ends it in any case."""
 
-    __slots__ = ("_client", "_flow", "_task", "_upstream", "done", "error")
+    __slots__ = ("_flow", "_source", "_task", "_upstream", "done", "error")
 
-    def __init__(self, client: ClientStream, upstream: UpstreamStream, flow: Flow) -> None:
-        self._client = client
+    def __init__(self, source: BodySource, upstream: UpstreamStream, flow: Flow) -> None:
+        self._source = source
         self._upstream = upstream
         self._flow = flow
         self._task: asyncio.Task[None] | None = None
@@ -50,7 +50,7 @@ class Upload:
     def start(self) -> None:
         """Send what is there; begin to carry the rest, if there is any."""
         while not self._upstream.blocked:
-            data = self._client.read_nowait()
+            data = self._source.read_nowait()
             if data is None:
                 break
             if not self._pass_on(data):
@@ -63,8 +63,8 @@ class Upload:
             self._flow.request_body.feed(data)
             self._upstream.send_data(data)
             return True
-        self._flow.request_body.trailers = self._client.trailers
-        self._upstream.send_end(self._client.trailers)
+        self._flow.request_body.trailers = self._source.trailers
+        self._upstream.send_end(self._source.trailers)
         self._flow.request_sent = time.time()
         self.done = True
         return False
@@ -74,7 +74,7 @@ class Upload:
             while True:
                 if self._upstream.blocked:
                     await self._upstream.drain()
-                if not self._pass_on(await self._client.read()):
+                if not self._pass_on(await self._source.read()):
                     return
         except UpstreamError as error:
             # No abort: the answer may be there all the same (RFC 9113, 8.1), or fails by itself.

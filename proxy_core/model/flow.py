@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 
 from proxy_core.model.connection import ClientConnection, ServerConnection
+from proxy_core.model.edits import Change, WholeBody
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import Body, RequestHead, ResponseHead
 from proxy_core.model.websocket import WebSocketLog
@@ -38,6 +39,7 @@ class Flow:
 
     __slots__ = (
         "annotations",
+        "changes",
         "client",
         "edited_by",
         "ended",
@@ -57,6 +59,7 @@ class Flow:
         "started",
         "state",
         "web_socket",
+        "whole",
     )
 
     def __init__(
@@ -98,6 +101,10 @@ class Flow:
         """`comment`, `tag`, `colour` set by plugins or the user."""
         self.edited_by: tuple[str, ...] = ()
         """Who changed the flow, in order: `plugin header-modifier`, `rule 3`."""
+        self.changes: tuple[Change, ...] = ()
+        """The edits themselves, in order."""
+        self.whole: WholeBody | None = None
+        """The body of the message at hand, while hooks decide about it and one wanted it."""
         self.web_socket: WebSocketLog | None = None
         """The messages, once the exchange has become a WebSocket."""
 
@@ -109,6 +116,8 @@ class Flow:
         for head in (self.response, self.request_received, self.response_received):
             if head is not None:
                 weight += len(head.raw)
+        for change in self.changes:
+            weight += len(change.before.raw) + len(change.body or b"")
         if self.web_socket is not None:
             weight += self.web_socket.bytes
         return weight
@@ -118,5 +127,7 @@ class Flow:
         for head in (self.request, self.response, self.request_received, self.response_received):
             if head is not None:
                 head.compact()
+        for change in self.changes:
+            change.before.compact()
         self.request_body.compact()
         self.response_body.compact()

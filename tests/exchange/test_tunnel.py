@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from proxy_core.errors import ConnectionLost
+from proxy_core.errors import ConnectionLost, RefusedByHook
 from proxy_core.exchange.tunnel import TunnelTimes, join
 from tests.waiting import until
 
@@ -138,3 +138,41 @@ async def test_traffic_one_way_keeps_a_tunnel_open(sides: tuple[Side, Side]) -> 
     told = await join(client, server, ignore, ignore, TunnelTimes(idle=0.2))
     assert told is not None
     assert client.written == b"x" * 7
+
+
+async def test_bytes_go_through_a_filter_that_may_change_or_keep_them(
+    sides: tuple[Side, Side],
+) -> None:
+    client, server = sides
+    kept = b""
+    seen: list[tuple[bool, bytes, bool]] = []
+    sent: list[bytes] = []
+
+    async def through(from_client: bool, data: bytes, end: bool) -> bytes:
+        nonlocal kept
+        seen.append((from_client, data, end))
+        if not from_client:
+            return data.upper()
+        kept += data
+        return kept if end else b""
+
+    for data in (b"one", b"two", b""):
+        client.arriving.put_nowait(data)
+    for data in (b"answer", b""):
+        server.arriving.put_nowait(data)
+    assert await join(client, server, sent.append, ignore, through=through) is None
+    assert (server.written, client.written) == (b"onetwo", b"ANSWER")
+    assert sent == [b"onetwo"]
+    assert [end for from_client, _, end in seen if from_client] == [False, False, True]
+
+
+async def test_a_filter_that_refuses_ends_the_tunnel(sides: tuple[Side, Side]) -> None:
+    client, server = sides
+
+    async def through(from_client: bool, data: bytes, end: bool) -> bytes:
+        raise RefusedByHook("blocked by plugin p")
+
+    client.arriving.put_nowait(b"secret")
+    assert await join(client, server, ignore, ignore, through=through) == "blocked by plugin p"
+    assert server.written == b""
+    assert (client.ends, server.ends) == (["abort"], ["abort"])

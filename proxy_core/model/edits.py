@@ -1,0 +1,44 @@
+"""What hooks may do with a message's body, and what they did to a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy_core.model.headers import Field
+from proxy_core.model.message import RequestHead, ResponseHead
+
+
+class WholeBody:
+    """A body, gathered before its message goes on, while hooks decide about the message.
+
+    `data` is as on the wire, content coding untouched; a hook may put other bytes in its place,
+    and other `trailers`. Framing follows by itself.
+    """
+
+    __slots__ = ("_data", "_trailers", "data", "trailers")
+
+    def __init__(self, data: bytes, trailers: list[Field] | None = None) -> None:
+        self.data = self._data = data
+        self.trailers = trailers
+        self._trailers = list(trailers or ())
+
+    @property
+    def edited(self) -> bool:
+        """Whether anything of it is different from what came."""
+        return self.data != self._data or (self.trailers or []) != self._trailers
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit of a message: what it was `before`; what it became is found in what came after."""
+
+    by: str
+    """`plugin NAME`, `rule NAME`."""
+    before: RequestHead | ResponseHead
+    body: bytes | None = None
+    """The body before, at most as much as is captured; None where it was left as it was."""
+
+    @property
+    def of_response(self) -> bool:
+        """Whether the response was edited, and not the request."""
+        return isinstance(self.before, ResponseHead)
