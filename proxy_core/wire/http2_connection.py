@@ -107,6 +107,9 @@ class Connection(H2Connection):
                     charge(self._budget.our_reset)
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Any]]:
+        if self.config.client_side and frame.stream_id % 2 == 0:
+            # The library makes a request of it; we have said that nothing is to be pushed.
+            raise ProtocolError(f"stream {frame.stream_id} is not an origin's to open")
         try:
             frames, events = super()._receive_headers_frame(frame)
         except TooManyStreamsError:

@@ -372,6 +372,18 @@ def test_breach_ends_the_connection_with_a_goaway(name: str) -> None:
     assert notes.told == []
 
 
+@pytest.mark.parametrize("number", [2, 4, 7, 2**31 - 1])
+def test_streams_are_not_an_origins_to_open(number: int) -> None:
+    ours, notes = engine(client_side=True)
+    ours.send_request(ours.next_stream_id(), b"GET", GET, True)
+    ours.take()
+    head = HeadersFrame(number, b"\x88", flags=["END_HEADERS"]).serialize()
+    with pytest.raises(RemoteProtocolError):
+        ours.receive_data(SettingsFrame(0).serialize() + head)
+    assert b"\x07\x00\x00\x00\x00\x00" in ours.take()
+    assert notes.told == []
+
+
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", b"\x16\x03\x01" * 20])
 def test_what_is_not_http_2_is_refused(data: bytes) -> None:
     ours, _ = engine(client_side=False)
