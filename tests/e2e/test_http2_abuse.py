@@ -27,7 +27,9 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from proxy_core.config import Limits
 from tests.e2e.harness import BackgroundOrigin, ProxyProcess
+from tests.e2e.inside import Inside
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 WITHIN = 2.0
@@ -347,6 +349,37 @@ async def test_attack_is_cut_off_and_harms_nobody(
     assert answers
     assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
     assert target.memory() - before < GROWTH
+
+
+NOTES = {
+    rapid_reset: "too many RST_STREAM frames",
+    streams_without_end: "too many requests that had to be reset",
+    malformed_heads: "too many requests that had to be reset",
+    continuations: "a header block of more than",
+    empty_continuations: "too many tiny CONTINUATION frames",
+    settings: "too many SETTINGS frames",
+    pings: "too many PING frames",
+    empty_data: "too many empty DATA frames",
+    zero_windows: "too many windows too small to answer in",
+    trickled_bodies: "too many tiny DATA frames",
+}
+"""Parts of what the flow says; of the others, that they broke HTTP/2."""
+
+
+@pytest.mark.parametrize("how", ATTACKS, ids=lambda how: how.__name__)
+async def test_attack_leaves_a_flow_that_says_what_it_was(
+    tmp_path: Path, origin: BackgroundOrigin, how: Callable[[Attacker], Bursts]
+) -> None:
+    inside = Inside(tmp_path / "data", Limits())
+    await inside.open()
+    try:
+        await attack(inside.port, how(Attacker(b"127.0.0.1:%d" % origin.http)))
+        control = inside.core.control()
+        told = [summary.error or "" for summary in await control.flows()]
+        notes = [error for error in told if "the client sent what is no request: HTTP/2: " in error]
+        assert any(NOTES.get(how, "HTTP/2: ") in note for note in notes), notes
+    finally:
+        await inside.close()
 
 
 async def test_several_attackers_at_once_harm_nobody(
