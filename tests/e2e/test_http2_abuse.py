@@ -351,7 +351,7 @@ async def test_attack_is_cut_off_and_harms_nobody(
     assert target.memory() - before < GROWTH
 
 
-NOTES = {
+NOTES: dict[Callable[[Attacker], Bursts], str] = {
     rapid_reset: "too many RST_STREAM frames",
     streams_without_end: "too many requests that had to be reset",
     malformed_heads: "too many requests that had to be reset",
