@@ -69,7 +69,7 @@ class Channel(asyncio.Protocol):
         self.deadline = NEVER
         self.on_made: Callable[[Channel], None] | None = None
         """Called once, when the connection is there."""
-        self.on_lost: Callable[[], None] | None = None
+        self.on_lost: Callable[[], object] | None = None
         """Called once, when the connection is gone in both directions."""
         self.on_stopping: Callable[[], None] | None = None
         """Called when the listener stops, so that what is under way can end well."""

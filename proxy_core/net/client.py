@@ -3,13 +3,18 @@
 The first bytes decide (`wire/sniff`): HTTP/1, HTTP/2 or TLS, of which the ClientHello is read
 before anything is answered. CONNECT, a SOCKS request or a redirecting firewall lead to the same
 question once more, inside a tunnel; what is neither HTTP nor TLS is carried as bytes.
+
+Each step of the way returns the next one instead of awaiting it, so that an idle connection keeps
+nothing of the steps that led to where it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 from proxy_core.config import ReverseMode, SocksMode, TransparentMode, UpstreamMode
 from proxy_core.errors import (
@@ -44,6 +49,8 @@ _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _SERVER_FIRST_GRACE = 0.25
 """Seconds a client may stay silent in a new tunnel before the server is asked to speak."""
 
+_Step: TypeAlias = "Coroutine[Any, Any, _Step | None]"
+
 
 @dataclass(frozen=True, slots=True)
 class _Tunnel:
@@ -60,6 +67,8 @@ class _Tunnel:
 
 class ClientSession:
     """Serves one accepted connection from the first byte to the last."""
+
+    __slots__ = ("_channel", "_client", "_parts", "_via")
 
     def __init__(self, parts: ClientParts, channel: Channel) -> None:
         self._parts = parts
@@ -88,23 +97,24 @@ class ClientSession:
                 self._channel.abort()
                 return
             self._channel.allow(self._parts.limits.head_timeout, "the request's head took too long")
-            await self._serve()
+            step: _Step | None = self._begin()
+            while step is not None:
+                step = await step
         except (ConnectionLost, ConnectionTimeout, TlsError):
             self._channel.abort()
         finally:
             self._client.closed = time.time()
 
-    async def _serve(self) -> None:
+    async def _begin(self) -> _Step | None:
         mode = self._parts.mode
         if isinstance(mode, SocksMode):
-            await self._speak_socks()
-        elif isinstance(mode, TransparentMode):
-            await self._speak_transparent()
-        elif isinstance(mode, ReverseMode) and mode.scheme in ("tcp", "tls"):
-            await self._carry_bytes(self._tunnel_to(mode.host, mode.port), None)
-        else:
-            protocol, _ = await sniff_protocol(self._channel)
-            await self._speak(protocol, None)
+            return self._speak_socks()
+        if isinstance(mode, TransparentMode):
+            return self._speak_transparent()
+        if isinstance(mode, ReverseMode) and mode.scheme in ("tcp", "tls"):
+            return self._carry_bytes(self._tunnel_to(mode.host, mode.port), None)
+        protocol, _ = await sniff_protocol(self._channel)
+        return self._speak(protocol, None)
 
     def _tunnel_to(self, host: str, port: int) -> _Tunnel:
         """Return a tunnel that no CONNECT asked for."""
@@ -112,16 +122,15 @@ class ClientSession:
         head = RequestHead(b"CONNECT", "https", authority, b"", Headers())
         return _Tunnel(host, port, head, self._via)
 
-    async def _speak(self, protocol: Protocol | None, tunnel: _Tunnel | None) -> None:
+    def _speak(self, protocol: Protocol | None, tunnel: _Tunnel | None) -> _Step:
         if protocol is Protocol.TLS:
-            await self._speak_tls(tunnel)
-        elif protocol is Protocol.HTTP2:
-            await self._speak_http2("http", tunnel, "")
-        elif tunnel is not None and protocol is not Protocol.HTTP1:
-            await self._carry_bytes(tunnel, None)
-        else:
-            # Bytes that are no HTTP get an HTTP/1 error as their answer.
-            await self._speak_http1("http", tunnel, "")
+            return self._speak_tls(tunnel)
+        if protocol is Protocol.HTTP2:
+            return self._speak_http2(self._router("http", tunnel, ""))
+        if tunnel is not None and protocol is not Protocol.HTTP1:
+            return self._carry_bytes(tunnel, None)
+        # Bytes that are no HTTP get an HTTP/1 error as their answer.
+        return self._speak_http1(self._router("http", tunnel, ""), tunnel is not None)
 
     def _router(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> Router:
         if tunnel is not None:
@@ -140,7 +149,7 @@ class ClientSession:
 
     # --- TLS
 
-    async def _speak_tls(self, tunnel: _Tunnel | None) -> None:
+    async def _speak_tls(self, tunnel: _Tunnel | None) -> _Step | None:
         parts = self._parts
         self._channel.allow(parts.limits.head_timeout, "the TLS handshake took too long")
         host = self._default_host(tunnel)
@@ -148,8 +157,7 @@ class ClientSession:
             hello = await read_hello(self._channel)
             passed = self._passed_through(tunnel, hello)
             if passed is not None:
-                await self._carry_bytes(passed, None)
-                return
+                return self._carry_bytes(passed, None)
             context, sni = certify(parts.contexts, hello.sni, host)
             host = sni or host
             session = TlsSession(context, server_side=True)
@@ -159,7 +167,7 @@ class ClientSession:
                 parts.passthrough.refused(host)
             self._refuse_tls(tunnel, host, error)
             self._channel.close()
-            return
+            return None
         self._client = replace(
             self._client,
             id=ConnectionId(next(parts.ids)),
@@ -167,9 +175,8 @@ class ClientSession:
             opened=time.time(),
         )
         if session.object.selected_alpn_protocol() == "h2":
-            await self._speak_http2("https", tunnel, sni)
-        else:
-            await self._speak_http1("https", tunnel, sni)
+            return self._speak_http2(self._router("https", tunnel, sni))
+        return self._speak_http1(self._router("https", tunnel, sni), tunnel is not None)
 
     def _passed_through(self, tunnel: _Tunnel | None, hello: ClientHello) -> _Tunnel | None:
         """Return where TLS goes that is to stay as it is, or None."""
@@ -197,28 +204,30 @@ class ClientSession:
 
     # --- HTTP
 
-    async def _speak_http1(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> None:
+    async def _speak_http1(self, router: Router, inside: bool) -> _Step | None:
+        """Serve requests; `inside` a tunnel there can be no other one."""
         parts = self._parts
         http = Http1Client(
             self._channel,
             self._client,
-            self._router(scheme, tunnel, sni),
+            router,
             parts.limits,
             parts.exchange.run,
             self._refuse,
             parts.lenient,
         )
         connect = await http.run()
-        if connect is not None:
-            http.release_channel()
-            await self._connect(connect.head, tunnel)
+        if connect is None:
+            return None
+        http.release_channel()
+        return self._connect(connect.head, inside)
 
-    async def _speak_http2(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> None:
+    async def _speak_http2(self, router: Router) -> None:
         parts = self._parts
         await Http2Client(
             self._channel,
             self._client,
-            self._router(scheme, tunnel, sni),
+            router,
             parts.clock,
             parts.limits,
             parts.exchange.run,
@@ -234,56 +243,55 @@ class ClientSession:
 
     # --- CONNECT
 
-    async def _connect(self, head: RequestHead, outer: _Tunnel | None) -> None:
+    async def _connect(self, head: RequestHead, inside: bool) -> _Step | None:
         parts = self._parts
         blocked = await parts.connections.admit(self._client, head.authority)
-        if outer is not None or blocked is not None or isinstance(parts.mode, ReverseMode):
+        if inside or blocked is not None or isinstance(parts.mode, ReverseMode):
             status = 403 if blocked is not None else 405
             who = f"blocked by {blocked.by}" if blocked is not None else "CONNECT is not taken here"
             parts.connections.refuse(self._client, head, who, status)
             self._channel.write(_closing_answer(status, who))
             await self._channel.linger(2.0, 65536)
-            return
+            return None
         self._channel.write(_ESTABLISHED)
         host, port = split_authority(head.authority, "https")
-        await self._enter(_Tunnel(host.lower(), port, head, self._via))
+        return self._enter(_Tunnel(host.lower(), port, head, self._via))
 
-    async def _enter(self, tunnel: _Tunnel) -> None:
+    async def _enter(self, tunnel: _Tunnel) -> _Step | None:
         """Find out what is spoken in a tunnel, and speak it."""
         self._channel.allow(self._parts.limits.head_timeout, "nothing came through the tunnel")
         try:
             async with asyncio.timeout(_SERVER_FIRST_GRACE):
                 protocol, data = await sniff_protocol(self._channel)
         except TimeoutError:
-            await self._ask_server_first(tunnel)
-            return
+            return self._ask_server_first(tunnel)
         if data:
-            await self._speak(protocol, tunnel)
-        else:
-            self._channel.close()
+            return self._speak(protocol, tunnel)
+        self._channel.close()
+        return None
 
-    async def _speak_socks(self) -> None:
+    async def _speak_socks(self) -> _Step | None:
         parts = self._parts
         try:
             wanted = await accept_socks(self._channel, parts.passwords)
         except RemoteProtocolError as error:
             parts.connections.refuse(self._client, _unknown_request("http", ""), str(error))
             await self._channel.linger(2.0, 65536)
-            return
+            return None
         if wanted is None:
             self._channel.close()
-            return
+            return None
         tunnel = self._tunnel_to(wanted.host.lower(), wanted.port)
         blocked = await parts.connections.admit(self._client, tunnel.head.authority)
         if blocked is not None:
             parts.connections.refuse(self._client, tunnel.head, f"blocked by {blocked.by}", 403)
             self._channel.write(encode_reply(Reply.NOT_ALLOWED))
             await self._channel.linger(2.0, 65536)
-            return
+            return None
         self._channel.write(encode_reply(Reply.SUCCEEDED))
-        await self._enter(tunnel)
+        return self._enter(tunnel)
 
-    async def _speak_transparent(self) -> None:
+    async def _speak_transparent(self) -> _Step | None:
         sock = self._channel.socket
         wanted = None if sock is None else original_destination(sock)
         if wanted is None or self._parts.own.is_own(*wanted):
@@ -293,10 +301,10 @@ class ClientSession:
                 "the firewall has not turned this connection here; see docs/transparent.md",
             )
             self._channel.close()
-            return
-        await self._enter(self._tunnel_to(*wanted))
+            return None
+        return self._enter(self._tunnel_to(*wanted))
 
-    async def _ask_server_first(self, tunnel: _Tunnel) -> None:
+    async def _ask_server_first(self, tunnel: _Tunnel) -> _Step | None:
         """Dial while the client is silent: in some protocols the server has the first word."""
         parts = self._parts
         try:
@@ -304,17 +312,16 @@ class ClientSession:
         except UpstreamError as error:
             parts.connections.refuse(self._client, tunnel.head, str(error))
             self._channel.close()
-            return
+            return None
         self._channel.allow(parts.limits.idle_timeout, "nothing came through the tunnel")
         if await server_speaks_first(self._channel, connection):
-            await self._carry_bytes(tunnel, (server, connection))
-            return
+            return self._carry_bytes(tunnel, (server, connection))
         connection.close()
         protocol, data = await sniff_protocol(self._channel)
         if data:
-            await self._speak(protocol, tunnel)
-        else:
-            self._channel.close()
+            return self._speak(protocol, tunnel)
+        self._channel.close()
+        return None
 
     async def _carry_bytes(
         self, tunnel: _Tunnel, dialled: tuple[ServerConnection, ByteStream] | None

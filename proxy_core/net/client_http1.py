@@ -36,6 +36,24 @@ _SKIP_BYTES = 64 * 1024  # of a request body nobody wants, before the connection
 class Http1Client:
     """One client connection that speaks HTTP/1."""
 
+    __slots__ = (
+        "_body_read",
+        "_channel",
+        "_chunked",
+        "_gone",
+        "_keep_alive",
+        "_limits",
+        "_pending",
+        "_reader",
+        "_refuse",
+        "_request",
+        "_router",
+        "_run_exchange",
+        "client",
+        "head_sent",
+        "trailers",
+    )
+
     def __init__(
         self,
         channel: Channel,
@@ -63,7 +81,6 @@ class Http1Client:
         self._keep_alive = True
         self._chunked = False
         self._pending = b""
-        self._answered = True
         self._gone = False
         """The connection was handed over, or broken off."""
 
@@ -83,6 +100,7 @@ class Http1Client:
                 await self._channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
                 return None
             self._reader.start_next()
+            del received, self._request  # the next one may be long in coming
 
     async def _next_request(self) -> RequestReceived | None:
         reader, channel, limits = self._reader, self._channel, self._limits

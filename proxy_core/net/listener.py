@@ -79,11 +79,7 @@ class Listener:
         self._tasks[task] = channel
         self._counters.client_connections += 1
         task.add_done_callback(self._done)
-
-        def lost() -> None:
-            task.cancel()  # nobody is there to be served any more
-
-        channel.on_lost = lost
+        channel.on_lost = task.cancel  # nobody is there to be served any more
 
     def _no_room(self, channel: Channel) -> str | None:
         """Return why there is no room for one more client, or None."""

@@ -55,6 +55,18 @@ class _State(enum.Enum):
 class _Reader(Generic[HeadEvent]):
     """What reading requests and reading responses share."""
 
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_eof",
+        "_left",
+        "_lenient",
+        "_max_count",
+        "_max_head",
+        "_state",
+        "_trailers",
+    )
+
     def __init__(self, max_head: int, max_count: int, lenient: bool) -> None:
         self._lenient = lenient
         self._max_head = max_head
@@ -230,6 +242,8 @@ class RequestReader(_Reader[RequestReceived]):
     `scheme` is what an origin-form target means on this connection: `http`, or `https` in TLS.
     """
 
+    __slots__ = ("_empty_lines", "_max_target", "_scheme")
+
     def __init__(
         self,
         scheme: str,
@@ -261,6 +275,8 @@ class RequestReader(_Reader[RequestReceived]):
 
 class ResponseReader(_Reader[ResponseReceived]):
     """Reads what an origin sends; `expect` names the method that is being answered."""
+
+    __slots__ = ("_method",)
 
     def __init__(self, max_head: int = 65536, max_count: int = 200, lenient: bool = False) -> None:
         """`lenient` as for requests."""
