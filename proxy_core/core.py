@@ -42,6 +42,7 @@ from proxy_core.net.listener import Listener
 from proxy_core.net.passthrough import Passthrough
 from proxy_core.net.passwords import Passwords
 from proxy_core.net.pool import UpstreamPool
+from proxy_core.net.tls_session import TlsBuffers
 from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls
 from proxy_core.plugin_host.manager import PluginManager
 
@@ -109,7 +110,10 @@ class Core:
         own = OwnAddresses()
         upstream_tls = UpstreamTls(_tls_policy(settings))
         descriptors = Descriptors()
-        dialer = Dialer(clock, upstream_tls, limits, self.counters, ids, own, descriptors)
+        tls_buffers = TlsBuffers()
+        dialer = Dialer(
+            clock, upstream_tls, limits, self.counters, ids, own, descriptors, tls_buffers
+        )
         self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
         captures = CaptureQueue(self.hooks)
         ledger = Ledger(
@@ -145,6 +149,7 @@ class Core:
             clock=clock,
             limits=limits,
             ids=ids,
+            tls_buffers=tls_buffers,
             descriptors=descriptors,
             make_room=self._pool.drop_idle,
             own=own,

@@ -160,7 +160,7 @@ class ClientSession:
                 return self._carry_bytes(passed, None)
             context, sni = certify(parts.contexts, hello.sni, host)
             host = sni or host
-            session = TlsSession(context, server_side=True)
+            session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
             await self._channel.start_tls(session)
         except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
             if isinstance(error, TlsError):

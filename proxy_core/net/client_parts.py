@@ -17,6 +17,7 @@ from proxy_core.net.descriptors import Descriptors
 from proxy_core.net.guard import OwnAddresses
 from proxy_core.net.passthrough import Passthrough
 from proxy_core.net.passwords import Passwords
+from proxy_core.net.tls_session import TlsBuffers
 
 
 class ServerContextSource(Protocol):
@@ -40,6 +41,7 @@ class ClientParts:
     ids: itertools.count[int]
     on_fault: Callable[[BaseException], None]
     """Told of errors that should not be: bugs."""
+    tls_buffers: TlsBuffers = field(default_factory=TlsBuffers)
     descriptors: Descriptors = field(default_factory=Descriptors)
     make_room: Callable[[], object] = lambda: None
     """Called where descriptors run out, to close what nobody needs at the moment."""

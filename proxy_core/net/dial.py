@@ -26,7 +26,7 @@ from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import EXHAUSTED, Descriptors
 from proxy_core.net.guard import OwnAddresses
 from proxy_core.net.parent import ask_for_tunnel
-from proxy_core.net.tls_session import TlsSession
+from proxy_core.net.tls_session import TlsBuffers, TlsSession
 from proxy_core.net.upstream_tls import UpstreamTls, describe_tls_error
 
 _ALPN_BOTH = ("h2", "http/1.1")
@@ -46,9 +46,11 @@ class Dialer:
         ids: itertools.count[int],
         own: OwnAddresses,
         descriptors: Descriptors | None = None,
+        tls_buffers: TlsBuffers | None = None,
     ) -> None:
         self._own = own
         self._descriptors = descriptors or Descriptors()
+        self._tls_buffers = tls_buffers or TlsBuffers()
         self._clock = clock
         self._tls = tls
         self._limits = limits
@@ -159,6 +161,7 @@ class Dialer:
                 server_side=False,
                 server_hostname=host,
                 session=self._sessions.pop((name, port, id(context)), None),
+                buffers=self._tls_buffers,
             )
             await channel.start_tls(session)
         except ConnectionTimeout as error:

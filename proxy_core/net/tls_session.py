@@ -1,7 +1,7 @@
 """One TLS session over memory BIOs: ciphertext in, plaintext out, and the other way round.
 
 Knows no socket: a channel feeds it and sends what it gives. OpenSSL's errors leave here as
-TlsError. Why not the loop's own TLS: see docs/adr.
+TlsError. Why not the loop's own TLS, and why all sessions share two BIOs: see docs/adr.
 """
 
 from __future__ import annotations
@@ -12,6 +12,21 @@ import ssl
 from proxy_core.errors import TlsError
 
 _RECORD = 16384
+_AT_ONCE = 256 * 1024  # bytes; a BIO never shrinks again
+
+
+class TlsBuffers:
+    """The two memory BIOs of all sessions of one thread: empty whenever no session is at work.
+
+    A BIO keeps the room of the most that ever went through it. One pair for each connection would
+    cost an idle one up to 700 KiB.
+    """
+
+    __slots__ = ("incoming", "outgoing")
+
+    def __init__(self) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
 
 
 class TlsSession:
@@ -21,7 +36,16 @@ class TlsSession:
     `failure` is what broke the session behind the last good bytes.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "ended", "established", "failure")
+    __slots__ = (
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_unread",
+        "_unsent",
+        "ended",
+        "established",
+        "failure",
+    )
 
     def __init__(
         self,
@@ -30,9 +54,15 @@ class TlsSession:
         server_side: bool,
         server_hostname: str | None = None,
         session: ssl.SSLSession | None = None,
+        buffers: TlsBuffers | None = None,
     ) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        """`buffers` may be shared with other sessions of the same thread."""
+        buffers = buffers or TlsBuffers()
+        self._incoming = buffers.incoming
+        self._outgoing = buffers.outgoing
+        self._unread = b""
+        """Ciphertext behind the handshake."""
+        self._unsent = b""
         try:
             self._object = context.wrap_bio(
                 self._incoming,
@@ -62,6 +92,9 @@ class TlsSession:
             return False
         except ssl.SSLError as error:
             raise TlsError(str(error)) from error
+        finally:
+            self._unread = self._incoming.read()
+            self._unsent += self._outgoing.read()
         self.established = True
         return True
 
@@ -72,9 +105,11 @@ class TlsSession:
         """
         if self.failure is not None:
             raise self.failure
-        self._incoming.write(data)
+        if self._unread:
+            data, self._unread = self._unread + data, b""
         tls = self._object
         incoming = self._incoming
+        incoming.write(data)
         pieces: list[bytes] = []
         try:
             piece = tls.read(_RECORD)
@@ -99,23 +134,37 @@ class TlsSession:
             self.failure.__cause__ = error
             if not pieces:
                 raise self.failure from error
+        finally:
+            if incoming.pending:
+                incoming.read()  # behind the end, or behind what is broken
+            if self._outgoing.pending:
+                self._unsent += self._outgoing.read()
         return b"".join(pieces)
 
     def encrypt(self, data: bytes) -> bytes:
         """Return the ciphertext of `data`, with whatever else wants to be sent."""
+        if len(data) > _AT_ONCE:
+            view = memoryview(data)
+            steps = range(0, len(data), _AT_ONCE)
+            return b"".join([self._encrypt(view[step : step + _AT_ONCE]) for step in steps])
+        return self._encrypt(data)
+
+    def _encrypt(self, data: bytes | memoryview) -> bytes:
         try:
             written = self._object.write(data)
-            if written < len(data):
-                view = memoryview(data)
-                while written < len(data):
-                    written += self._object.write(view[written:])
+            while written < len(data):
+                written += self._object.write(memoryview(data)[written:])
         except ssl.SSLError as error:
+            self._outgoing.read()
             raise TlsError(str(error)) from error
+        if self._unsent:
+            return self.take() + self._outgoing.read()
         return self._outgoing.read()
 
     def take(self) -> bytes:
         """Take what the session itself wants to send: handshake, tickets, alerts."""
-        return self._outgoing.read() if self._outgoing.pending else b""
+        unsent, self._unsent = self._unsent, b""
+        return unsent
 
     def say_goodbye(self) -> bytes:
         """Return a close_notify alert, where the session got so far."""
@@ -123,6 +172,7 @@ class TlsSession:
             # Wants the peer's close_notify, for which nobody waits.
             with contextlib.suppress(ssl.SSLError):
                 self._object.unwrap()
+            self._unsent += self._outgoing.read()
         return self.take()
 
 

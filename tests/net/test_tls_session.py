@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import random
 import ssl
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import pytest
 
 from proxy_core.errors import ConnectionLost, TlsError
 from proxy_core.net.channel import Channel
-from proxy_core.net.tls_session import TlsSession
+from proxy_core.net.tls_session import TlsBuffers, TlsSession
 from tests.ca.certificates import make, server_context
 from tests.net.wires import Peer, TlsPeer, Wires
 from tests.waiting import until
@@ -29,11 +31,16 @@ def client() -> ssl.SSLContext:
 
 
 def both(
-    server: ssl.SSLContext, client: ssl.SSLContext, *, shaken: bool = True
+    server: ssl.SSLContext,
+    client: ssl.SSLContext,
+    *,
+    shaken: bool = True,
+    buffers: TlsBuffers | None = None,
 ) -> tuple[TlsSession, TlsSession]:
-    """A client's session and a server's, after their handshake."""
-    near = TlsSession(client, server_side=False, server_hostname="good.example")
-    far = TlsSession(server, server_side=True)
+    """A client's session and a server's, after their handshake, over the same buffers."""
+    buffers = buffers or TlsBuffers()
+    near = TlsSession(client, server_side=False, server_hostname="good.example", buffers=buffers)
+    far = TlsSession(server, server_side=True, buffers=buffers)
     if shaken:
         shake(near, far)
     return near, far
@@ -232,6 +239,61 @@ def test_server_that_asks_for_a_certificate_amid_data_is_answered(
     answer = near.take()
     assert answer
     assert far.decrypt(answer + near.encrypt(b"data with the answer")) == b"data with the answer"
+
+
+def test_sessions_that_share_buffers_know_nothing_of_each_other(
+    server: ssl.SSLContext, client: ssl.SSLContext
+) -> None:
+    chance = random.Random(1)
+    buffers = TlsBuffers()
+    sessions = [
+        (
+            TlsSession(client, server_side=False, server_hostname="good.example", buffers=buffers),
+            TlsSession(server, server_side=True, buffers=buffers),
+        )
+        for _ in range(4)
+    ]
+    for near, _ in sessions:
+        near.handshake()
+    hellos = [near.take() for near, _ in sessions]
+    for place in range(max(map(len, hellos))):  # byte by byte, in turns
+        for hello, (_, far) in zip(hellos, sessions, strict=True):
+            if place < len(hello):
+                far.handshake(hello[place : place + 1])
+    wires = [b""] * 4
+    sent = [chance.randbytes(40_000) for _ in sessions]
+    for number, (near, far) in enumerate(sessions):
+        assert near.handshake(far.take())
+        wires[number] = near.take() + near.encrypt(sent[number][:999])
+        wires[number] += near.encrypt(sent[number][999:]) + near.say_goodbye()
+    came = [b""] * 4
+    while any(wires):
+        number = chance.randrange(4)
+        far, cut = sessions[number][1], chance.randrange(9000)
+        piece, wires[number] = wires[number][:cut], wires[number][cut:]
+        if far.established:
+            came[number] += far.decrypt(piece)
+        elif far.handshake(piece):
+            came[number] += far.decrypt(b"")
+        assert not buffers.incoming.pending
+        assert not buffers.outgoing.pending
+    assert came == sent
+    assert all(far.ended for _, far in sessions)
+
+
+@pytest.mark.parametrize("how", ["change", "end"])
+def test_what_is_behind_the_end_of_a_session_is_nobody_elses(
+    server: ssl.SSLContext, client: ssl.SSLContext, how: str
+) -> None:
+    buffers = TlsBuffers()
+    near, far = both(server, client, buffers=buffers)
+    other_near, other_far = both(server, client, buffers=buffers)
+    last = near.say_goodbye() if how == "end" else b"\x17\x03\x03\x00\x20" + b"x" * 32
+    with contextlib.suppress(TlsError):
+        far.decrypt(last + b"and more" * 20)
+    assert other_far.decrypt(other_near.encrypt(b"good")) == b"good"
+    assert far.take() == b"" or how == "change"
+    assert other_near.decrypt(other_far.encrypt(b"as ever")) == b"as ever"
 
 
 # --- on a channel
