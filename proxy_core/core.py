@@ -68,6 +68,7 @@ class Core:
             self.hooks,
             self.bus,
             settings.limits.log_lines,
+            settings.data_dir,
         )
         self.listening: tuple[str, ...] = ()
         """`host:port` of each listener, with the real port; empty before and after."""

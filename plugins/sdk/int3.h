@@ -80,6 +80,15 @@ INT3_IMPORT(host_annotate)
 int32_t host_annotate(const char *key, size_t key_length, const char *value, size_t length);
 INT3_IMPORT(host_now_ns) int64_t host_now_ns(void);
 INT3_IMPORT(host_random) int32_t host_random(void *into, size_t length);
+/* State that survives traps, reloads and restarts. An empty value deletes. */
+INT3_IMPORT(host_kv_get)
+int32_t host_kv_get(const void *key, size_t key_length, void *into, size_t room);
+INT3_IMPORT(host_kv_set)
+int32_t host_kv_set(const void *key, size_t key_length, const void *value, size_t length);
+/* Returns the new number, or a negative code. */
+INT3_IMPORT(host_kv_add) int64_t host_kv_add(const void *key, size_t key_length, int64_t delta);
+INT3_IMPORT(host_metric_add)
+int32_t host_metric_add(const char *name, size_t name_length, int64_t delta);
 
 /* The same with text that ends in NUL. */
 static inline size_t int3_length(const char *text) {
@@ -118,6 +127,24 @@ static inline int32_t int3_set_field(int32_t id, const char *text) {
 /* `key` is "comment", "tag" or "colour". */
 static inline int32_t int3_annotate(const char *key, const char *value) {
     return host_annotate(key, int3_length(key), value, int3_length(value));
+}
+
+/* Returns the value's full length, or a negative code. */
+static inline int32_t int3_get(const char *key, void *into, size_t room) {
+    return host_kv_get(key, int3_length(key), into, room);
+}
+
+static inline int32_t int3_set(const char *key, const char *value) {
+    return host_kv_set(key, int3_length(key), value, int3_length(value));
+}
+
+static inline int64_t int3_add(const char *key, int64_t delta) {
+    return host_kv_add(key, int3_length(key), delta);
+}
+
+/* Counts something that the console shows. */
+static inline int32_t int3_count(const char *metric, int64_t delta) {
+    return host_metric_add(metric, int3_length(metric), delta);
 }
 
 /* Answers with a body of text and no headers of its own; return INT3_RESPOND after it. */

@@ -21,6 +21,10 @@ extern "C" {
     fn host_annotate(kp: *const u8, kn: usize, vp: *const u8, vn: usize) -> i32;
     fn host_now_ns() -> i64;
     fn host_random(buf: *mut u8, len: usize) -> i32;
+    fn host_kv_get(kp: *const u8, kn: usize, buf: *mut u8, cap: usize) -> i32;
+    fn host_kv_set(kp: *const u8, kn: usize, vp: *const u8, vn: usize) -> i32;
+    fn host_kv_add(kp: *const u8, kn: usize, delta: i64) -> i64;
+    fn host_metric_add(np: *const u8, nn: usize, delta: i64) -> i32;
 }
 
 pub const DEBUG: i32 = 0;
@@ -110,6 +114,28 @@ pub fn random(into: &mut [u8]) {
     unsafe {
         host_random(into.as_mut_ptr(), into.len());
     }
+}
+
+/// Copy a value of the plugin's state into `into`; return its full length, or a negative code.
+///
+/// The state survives traps, reloads and restarts.
+pub fn get(key: &[u8], into: &mut [u8]) -> i32 {
+    unsafe { host_kv_get(key.as_ptr(), key.len(), into.as_mut_ptr(), into.len()) }
+}
+
+/// Keep a value; an empty one deletes.
+pub fn set(key: &[u8], value: &[u8]) -> i32 {
+    unsafe { host_kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len()) }
+}
+
+/// Add to a number that is kept; return the new one, or a negative code.
+pub fn add(key: &[u8], delta: i64) -> i64 {
+    unsafe { host_kv_add(key.as_ptr(), key.len(), delta) }
+}
+
+/// Count something that the console shows.
+pub fn count(metric: &[u8], delta: i64) -> i32 {
+    unsafe { host_metric_add(metric.as_ptr(), metric.len(), delta) }
 }
 
 /// A line of text that is put together piece by piece; what does not fit is left out.

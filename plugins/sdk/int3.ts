@@ -42,6 +42,18 @@ declare function host_now_ns(): i64;
 // @ts-ignore: decorator
 @external("env", "host_random")
 declare function host_random(into: usize, length: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_kv_get")
+declare function host_kv_get(kp: usize, kn: i32, into: usize, room: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_kv_set")
+declare function host_kv_set(kp: usize, kn: i32, vp: usize, vn: i32): i32;
+// @ts-ignore: decorator
+@external("env", "host_kv_add")
+declare function host_kv_add(kp: usize, kn: i32, delta: i64): i64;
+// @ts-ignore: decorator
+@external("env", "host_metric_add")
+declare function host_metric_add(np: usize, nn: i32, delta: i64): i32;
 
 export namespace Level {
   export const DEBUG: i32 = 0;
@@ -158,6 +170,36 @@ export function now(): i64 {
 
 export function random(into: usize, length: i32): void {
   host_random(into, length);
+}
+
+/** A value of the plugin's state, which survives traps, reloads and restarts; null without one. */
+export function get(key: string): string | null {
+  const bytes = String.UTF8.encode(key);
+  return read(host_kv_get(changetype<usize>(bytes), bytes.byteLength, BUFFER, ROOM));
+}
+
+/** Keep a value; an empty one deletes. */
+export function set(key: string, value: string): i32 {
+  const k = String.UTF8.encode(key);
+  const v = String.UTF8.encode(value);
+  const answer = host_kv_set(
+    changetype<usize>(k), k.byteLength, changetype<usize>(v), v.byteLength,
+  );
+  return answer;
+}
+
+/** Add to a number that is kept; the new one, or a negative code. */
+export function add(key: string, delta: i64): i64 {
+  const bytes = String.UTF8.encode(key);
+  const answer = host_kv_add(changetype<usize>(bytes), bytes.byteLength, delta);
+  return answer;
+}
+
+/** Count something that the console shows. */
+export function count(metric: string, delta: i64): i32 {
+  const bytes = String.UTF8.encode(metric);
+  const answer = host_metric_add(changetype<usize>(bytes), bytes.byteLength, delta);
+  return answer;
 }
 
 function read(length: i32): string | null {

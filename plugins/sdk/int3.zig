@@ -20,6 +20,10 @@ const host = struct {
     extern "env" fn host_annotate(kp: [*]const u8, kn: usize, vp: [*]const u8, vn: usize) i32;
     extern "env" fn host_now_ns() i64;
     extern "env" fn host_random(into: [*]u8, length: usize) i32;
+    extern "env" fn host_kv_get(kp: [*]const u8, kn: usize, into: [*]u8, room: usize) i32;
+    extern "env" fn host_kv_set(kp: [*]const u8, kn: usize, vp: [*]const u8, vn: usize) i32;
+    extern "env" fn host_kv_add(kp: [*]const u8, kn: usize, delta: i64) i64;
+    extern "env" fn host_metric_add(np: [*]const u8, nn: usize, delta: i64) i32;
 };
 
 pub const Level = enum(i32) { debug, info, warn, err };
@@ -108,6 +112,27 @@ pub fn now() i64 {
 
 pub fn random(into: []u8) void {
     _ = host.host_random(into.ptr, into.len);
+}
+
+/// Copy a value of the plugin's state into `into`; null where there is none or it does not fit.
+/// The state survives traps, reloads and restarts.
+pub fn get(key: []const u8, into: []u8) ?[]u8 {
+    return filled(into, host.host_kv_get(key.ptr, key.len, into.ptr, into.len));
+}
+
+/// Keep a value; an empty one deletes.
+pub fn set(key: []const u8, value: []const u8) i32 {
+    return host.host_kv_set(key.ptr, key.len, value.ptr, value.len);
+}
+
+/// Add to a number that is kept; the new one, or a negative code.
+pub fn add(key: []const u8, delta: i64) i64 {
+    return host.host_kv_add(key.ptr, key.len, delta);
+}
+
+/// Count something that the console shows.
+pub fn count(metric: []const u8, delta: i64) i32 {
+    return host.host_metric_add(metric.ptr, metric.len, delta);
 }
 
 fn filled(into: []u8, length: i32) ?[]u8 {

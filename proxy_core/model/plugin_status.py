@@ -44,6 +44,10 @@ class PluginStatus(msgspec.Struct, frozen=True):
     log_lines: int = 0
     log_dropped: int = 0
     last_error: str | None = None
+    metrics: tuple[tuple[str, int], ...] = ()
+    """What the plugin counts by itself, by name."""
+    state_bytes: int = 0
+    """How much of its limits.kv_bytes is in use."""
 
     @property
     def loaded(self) -> bool:

@@ -26,11 +26,7 @@ _LATER_IMPORTS: Final = frozenset(
     {
         "host_get_body",
         "host_set_body",
-        "host_kv_get",
-        "host_kv_set",
-        "host_kv_add",
         "host_http_request",
-        "host_metric_add",
     }
 )
 _TO_I32: Final = ((), ("i32",))

@@ -11,6 +11,7 @@ from proxy_core.model.connection import ClientConnection
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.logs import Journal
@@ -26,6 +27,7 @@ class HookCall:
         "_draft",
         "annotations",
         "authority",
+        "belongings",
         "client",
         "flow",
         "hook",
@@ -42,11 +44,13 @@ class HookCall:
         manifest: Manifest,
         journal: Journal,
         flow: Flow | None = None,
+        belongings: Belongings | None = None,
     ) -> None:
         self.hook = hook
         self.manifest = manifest
         self.journal = journal
         self.flow = flow
+        self.belongings = Belongings() if belongings is None else belongings
         self.client: ClientConnection | None = None
         self.authority: bytes | None = None
         self.rule_id: str | None = None

@@ -84,7 +84,7 @@ class Dispatcher:
     ) -> Verdict:
         held: Hold | None = None
         for plugin, manifest in plugins:
-            call = HookCall(hook, manifest, plugin.log, flow)
+            call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
             if hook is Hook.CONNECT and attempt is not None:
                 call.client, call.authority = attempt.client, attempt.authority
             elif hook is Hook.RULE_MATCH:

@@ -10,10 +10,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, agree, check_version
+from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import DeadlineExceeded, GuestFailure, ModuleRefused
@@ -34,20 +35,24 @@ class Blueprint:
     manifest: Manifest
     code: Code
     contract: Contract
+    belongings: Belongings = field(default_factory=Belongings)
 
     @classmethod
-    def draw(cls, engine: Engine, manifest: Manifest, data: bytes) -> Blueprint:
+    def draw(
+        cls, engine: Engine, manifest: Manifest, data: bytes, belongings: Belongings | None = None
+    ) -> Blueprint:
         """Check and compile a module's bytes; blocks. Raises ModuleRefused."""
         check_bytes(data)
         code = engine.compile(data)
-        return cls(engine, manifest, code, agree(code.imports, code.exports, HOST_FUNCTIONS))
+        contract = agree(code.imports, code.exports, HOST_FUNCTIONS)
+        return cls(engine, manifest, code, contract, belongings or Belongings())
 
     def build(self, log: StartLog) -> Guest:
         """Make an instance that is ready for hooks; blocks.
 
         Raises ModuleRefused, and GuestFailure where its own code does not get that far.
         """
-        call = HookCall(Hook.START, self.manifest, log)
+        call = self.start_call(log)
         entries = self.contract.entries
         guest = self.engine.instantiate(self.code, self.contract, self.manifest.limits, call)
         try:
@@ -64,6 +69,10 @@ class Blueprint:
             guest.close()
             raise
         return guest
+
+    def start_call(self, log: StartLog) -> HookCall:
+        """Describe an entry that is about no flow."""
+        return HookCall(Hook.START, self.manifest, log, belongings=self.belongings)
 
 
 class Generation:
@@ -150,7 +159,7 @@ class Generation:
             self._closed()
             return
         log = StartLog(self.blueprint.manifest.limits.log_lines_per_second)
-        guest.host.call = HookCall(Hook.START, self.blueprint.manifest, log)
+        guest.host.call = self.blueprint.start_call(log)
         ending = asyncio.get_running_loop().run_in_executor(self._workers, _shut_down, guest)
 
         def ended(done: asyncio.Future[str | None]) -> None:

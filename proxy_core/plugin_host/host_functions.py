@@ -29,8 +29,10 @@ from proxy_core.plugin_host.codes import (
 from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.faults import GuestAborted
 from proxy_core.plugin_host.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.keeping import KEEPING
 from proxy_core.plugin_host.logs import LINE_BYTES
 from proxy_core.plugin_host.message_fields import read_field, write_field
+from proxy_core.plugin_host.readers import put
 
 NAME_BYTES: Final = rules.HEAD_BYTES
 RANDOM_BYTES: Final = 64 * 1024
@@ -63,14 +65,6 @@ def _abort(host: HostSide, ptr: int, length: int) -> int:
     raise GuestAborted(f"aborted: {message}" if message else "aborted")
 
 
-def _put(host: HostSide, data: bytes, buf: int, cap: int) -> int:
-    """Answer a reader: write `data` if it fits into `cap` bytes, and return its length."""
-    length = len(data)
-    if length <= cap:
-        return length if host.memory.write(buf, data) else BAD_POINTER
-    return length if host.memory.holds(buf, cap) else BAD_POINTER
-
-
 def _headers(call: HookCall) -> Headers | None:
     """The fields at hand, with this call's edits."""
     draft = call.begun_draft
@@ -100,14 +94,14 @@ def _get_header(host: HostSide, np: int, nn: int, buf: int, cap: int) -> int:
     if name is None:
         return BAD_POINTER
     value = headers.joined(name)
-    return ABSENT if value is None else _put(host, value, buf, cap)
+    return ABSENT if value is None else put(host, value, buf, cap)
 
 
 def _get_headers(host: HostSide, buf: int, cap: int) -> int:
     headers = _headers(host.call)
     if headers is None:
         return NOT_IN_HOOK
-    return _put(host, header_block.pack(headers.fields), buf, cap)
+    return put(host, header_block.pack(headers.fields), buf, cap)
 
 
 def _set_header(host: HostSide, np: int, nn: int, vp: int, vn: int) -> int:
@@ -146,7 +140,7 @@ def _remove_header(host: HostSide, np: int, nn: int) -> int:
 
 def _get_field(host: HostSide, number: int, buf: int, cap: int) -> int:
     value = read_field(host.call, number)
-    return value if isinstance(value, int) else _put(host, value, buf, cap)
+    return value if isinstance(value, int) else put(host, value, buf, cap)
 
 
 def _set_field(host: HostSide, number: int, ptr: int, length: int) -> int:
@@ -237,5 +231,6 @@ HOST_FUNCTIONS: Final = _all(
     HostFunction("host_annotate", 1, _I4, "i32", _annotate),
     HostFunction("host_now_ns", 1, (), "i64", _now_ns, pointers=False),
     HostFunction("host_random", 1, _I2, "i32", _random),
+    *KEEPING,
 )
 """Every host function by its name."""

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -19,19 +19,22 @@ from proxy_core.errors import PluginError, PluginNotFound
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
+from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
-from proxy_core.plugin_host.manifest import GuestLimits
+from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.plugin import Plugin
+from proxy_core.plugin_host.state import StateKeeper
 
 WORKERS: Final = 2
 """Threads that compile and load; one plugin that takes its time does not keep another waiting."""
 STOP_SECONDS: Final = 5.0
 """How long `stop` waits for calls under way and for `plugin_shutdown`."""
+STATE_DIRECTORY: Final = "plugin-state"
 _DEFAULT_RATE: Final = GuestLimits().log_lines_per_second
 
 T = TypeVar("T")
@@ -53,7 +56,15 @@ class PluginManager:
     have plugins of one name, the earlier directory's is taken.
     """
 
-    def __init__(self, directories: Sequence[Path], hooks: Hooks, bus: Bus, log_limit: int) -> None:
+    def __init__(
+        self,
+        directories: Sequence[Path],
+        hooks: Hooks,
+        bus: Bus,
+        log_limit: int,
+        data_dir: Path | None = None,
+    ) -> None:
+        """Keep what outlives a plugin in `data_dir`, and nothing where there is none."""
         self.logs = LogRing(log_limit, bus.logs)
         self._directories = tuple(directories)
         self._bus = bus
@@ -63,6 +74,10 @@ class PluginManager:
         self._engine: Engine | None = None
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
+        self._states = StateKeeper(
+            None if data_dir is None else data_dir / STATE_DIRECTORY,
+            self._note,
+        )
 
     # What a core does with its plugins.
 
@@ -142,6 +157,7 @@ class PluginManager:
             self._plugins.clear()
             if self._closing:
                 await asyncio.wait(self._closing, timeout=STOP_SECONDS)
+            await self._states.stop()
             if self._workers is not None:
                 self._workers.shutdown(wait=False, cancel_futures=True)
                 self._workers = None
@@ -188,7 +204,13 @@ class PluginManager:
         self._tell(plugin)
         try:
             engine = await self._open_engine()
-            building = self._start(lambda: _build(plugin, engine, log))
+            manifest, module = await self._on_worker(plugin.source.read)
+            if manifest.name != plugin.name:
+                raise PluginError(
+                    f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
+                )
+            belongings = await self._belongings(plugin, manifest)
+            building = self._start(lambda: _build(manifest, module, belongings, engine, log))
             try:
                 loaded = await asyncio.shield(building)
             except asyncio.CancelledError:
@@ -203,6 +225,11 @@ class PluginManager:
         self._swap(plugin, loaded)
         return None
 
+    async def _belongings(self, plugin: Plugin, manifest: Manifest) -> Belongings:
+        """What the next version gets: the state and figures of those before it."""
+        state = await self._states.open(plugin.name, manifest.limits.kv_bytes)
+        return replace(plugin.belongings, state=state)
+
     def _swap(self, plugin: Plugin, loaded: _Loaded) -> None:
         old = plugin.generation
         manifest, contract = loaded.blueprint.manifest, loaded.blueprint.contract
@@ -211,6 +238,7 @@ class PluginManager:
             plugin.generations, loaded.blueprint, loaded.guest, plugin.log, self._pool()
         )
         plugin.manifest = manifest
+        plugin.belongings = loaded.blueprint.belongings
         plugin.refused = False
         plugin.last_error = None
         plugin.health.forget()
@@ -240,9 +268,10 @@ class PluginManager:
         plugin.refused = False
         self._resubscribe()
         if generation is not None:
-            self._retire(generation)
+            self._retire(generation, plugin.name)
 
-    def _retire(self, generation: Generation) -> None:
+    def _retire(self, generation: Generation, unloaded: str | None = None) -> None:
+        """Let a generation end; `unloaded` is the plugin's name where none comes after it."""
         closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing.add(closed)
         closed.add_done_callback(self._closing.discard)
@@ -250,6 +279,8 @@ class PluginManager:
         def on_closed() -> None:
             if not closed.done():
                 closed.set_result(None)
+            if unloaded is not None:
+                self._states.release(unloaded, keep=unloaded in self._plugins)
 
         generation.retire(on_closed)
 
@@ -264,6 +295,9 @@ class PluginManager:
         if plugin.generation is not None:
             self._unload(plugin)
             plugin.log.notice(LogLevel.INFO, "unloaded: its files are gone")
+
+    def _note(self, name: str, level: LogLevel, text: str) -> None:
+        self.logs.write(name, level, text)
 
     def _resubscribe(self) -> None:
         self._dispatcher.subscribe(self._plugins.values())
@@ -299,14 +333,12 @@ def _open() -> tuple[Engine, str | None]:
     return open_engine()
 
 
-def _build(plugin: Plugin, engine: Engine, log: StartLog) -> _Loaded:
+def _build(
+    manifest: Manifest, module: Path, belongings: Belongings, engine: Engine, log: StartLog
+) -> _Loaded:
     began = time.perf_counter()
-    manifest, module = plugin.source.read()
-    if manifest.name != plugin.name:
-        raise PluginError(
-            f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
-        )
-    blueprint = Blueprint.draw(engine, manifest, read_file(module, MODULE_BYTES))
+    data = read_file(module, MODULE_BYTES)
+    blueprint = Blueprint.draw(engine, manifest, data, belongings)
     guest = blueprint.build(log)
     return _Loaded(blueprint, guest, time.perf_counter() - began)
 

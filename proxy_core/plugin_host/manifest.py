@@ -60,7 +60,7 @@ class GuestLimits:
     memory_mb: int = 10
     log_lines_per_second: int = 200
     kv_bytes: int = MIB
-    """Reserved for the key-value state; this version keeps none."""
+    """For the key-value state: keys, values, and a little for each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,7 @@ class OfflineHost:
         self._random = random.Random(0)  # noqa: S311 - chance is what must not be in it
         self.plugin = Plugin(manifest.name, source, self._log)
         self.plugin.manifest = manifest
+        self.plugin.belongings = self._blueprint.belongings
         ticks = itertools.count()
         self.plugin.health = Health(lambda: next(ticks) * _HOUR)
         self.hooks = Hooks()

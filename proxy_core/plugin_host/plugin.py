@@ -12,6 +12,7 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState, PluginStatus
 from proxy_core.plugin_host import codes
+from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.discovery import Source
@@ -54,6 +55,7 @@ class Plugin:
         self.source = source
         self.log = log
         self.health = Health()
+        self.belongings = Belongings()
         self.manifest: Manifest | None = None
         self.generation: Generation | None = None
         self.generations = 0
@@ -199,4 +201,6 @@ class Plugin:
             log_lines=self.log.written,
             log_dropped=self.log.dropped,
             last_error=self.last_error,
+            metrics=self.belongings.metrics.snapshot(),
+            state_bytes=self.belongings.state.size,
         )

@@ -38,6 +38,9 @@ use int3::*;
     if header(b"X-None", &mut []) != -1 { abort(b"there is one"); }
     let mut all = [0u8; 64];
     if headers(&mut all) < 0 { abort(b"no headers"); }
+    if set(b"k", b"v") != 0 || get(b"k", &mut all) != 1 || all[0] != b'v' { abort(b"no state"); }
+    if add(b"n", -7) != -7 || add(b"n", 7) != 0 { abort(b"no sum"); }
+    if count(b"answers", 1) != 0 { abort(b"no count"); }
     respond(418, b"short and stout");
     RESPOND
 }
@@ -64,6 +67,9 @@ INT3_HOOK(on_response) {
     static char all[64];
     if (int3_header("X-None", all, 0) != INT3_ABSENT) int3_abort("there is one");
     if (host_get_headers(all, sizeof all) < 0) int3_abort("no headers");
+    if (int3_set("k", "v") || int3_get("k", all, 1) != 1 || *all != 'v') int3_abort("no state");
+    if (int3_add("n", -7) != -7 || int3_add("n", 7) != 0) int3_abort("no sum");
+    if (int3_count("answers", 1)) int3_abort("no count");
     int3_respond(418, "short and stout");
     return INT3_RESPOND;
 }
@@ -91,14 +97,17 @@ export fn on_response() i32 {
     var all: [512]u8 = undefined;
     if (int3.header("X-None", &all) != null) int3.abort("there is one");
     if (int3.headers(&all) == null) int3.abort("no headers");
+    if (int3.set("k", "v") != 0 or int3.get("k", &all).?[0] != 'v') int3.abort("no state");
+    if (int3.add("n", -7) != -7 or int3.add("n", 7) != 0) int3.abort("no sum");
+    if (int3.count("answers", 1) != 0) int3.abort("no count");
     _ = int3.respond(418, "short and stout");
     return int3.answer;
 }
 """,
     "assemblyscript": """
 import {
-  CONTINUE, RESPOND, Field, Level, abort, addHeader, annotate, field, header, log, now, random,
-  removeHeader, respond, setField, setHeader,
+  CONTINUE, RESPOND, Field, Level, abort, add, addHeader, annotate, count, field, get, header, log,
+  now, random, removeHeader, respond, set, setField, setHeader,
 } from "./int3";
 export function int3_abi_version(): i32 { return 1; }
 export function on_request(): i32 {
@@ -117,6 +126,10 @@ export function on_request(): i32 {
 }
 export function on_response(): i32 {
   if (header("X-None") !== null) abort("there is one");
+  const value = set("k", "v") == 0 ? get("k") : null;
+  if (value === null || value != "v") abort("no state");
+  if (add("n", -7) != -7 || add("n", 7) != 0) abort("no sum");
+  if (count("answers", 1) != 0) abort("no count");
   respond(418, "short and stout");
   return RESPOND;
 }

@@ -1,0 +1,16 @@
+"""What a plugin has beside its instances, and its host functions work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from proxy_core.plugin_host.metrics import Metrics
+from proxy_core.plugin_host.state import KeyValueState
+
+
+@dataclass(slots=True)
+class Belongings:
+    """Shared by all instances of a plugin."""
+
+    state: KeyValueState = field(default_factory=KeyValueState)
+    metrics: Metrics = field(default_factory=Metrics)
