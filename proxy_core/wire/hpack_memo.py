@@ -109,6 +109,20 @@ class MemoEncoder(Encoder):
         self._known: dict[tuple[Any, ...], bytes] = {}
         self._known_at = 0
 
+    @property
+    def header_table_size(self) -> int:
+        """See `Encoder.header_table_size`."""
+        return self._table.maxsize
+
+    @header_table_size.setter
+    def header_table_size(self, size: int) -> None:
+        # Told the same size again, the library forgets a change that it has not signalled yet.
+        if size != self._table.maxsize:
+            self._table.maxsize = size
+            changes = [*self.table_size_changes, size]
+            # No more than two are told: the least that was, and the last (RFC 7541, section 4.2).
+            self.table_size_changes = changes if len(changes) < 3 else [min(changes), size]
+
     def encode(self, headers: Iterable[Any] | dict[Any, Any], huffman: bool = True) -> bytes:
         """See `Encoder.encode`."""
         fields = tuple(headers) if not isinstance(headers, dict) else ()

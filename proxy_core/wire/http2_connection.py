@@ -16,9 +16,11 @@ from h2.exceptions import DenialOfServiceError, ProtocolError, TooManyStreamsErr
 from h2.frame_buffer import FrameBuffer
 from h2.stream import H2Stream, StreamClosedBy
 from hpack.exceptions import HPACKError
-from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from proxy_core.wire.http2_budget import CONTINUATION, DATA, HEADERS, Http2Budget, OverBudget
+
+_SETTING_BYTES = 6
 
 
 class _OverBudget(ProtocolError):
@@ -142,6 +144,18 @@ class Connection(H2Connection):
         refusal = RstStreamFrame(number)
         refusal.error_code = ErrorCodes.REFUSED_STREAM
         return [refusal]
+
+    def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Any]]:
+        if frame.body_len > _SETTING_BYTES * len(frame.settings):
+            # The library keeps the last of equal ones. A table that was to be smaller in between
+            # has to be said to have been (RFC 7541, section 4.2).
+            size = frame.settings.get(
+                SettingsFrame.HEADER_TABLE_SIZE, self.encoder.header_table_size
+            )
+            self.encoder.header_table_size = 0
+            self.encoder.header_table_size = size
+        frames, events = super()._receive_settings_frame(frame)
+        return frames, events
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Any]]:
         # The library takes GOAWAY for the end of everything. Streams that the peer has accepted

@@ -33,18 +33,18 @@ def test_it_does_what_the_library_does_whatever_came_before(
     plain_decoder, decoder = Decoder(65536), MemoDecoder(65536)
     for step in steps:
         if isinstance(step, int):
-            for side in (plain_encoder, encoder):
-                side.header_table_size = step
+            encoder.header_table_size = step
+            if step != plain_encoder.header_table_size:  # it would forget what it has to say
+                plain_encoder.header_table_size = step
+                changes = plain_encoder.table_size_changes
+                if len(changes) > 2:
+                    plain_encoder.table_size_changes = [min(changes), step]
             continue
         for _ in range(3):
             block = plain_encoder.encode(step)
             assert encoder.encode(step) == block
-            try:
-                fields = list(plain_decoder.decode(block, raw=True))
-            except hpack.exceptions.HPACKDecodingError:  # its encoder forgets some resizes
-                with pytest.raises(hpack.exceptions.HPACKDecodingError):
-                    decoder.decode(block, raw=True)
-                return
+            fields = list(plain_decoder.decode(block, raw=True))
+            assert fields == [(name, value) for name, value in step]
             decoded = list(decoder.decode(block, raw=True))
             assert decoded == fields
             assert [type(field) for field in decoded] == [type(field) for field in fields]

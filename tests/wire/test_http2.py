@@ -9,6 +9,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
+from hpack import Decoder, Encoder
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -370,6 +371,38 @@ def test_breach_ends_the_connection_with_a_goaway(name: str) -> None:
         ours.receive_data(BREACHES[name])
     assert b"\x07\x00\x00\x00\x00\x00" in ours.take()  # type, flags and stream of GOAWAY
     assert notes.told == []
+
+
+@pytest.mark.parametrize(
+    ("sizes", "signalled"),
+    [
+        ([[0, 8192]], b"\x20\x3f\xe1\x3f"),
+        ([[0], [8192]], b"\x20\x3f\xe1\x3f"),
+        ([[0, 4096]], b"\x20\x3f\xe1\x1f"),
+        ([[0], [0]], b"\x20"),
+        ([[100], [10], [8192], [4096]], b"\x2a\x3f\xe1\x1f"),
+        ([[4096]], b""),
+    ],
+)
+def test_table_that_was_smaller_for_a_moment_is_said_to_have_been(
+    sizes: list[list[int]], signalled: bytes
+) -> None:
+    """The least size there was, and the last (RFC 7541, section 4.2)."""
+    ours, _ = engine(client_side=False)
+    frames = b""
+    for group in sizes:
+        body = b"".join([b"\x00\x01" + size.to_bytes(4, "big") for size in group])
+        frames += len(body).to_bytes(3, "big") + b"\x04\x00\x00\x00\x00\x00" + body
+    head = HeadersFrame(1, Encoder().encode(GET), flags=["END_HEADERS", "END_STREAM"]).serialize()
+    ours.receive_data(PREFACE + frames + head)
+    ours.take()
+    ours.send_fields(1, [(b":status", b"200"), (b"x", b"y")], True)
+    block = ours.take()[9:]
+    assert block.startswith(signalled + b"\x88")
+    assert Decoder().decode(block[len(signalled) :], raw=True) == [
+        (b":status", b"200"),
+        (b"x", b"y"),
+    ]
 
 
 @pytest.mark.parametrize("number", [2, 4, 7, 2**31 - 1])
