@@ -38,3 +38,7 @@ class SliceOverrun(GuestFailure):
 
 class GuestAborted(GuestFailure):
     """The guest called `host_abort`."""
+
+
+class GuestExited(GuestFailure):
+    """The guest ended itself, as programs do and filters must not (WASI's `proc_exit`)."""

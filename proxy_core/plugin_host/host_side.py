@@ -34,7 +34,7 @@ class GuestMemory(Protocol):
 class HostSide:
     """One guest as its host functions see it. `call` is replaced before each entry."""
 
-    __slots__ = ("call", "enter", "memory", "state")
+    __slots__ = ("call", "enter", "memory", "state", "unfinished")
 
     def __init__(
         self, call: HookCall, memory: GuestMemory, enter: Callable[..., int] | None = None
@@ -49,6 +49,8 @@ class HostSide:
         """
         self.state: Any = None
         """What a foreign ABI's host functions keep for this instance."""
+        self.unfinished: dict[int, bytes] = {}
+        """What it wrote to standard output (1) and error (2) since its last line ended."""
 
     def forget(self) -> None:
         """Let go of the guest, which is closing."""

@@ -1,0 +1,1 @@
+"""ABIs that others have specified, so that their filters run here unchanged."""
