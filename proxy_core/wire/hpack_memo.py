@@ -17,8 +17,20 @@ from hpack.table import HeaderTable
 _MOST = 64
 """Blocks remembered by each side of each connection."""
 
+_TABLE_SIZE = 4096
+"""Bytes of the encoder's dynamic table at most, however much more the peer would keep."""
+
 _LONGEST = 2048
 """Bytes of a block, or fields' bytes, that are remembered at all."""
+
+
+class _Entries(list[tuple[bytes, bytes]]):
+    """What hpack wants a deque for, whose smallest has 64 places; here are at most 128 entries."""
+
+    __slots__ = ()
+
+    def appendleft(self, entry: tuple[bytes, bytes]) -> None:
+        self.insert(0, entry)
 
 
 class _WatchedTable(HeaderTable):
@@ -26,6 +38,7 @@ class _WatchedTable(HeaderTable):
 
     def __init__(self) -> None:
         super().__init__()
+        self.dynamic_entries = _Entries()  # type: ignore[assignment]
         self.changes = 0
         self.dynamic_used = False
         self.added: list[tuple[bytes, bytes]] | None = None
@@ -111,11 +124,12 @@ class MemoEncoder(Encoder):
 
     @property
     def header_table_size(self) -> int:
-        """See `Encoder.header_table_size`."""
+        """See `Encoder.header_table_size`; the peer sets how large the table may be, no more."""
         return self._table.maxsize
 
     @header_table_size.setter
     def header_table_size(self, size: int) -> None:
+        size = min(size, _TABLE_SIZE)
         # Told the same size again, the library forgets a change that it has not signalled yet.
         if size != self._table.maxsize:
             self._table.maxsize = size

@@ -11,21 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 import h2.events as h2_events
-from h2.config import H2Configuration
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes, Settings
+from h2.settings import SettingCodes
 from hpack import NeverIndexedHeaderTuple
 from hyperframe.frame import GoAwayFrame, PingFrame
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
-from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
 from proxy_core.wire.http2_budget import Http2Budget, OverBudget
 from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, error_name
 from proxy_core.wire.http2_connection import Connection
 from proxy_core.wire.http2_fields import read_request, read_response, read_trailers
 from proxy_core.wire.http2_listener import Listener
+from proxy_core.wire.http2_state import own_settings
 
 _MAX_FRAME = 16384  # we ask for no larger ones
 _CONNECTION_WINDOW = 2**24 * 4  # streams are held back one by one, not by each other
@@ -49,16 +48,8 @@ class Http2Engine:
         budget: Http2Budget | None = None,
     ) -> None:
         self.budget = budget or Http2Budget(2000, 400, lambda: 0.0)
-        config = H2Configuration(
-            client_side=client_side,
-            header_encoding=None,
-            validate_inbound_headers=False,
-            normalize_inbound_headers=False,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-        self._h2 = Connection(config, self.budget, max_head)
-        self._client_side = client_side
+        settings = own_settings(client_side, stream_window, max_streams, max_head)
+        self._h2 = Connection(client_side, settings, self.budget, max_head)
         self._max_fields = max_fields
         self._to_come: dict[int, int] = {}
         """Bytes of body that are still to come, of streams that have said how many."""
@@ -68,32 +59,6 @@ class Http2Engine:
         self._listener = listener
         self._max_target = max_target
         self._methods: dict[int, bytes] = {}
-        settings: dict[SettingCodes, int] = {
-            SettingCodes.INITIAL_WINDOW_SIZE: stream_window,
-            SettingCodes.MAX_CONCURRENT_STREAMS: max_streams,
-            SettingCodes.MAX_HEADER_LIST_SIZE: max_head,
-            SettingCodes.ENABLE_PUSH: 0,
-        }
-        if not client_side:
-            del settings[SettingCodes.ENABLE_PUSH]
-            settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
-        # Values put into the library's own object would count as sent, and would not be.
-        self._h2.local_settings = Settings(client=client_side, initial_values=settings)
-        self._h2.decoder = MemoDecoder(max_head)
-        self._h2.encoder = MemoEncoder()
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            h2_events.RequestReceived: self._on_request,
-            h2_events.ResponseReceived: self._on_response,
-            h2_events.InformationalResponseReceived: self._on_response,
-            h2_events.DataReceived: self._on_data,
-            h2_events.StreamEnded: self._on_end,
-            h2_events.TrailersReceived: self._on_trailers,
-            h2_events.StreamReset: self._on_reset,
-            h2_events.WindowUpdated: self._on_window,
-            h2_events.RemoteSettingsChanged: self._on_settings,
-            h2_events.ConnectionTerminated: self._on_goaway,
-            h2_events.PingAckReceived: self._on_ping_ack,
-        }
         self._trailers: dict[int, list[Field]] = {}
 
     def begin(self) -> None:
@@ -112,16 +77,15 @@ class Http2Engine:
                 # The library looks at a frame's length when all of it is there.
                 self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
                 raise RemoteProtocolError("HTTP/2: a frame larger than was agreed")
-            handlers = self._handlers
             for event in events:
-                handler = handlers.get(type(event))
+                handler = _HANDLERS.get(type(event))
                 if handler is None:
                     continue
                 if self._broken and getattr(event, "stream_id", 0) in self._broken:
                     if isinstance(event, h2_events.DataReceived):
                         self.give_credit(event.stream_id or 0, event.flow_controlled_length or 0)
                     continue
-                handler(event)
+                handler(self, event)
         except H2Error as error:
             self._closed = True
             raise RemoteProtocolError(f"HTTP/2: {error}") from error
@@ -343,6 +307,7 @@ class Http2Engine:
 
     def forget(self, stream_id: int) -> None:
         """Drop what is kept for a stream that is over."""
+        self._h2.forget(stream_id)
         self._methods.pop(stream_id, None)
         self._to_come.pop(stream_id, None)
 
@@ -367,6 +332,21 @@ class Http2Engine:
             self._h2.close_connection(code)
         except H2Error:
             return
+
+
+_HANDLERS: dict[type, Callable[[Http2Engine, Any], None]] = {
+    h2_events.RequestReceived: Http2Engine._on_request,
+    h2_events.ResponseReceived: Http2Engine._on_response,
+    h2_events.InformationalResponseReceived: Http2Engine._on_response,
+    h2_events.DataReceived: Http2Engine._on_data,
+    h2_events.StreamEnded: Http2Engine._on_end,
+    h2_events.TrailersReceived: Http2Engine._on_trailers,
+    h2_events.StreamReset: Http2Engine._on_reset,
+    h2_events.WindowUpdated: Http2Engine._on_window,
+    h2_events.RemoteSettingsChanged: Http2Engine._on_settings,
+    h2_events.ConnectionTerminated: Http2Engine._on_goaway,
+    h2_events.PingAckReceived: Http2Engine._on_ping_ack,
+}
 
 
 def _goaway(last_stream_id: int) -> GoAwayFrame:

@@ -9,16 +9,25 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import h2.events as h2_events
-from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
 from h2.errors import ErrorCodes
-from h2.exceptions import DenialOfServiceError, ProtocolError, TooManyStreamsError
+from h2.events import Event
+from h2.exceptions import (
+    DenialOfServiceError,
+    ProtocolError,
+    StreamClosedError,
+    StreamIDTooLowError,
+    TooManyStreamsError,
+)
 from h2.frame_buffer import FrameBuffer
+from h2.settings import Settings
 from h2.stream import H2Stream, StreamClosedBy
 from hpack.exceptions import HPACKError
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
+from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
 from proxy_core.wire.http2_budget import CONTINUATION, DATA, HEADERS, Http2Budget, OverBudget
+from proxy_core.wire.http2_state import CONFIGURATIONS, ClosedStreams, PeerSettings
 
 _SETTING_BYTES = 6
 
@@ -86,14 +95,49 @@ class Frames(FrameBuffer):
 class Connection(H2Connection):
     """One connection. Raises h2's errors, those of the budget among them."""
 
-    def __init__(self, config: H2Configuration, budget: Http2Budget, max_block: int) -> None:
-        super().__init__(config)
+    def __init__(
+        self, client_side: bool, settings: Settings, budget: Http2Budget, max_block: int
+    ) -> None:
+        """`settings` are ours; `max_block` is how many bytes a header block may have."""
+        super().__init__(CONFIGURATIONS[client_side])
         self._budget = budget
-        self.incoming_buffer = self.frames = Frames(not config.client_side, budget, max_block)
+        self.local_settings = settings
+        self.remote_settings = PeerSettings(not client_side)
+        self.decoder = MemoDecoder(max_block)
+        self.encoder = MemoEncoder()
+        self.incoming_buffer = self.frames = Frames(not client_side, budget, max_block)
+        self._closed_streams = ClosedStreams()  # type: ignore[assignment]
+        del self._frame_dispatch_table  # `_RECEIVERS` is the same for all
 
     def say(self, frames: list[Frame]) -> None:
         """Send frames that the library does not send while a connection goes on."""
         self._prepare_for_sending(frames)
+
+    def forget(self, stream_id: int) -> None:
+        """Keep no more of a stream that is over than how it ended."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream.closed:
+            del self.streams[stream_id]
+            self._closed_streams[stream_id] = stream.closed_by
+
+    def _receive_frame(self, frame: Frame) -> list[Event]:
+        # The library writes down every frame for a log that is not kept.
+        try:
+            frames, events = _RECEIVERS[type(frame)](self, frame)
+        except StreamClosedError as error:
+            if not self._stream_is_closed_by_reset(error.stream_id):
+                raise
+            frames, events = [_reset(error.stream_id, error.error_code)], error._events
+        except StreamIDTooLowError as error:
+            # A stream that was reset may have frames on their way (RFC 9113, section 5.1).
+            if self._stream_is_closed_by_reset(error.stream_id):
+                frames, events = [_reset(error.stream_id, ErrorCodes.STREAM_CLOSED)], []
+            elif self._stream_is_closed_by_end(error.stream_id):
+                raise StreamClosedError(error.stream_id) from error
+            else:
+                raise
+        self._prepare_for_sending(frames)
+        return events
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)
@@ -141,9 +185,7 @@ class Connection(H2Connection):
             raise _BadCompression(str(error)) from error
         self.highest_inbound_stream_id = number
         self._closed_streams[number] = StreamClosedBy.SEND_RST_STREAM
-        refusal = RstStreamFrame(number)
-        refusal.error_code = ErrorCodes.REFUSED_STREAM
-        return [refusal]
+        return [_reset(number, ErrorCodes.REFUSED_STREAM)]
 
     def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Any]]:
         if frame.body_len > _SETTING_BYTES * len(frame.settings):
@@ -165,6 +207,18 @@ class Connection(H2Connection):
         event.last_stream_id = frame.last_stream_id
         event.additional_data = frame.additional_data or None
         return [], [event]
+
+
+_RECEIVERS: dict[type[Frame], Callable[[Connection, Any], tuple[list[Frame], list[Any]]]] = {
+    kind: getattr(Connection, receive.__name__)
+    for kind, receive in H2Connection()._frame_dispatch_table.items()
+}
+
+
+def _reset(stream_id: int, code: ErrorCodes) -> RstStreamFrame:
+    frame = RstStreamFrame(stream_id)
+    frame.error_code = code
+    return frame
 
 
 def charge(pour: Callable[..., None], *arguments: object) -> None:

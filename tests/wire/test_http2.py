@@ -376,12 +376,13 @@ def test_breach_ends_the_connection_with_a_goaway(name: str) -> None:
 @pytest.mark.parametrize(
     ("sizes", "signalled"),
     [
-        ([[0, 8192]], b"\x20\x3f\xe1\x3f"),
-        ([[0], [8192]], b"\x20\x3f\xe1\x3f"),
+        ([[0, 2048]], b"\x20\x3f\xe1\x0f"),
+        ([[0], [8192]], b"\x20\x3f\xe1\x1f"),  # more than we use
         ([[0, 4096]], b"\x20\x3f\xe1\x1f"),
         ([[0], [0]], b"\x20"),
         ([[100], [10], [8192], [4096]], b"\x2a\x3f\xe1\x1f"),
         ([[4096]], b""),
+        ([[8192]], b""),
     ],
 )
 def test_table_that_was_smaller_for_a_moment_is_said_to_have_been(
