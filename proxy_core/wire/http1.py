@@ -263,8 +263,7 @@ class RequestReader(_Reader[RequestReceived]):
         line = self._buffer.partition(b"\r\n")[0].split(b" ", 2)
         if len(line) > 1 and len(line[1]) > self._max_target:
             return RemoteProtocolError(
-                f"a request target of {len(line[1])} bytes or more; at most {self._max_target} pass",
-                status=414,
+                f"a request target of more than {self._max_target} bytes", status=414
             )
         return super()._too_large(reason)
 
