@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from proxy_core.plugin_host.metrics import Metrics
+from proxy_core.plugin_host.profile import Profile
 from proxy_core.plugin_host.state import KeyValueState
 
 
@@ -14,3 +15,4 @@ class Belongings:
 
     state: KeyValueState = field(default_factory=KeyValueState)
     metrics: Metrics = field(default_factory=Metrics)
+    profile: Profile = field(default_factory=Profile)

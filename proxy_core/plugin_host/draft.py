@@ -20,13 +20,16 @@ HeadT = TypeVar("HeadT", RequestHead, ResponseHead)
 class _Draft(Generic[HeadT]):
     """What requests and responses have in common: the fields."""
 
-    __slots__ = ("_copied", "_room", "headers", "original")
+    __slots__ = ("_copied", "also_written", "headers", "line_bytes", "original")
 
     def __init__(self, original: HeadT) -> None:
         self.original: HeadT = original
         self.headers = original.headers
         self._copied = False
-        self._room = rules.HEAD_BYTES
+        self.line_bytes = 0
+        """Bytes of the header lines written so far, whether or not they were others before."""
+        self.also_written = 0
+        """Bytes of what else was written: names that were removed, texts of fields."""
 
     def set_header(self, name: bytes, value: bytes) -> int:
         """Make `value` the only value of `name`."""
@@ -49,15 +52,19 @@ class _Draft(Generic[HeadT]):
             return NOT_PERMITTED
         if not self._copied and lowered not in self.headers:
             return 0
+        self.also_written += len(name)
         return self._own().remove(lowered)
 
     def _before_write(self, name: bytes, value: bytes) -> int:
         cost = len(name) + len(value) + 4
-        if cost > self._room or len(self.headers.fields) >= rules.HEADER_COUNT:
+        if (
+            self.line_bytes + cost > rules.HEAD_BYTES
+            or len(self.headers.fields) >= rules.HEADER_COUNT
+        ):
             return OVER_LIMIT
         code = rules.check_field(name, value)
         if code == OK:
-            self._room -= cost
+            self.line_bytes += cost
         return code
 
     def _spelled(self, name: bytes) -> bytes:

@@ -32,6 +32,10 @@ class DeadlineExceeded(GuestFailure):
     """The guest did not return within its wall-clock deadline."""
 
 
+class TooBusy(DeadlineExceeded):
+    """Every instance was in use for longer than a call may take; none of them is to blame."""
+
+
 class SliceOverrun(GuestFailure):
     """The guest kept the loop for longer than a slice may take, and could not be interrupted."""
 
