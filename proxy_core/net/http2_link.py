@@ -33,6 +33,18 @@ _LAST_BYTES = 1024 * 1024
 class Http2Link(Listener):
     """One HTTP/2 connection over a channel; client and upstream side build on it."""
 
+    __slots__ = (
+        "_dirty",
+        "_flush_due",
+        "_head_since",
+        "channel",
+        "clock",
+        "deadline",
+        "engine",
+        "limits",
+        "streams",
+    )
+
     def __init__(self, channel: Channel, clock: Clock, limits: Limits, client_side: bool) -> None:
         self.channel = channel
         self.clock = clock

@@ -22,6 +22,8 @@ class Router:
     `Route`.
     """
 
+    __slots__ = ("_owner", "_passwords", "_via", "scheme")
+
     def __init__(
         self,
         scheme: str = "http",
@@ -63,6 +65,8 @@ class FixedRouter(Router):
     Where an edit has changed a request's authority, that request goes there instead.
     """
 
+    __slots__ = ("_authority", "_only_http1", "_origin")
+
     def __init__(self, scheme: str, origin: Route) -> None:
         super().__init__(scheme, origin.via, None, origin.owner)
         self._origin = origin
@@ -85,6 +89,8 @@ class FixedRouter(Router):
 
 class ReverseRouter(FixedRouter):
     """Routes everything to one origin, under whose name the requests are sent on."""
+
+    __slots__ = ("_keep_host",)
 
     def __init__(self, scheme: str, origin: Route, keep_host: bool = False) -> None:
         """With `keep_host` requests are sent on under the name that the client used."""

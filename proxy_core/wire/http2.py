@@ -35,6 +35,19 @@ _LEAVING = b"leaving."
 class Http2Engine:
     """The state of one HTTP/2 connection. What it wants to send is fetched with `take`."""
 
+    __slots__ = (
+        "_broken",
+        "_closed",
+        "_h2",
+        "_listener",
+        "_max_fields",
+        "_max_target",
+        "_methods",
+        "_to_come",
+        "_trailers",
+        "budget",
+    )
+
     def __init__(
         self,
         client_side: bool,
