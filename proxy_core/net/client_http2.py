@@ -301,6 +301,7 @@ class Http2Client(Http2Link):
         """See `Http2Link.drop`."""
         super().drop(stream)
         if not self.streams:
+            self.fall_idle()
             self.channel.allow(self.limits.idle_timeout, "no request came")
             self._close_if_done()
 
