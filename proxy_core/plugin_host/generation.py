@@ -18,6 +18,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, agree, check_version
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.guest import Code, Engine, Guest
@@ -44,11 +45,19 @@ class Blueprint:
 
     @classmethod
     def draw(
-        cls, engine: Engine, manifest: Manifest, data: bytes, belongings: Belongings | None = None
+        cls,
+        engine: Engine,
+        manifest: Manifest,
+        data: bytes,
+        belongings: Belongings | None = None,
+        cache: CodeCache | None = None,
     ) -> Blueprint:
-        """Check and compile a module's bytes; blocks. Raises ModuleRefused."""
+        """Check and compile a module's bytes, or find them compiled; blocks.
+
+        Raises ModuleRefused.
+        """
         check_bytes(data)
-        code = engine.compile(data)
+        code = engine.compile(data) if cache is None else cache.compile(engine, data)
         contract = agree(code.imports, code.exports, HOST_FUNCTIONS)
         return cls(engine, manifest, code, contract, belongings or Belongings())
 
