@@ -118,6 +118,17 @@ class RequestDraft(_Draft[RequestHead]):
         self.scheme, authority, self.path = parts
         return self._set_authority(authority)
 
+    def set_path(self, raw: bytes) -> int:
+        """Change path and query."""
+        if self.original.method == b"CONNECT":
+            return NOT_IN_HOOK
+        if len(raw) > rules.TARGET_BYTES:
+            return OVER_LIMIT
+        if not rules.is_path(raw):
+            return NOT_PERMITTED
+        self.path = raw
+        return OK
+
     def set_scheme(self, raw: bytes) -> int:
         """Change the scheme; a port that was not named follows it."""
         if self.original.method == b"CONNECT":

@@ -46,3 +46,7 @@ class GuestAborted(GuestFailure):
 
 class GuestExited(GuestFailure):
     """The guest ended itself, as programs do and filters must not (WASI's `proc_exit`)."""
+
+
+class HostCallFailed(GuestFailure):
+    """The guest asked for what it cannot have, in an ABI that has no answer for that but a trap."""
