@@ -40,7 +40,7 @@ from proxy_core.exchange.ports import (
     UpstreamStream,
     is_own_name,
 )
-from proxy_core.exchange.tunnel import TunnelTimes, join
+from proxy_core.exchange.tunnel import TunnelTimes, join_as
 from proxy_core.exchange.upload import Upload
 from proxy_core.exchange.websocket import WebSockets, compression_of
 from proxy_core.model.flow import Flow, FlowKind
@@ -326,12 +326,12 @@ class Exchange:
                 )
                 return
         tunnel = self._hooks.tunnel
-        flow.error = await join(
+        flow.error = await join_as(
+            flow,
             client_side,
             server_side,
-            flow.request_body.feed,
-            flow.response_body.feed,
             self._tunnel_times,
+            self._ledger.tell,
             None if tunnel is None else tunnel(flow),
         )
 
