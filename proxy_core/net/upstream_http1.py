@@ -194,10 +194,7 @@ class Http1Upstream:
 
     def read_nowait(self) -> bytes | None:
         """See `BodySource.read_nowait`."""
-        try:
-            event = self._reader.next_event()
-        except RemoteProtocolError as error:
-            raise UpstreamError(f"{self._name} cut its answer short: {error}") from error
+        event = self._reader.next_event()
         if isinstance(event, bytes):
             return event
         if isinstance(event, EndOfMessage):

@@ -8,13 +8,13 @@ the directory it was found in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from proxy_core.plugin_host import manifest as manifests
 from proxy_core.plugin_host.faults import ManifestError, ModuleRefused
-from proxy_core.plugin_host.manifest import MANIFEST_BYTES, MANIFEST_NAME, Manifest
+from proxy_core.plugin_host.manifest import CONFIG_BYTES, MANIFEST_BYTES, MANIFEST_NAME, Manifest
 from proxy_core.plugin_host.module_file import read_file
 
 MAX_ENTRIES: Final = 1000
@@ -52,15 +52,22 @@ class Source:
             except UnicodeDecodeError as error:
                 raise ManifestError(f"{MANIFEST_NAME} is not UTF-8: {error}") from error
             manifest = manifests.parse(text)
+        if manifest.config_file is not None:
+            config = read_file(self._inside(manifest.config_file), CONFIG_BYTES)
+            manifest = replace(manifest, config=config)
+        return manifest, self._inside(manifest.wasm)
+
+    def _inside(self, name: str) -> Path:
+        """Return the path of a file that the manifest names. Raises ModuleRefused."""
         directory = self.path.parent
-        module = directory / manifest.wasm
+        path = directory / name
         try:
-            inside = module.resolve().is_relative_to(directory.resolve())
+            inside = path.resolve().is_relative_to(directory.resolve())
         except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, up to 3.12
-            raise ModuleRefused(f"{manifest.wasm} cannot be resolved: {error}") from error
+            raise ModuleRefused(f"{name} cannot be resolved: {error}") from error
         if not inside:
-            raise ModuleRefused(f"{manifest.wasm} leads out of the plugin's own directory")
-        return manifest, module
+            raise ModuleRefused(f"{name} leads out of the plugin's own directory")
+        return path
 
 
 def scan(directories: Iterable[Path]) -> tuple[list[Source], list[tuple[str, str]]]:

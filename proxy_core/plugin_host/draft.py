@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from proxy_core.model.headers import Headers
+from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead, join_authority
 from proxy_core.model.message import split_authority as split
 from proxy_core.plugin_host import edit_rules as rules
@@ -20,16 +20,13 @@ HeadT = TypeVar("HeadT", RequestHead, ResponseHead)
 class _Draft(Generic[HeadT]):
     """What requests and responses have in common: the fields."""
 
-    __slots__ = ("_copied", "also_written", "headers", "line_bytes", "original")
+    __slots__ = ("_copied", "_room", "headers", "original")
 
     def __init__(self, original: HeadT) -> None:
         self.original: HeadT = original
         self.headers = original.headers
         self._copied = False
-        self.line_bytes = 0
-        """Bytes of the header lines written so far, whether or not they were others before."""
-        self.also_written = 0
-        """Bytes of what else was written: names that were removed, texts of fields."""
+        self._room = rules.HEAD_BYTES
 
     def set_header(self, name: bytes, value: bytes) -> int:
         """Make `value` the only value of `name`."""
@@ -52,19 +49,43 @@ class _Draft(Generic[HeadT]):
             return NOT_PERMITTED
         if not self._copied and lowered not in self.headers:
             return 0
-        self.also_written += len(name)
         return self._own().remove(lowered)
+
+    def replace_headers(self, fields: list[Field]) -> int:
+        """Make these the only fields, but for those that the proxy owns, which stay.
+
+        Names keep the spelling in which the message has them already.
+        """
+        code = rules.check_fields([f for f in fields if f[0].lower() not in rules.PROXY_OWNED])
+        if code != OK:
+            return code
+        spellings: dict[bytes, list[bytes]] = {}
+        owned: dict[bytes, list[Field]] = {}
+        for field in self.headers.fields:
+            lowered = field[0].lower()
+            spellings.setdefault(lowered, []).insert(0, field[0])
+            if lowered in rules.PROXY_OWNED:
+                owned.setdefault(lowered, []).append(field)
+        result = owned.pop(b"host", [])
+        for name, value in fields:
+            lowered = name.lower()
+            if lowered in rules.PROXY_OWNED:
+                result += owned.pop(lowered, [])
+            else:
+                known = spellings.get(lowered) or [self._spelled(name)]
+                result.append((known.pop() if len(known) > 1 else known[0], value))
+        for lines in owned.values():
+            result += lines
+        self._own().fields = result
+        return OK
 
     def _before_write(self, name: bytes, value: bytes) -> int:
         cost = len(name) + len(value) + 4
-        if (
-            self.line_bytes + cost > rules.HEAD_BYTES
-            or len(self.headers.fields) >= rules.HEADER_COUNT
-        ):
+        if cost > self._room or len(self.headers.fields) >= rules.HEADER_COUNT:
             return OVER_LIMIT
         code = rules.check_field(name, value)
         if code == OK:
-            self.line_bytes += cost
+            self._room -= cost
         return code
 
     def _spelled(self, name: bytes) -> bytes:
@@ -117,17 +138,6 @@ class RequestDraft(_Draft[RequestHead]):
             return NOT_PERMITTED
         self.scheme, authority, self.path = parts
         return self._set_authority(authority)
-
-    def set_path(self, raw: bytes) -> int:
-        """Change path and query."""
-        if self.original.method == b"CONNECT":
-            return NOT_IN_HOOK
-        if len(raw) > rules.TARGET_BYTES:
-            return OVER_LIMIT
-        if not rules.is_path(raw):
-            return NOT_PERMITTED
-        self.path = raw
-        return OK
 
     def set_scheme(self, raw: bytes) -> int:
         """Change the scheme; a port that was not named follows it."""

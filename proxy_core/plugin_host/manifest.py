@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar
 
 from proxy_core.plugin_host.faults import ManifestError
+from proxy_core.plugin_host.foreign_options import ProxyWasmOptions, parse_proxy_wasm
 
 MANIFEST_NAME: Final = "plugin.toml"
 MANIFEST_BYTES: Final = 64 * 1024
@@ -81,7 +82,10 @@ class Manifest:
     permissions: Permissions = field(default_factory=Permissions)
     limits: GuestLimits = field(default_factory=GuestLimits)
     config: bytes = b"{}"
-    """The `[config]` table as compact JSON, UTF-8."""
+    """The `[config]` table as compact JSON, UTF-8; or what is in `config_file`, as it is."""
+    config_file: str | None = None
+    """A file inside the manifest's directory, in the place of `[config]`."""
+    proxy_wasm: ProxyWasmOptions = field(default_factory=ProxyWasmOptions)
 
 
 def check_name(name: str) -> str:
@@ -114,7 +118,7 @@ def parse(text: str) -> Manifest:
         raise ManifestError(f'on_failure is {on_failure!r}; it must be "open" or "closed"')
     return Manifest(
         name=check_name(_required(data, "name")),
-        wasm=_module_name(_required(data, "wasm")),
+        wasm=_inside("wasm", _required(data, "wasm")),
         version=_line(data, "version"),
         description=_line(data, "description"),
         priority=_integer(data, "priority", 100, (-(2**31), 2**31 - 1)),
@@ -124,6 +128,8 @@ def parse(text: str) -> Manifest:
         permissions=_permissions(_value(data, "permissions", dict, {})),
         limits=_limits(_value(data, "limits", dict, {})),
         config=_config(_value(data, "config", dict, {})),
+        config_file=_config_file(data),
+        proxy_wasm=parse_proxy_wasm(_value(data, "proxy_wasm", dict, {})),
     )
 
 
@@ -168,7 +174,15 @@ def _integer(
     return value
 
 
-def _module_name(text: str) -> str:
+def _config_file(data: Mapping[str, Any]) -> str | None:
+    if "config_file" not in data:
+        return None
+    if data.get("config"):
+        raise ManifestError("there is both config and config_file; leave one out")
+    return _inside("config_file", _value(data, "config_file", str, ""))
+
+
+def _inside(key: str, text: str) -> str:
     path = PurePosixPath(text)
     parts = path.parts
     if (
@@ -180,7 +194,7 @@ def _module_name(text: str) -> str:
         or (len(text) > 1 and text[1] == ":")
     ):
         raise ManifestError(
-            f"wasm is {text!r}; it must name a file inside the plugin's own directory"
+            f"{key} is {text!r}; it must name a file inside the plugin's own directory"
         )
     return text
 

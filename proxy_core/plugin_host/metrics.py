@@ -34,6 +34,18 @@ class Metrics:
             self._counts[name] = min(max(count + delta, _LOWEST), _HIGHEST)
         return OK
 
+    def set(self, name: bytes, value: int) -> int:
+        """Let a counter stand at `value`, which is in range; codes as of `add`."""
+        code = self.add(name, 0)
+        if code == OK:
+            with self._lock:
+                self._counts[name] = value
+        return code
+
+    def get(self, name: bytes) -> int:
+        """Return where a counter stands; 0 for one that is not there."""
+        return self._counts.get(name, 0)
+
     def snapshot(self) -> tuple[tuple[str, int], ...]:
         """Return names and counts, by name."""
         with self._lock:

@@ -36,3 +36,12 @@ def test_a_name_that_is_no_text_is_shown_all_the_same() -> None:
     metrics = Metrics()
     metrics.add(b"\xffx", 1)
     assert metrics.snapshot() == (("\N{REPLACEMENT CHARACTER}x", 1),)
+
+
+def test_a_counter_can_be_set_and_read() -> None:
+    metrics = Metrics()
+    assert metrics.get(b"a") == 0
+    assert metrics.set(b"a", 7) == OK
+    assert metrics.set(b"a", -3) == OK
+    assert metrics.get(b"a") == -3
+    assert metrics.set(b"", 1) == NOT_PERMITTED

@@ -1,0 +1,72 @@
+"""`[proxy_wasm]` in a `plugin.toml`: what other proxies say of a filter in their own configuration.
+
+Nothing here is needed by most filters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from proxy_core.plugin_host.faults import ManifestError
+
+TEXT_BYTES: Final = 64 * 1024
+MOST_UPSTREAMS: Final = 100
+_BASE: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]{1,300}")
+_KEYS: Final = ("kind", "root_id", "upstreams", "vm_config", "vm_id")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyWasmOptions:
+    """How a Proxy-Wasm filter is to be run."""
+
+    kind: Literal["http", "stream"] | None = None
+    """Whether it is shown exchanges or tunnels; None: what its exports speak for."""
+    root_id: str = ""
+    """Which of several plugins in one module it is to be; the property `plugin_root_id`."""
+    vm_id: str = ""
+    """The property `plugin_vm_id`."""
+    vm_config: bytes = b""
+    """What `proxy_on_vm_start` gets."""
+    upstreams: Mapping[str, str] = field(default_factory=dict)
+    """Where HTTP calls to an upstream of a name go: `scheme://host[:port]`."""
+
+
+def parse_proxy_wasm(data: Mapping[str, Any]) -> ProxyWasmOptions:
+    """Read the table. Raises ManifestError, naming the key at fault."""
+    for key in data:
+        if key not in _KEYS:
+            raise ManifestError(f"unknown key 'proxy_wasm.{key}'; known: {', '.join(_KEYS)}")
+    kind = data.get("kind")
+    if kind not in (None, "http", "stream"):
+        raise ManifestError(f'proxy_wasm.kind is {kind!r}; it must be "http" or "stream"')
+    return ProxyWasmOptions(
+        kind=kind,
+        root_id=_text(data, "root_id"),
+        vm_id=_text(data, "vm_id"),
+        vm_config=_text(data, "vm_config").encode(),
+        upstreams=_upstreams(data.get("upstreams", {})),
+    )
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    text = data.get(key, "")
+    if not isinstance(text, str) or len(text.encode()) > TEXT_BYTES:
+        raise ManifestError(f"proxy_wasm.{key} must be a string of at most {TEXT_BYTES} bytes")
+    return text
+
+
+def _upstreams(data: Any) -> dict[str, str]:
+    if not isinstance(data, dict) or len(data) > MOST_UPSTREAMS:
+        raise ManifestError(
+            f"proxy_wasm.upstreams must be a table of at most {MOST_UPSTREAMS} names and URLs"
+        )
+    for name, base in data.items():
+        if not isinstance(base, str) or _BASE.fullmatch(base) is None:
+            raise ManifestError(
+                f"proxy_wasm.upstreams.{name} is {base!r}; it must be http://HOST[:PORT] or "
+                "https://HOST[:PORT]"
+            )
+    return dict(data)
