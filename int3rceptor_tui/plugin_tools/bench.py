@@ -164,7 +164,7 @@ async def _measure(
         flow = recorded.flow(client_of(recorded))
         if answered:
             recorded.answer(flow)
-        fuel, failures = plugin.fuel_used, host.failures
+        fuel, failures = plugin.profile.fuel, host.failures
         began = time.perf_counter_ns()
         await hook(flow)
         took = time.perf_counter_ns() - began
@@ -174,5 +174,5 @@ async def _measure(
         measured.calls += 1
         measured.failures += host.failures - failures
         measured.microseconds.append(took / 1000)
-        measured.fuel.append(plugin.fuel_used - fuel)
+        measured.fuel.append(plugin.profile.fuel - fuel)
     return measured

@@ -184,7 +184,7 @@ class _Meter:
     def __enter__(self) -> _Meter:
         plugin = self._host.plugin
         self._failures = self._host.failures
-        self._fuel, self._seconds = plugin.fuel_used, plugin.time_used
+        self._fuel, self._seconds = plugin.profile.fuel, plugin.profile.seconds
         return self
 
     def note(self, verdict: Verdict, diff: list[str]) -> None:
@@ -198,8 +198,8 @@ class _Meter:
         run = HookRun(
             self._hook,
             self._outcome,
-            plugin.fuel_used - self._fuel,
-            plugin.time_used - self._seconds,
+            plugin.profile.fuel - self._fuel,
+            plugin.profile.seconds - self._seconds,
             self._diff,
             _texts(self._host.take_lines()),
         )

@@ -10,7 +10,7 @@ from proxy_core.exchange.answers import text_response
 from proxy_core.exchange.hooks import ConnectAttempt, Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import ByteStream, Route, Upstreams
-from proxy_core.exchange.tunnel import TunnelTimes, join
+from proxy_core.exchange.tunnel import TunnelTimes, join_as
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.flow import FlowKind
 from proxy_core.model.message import RequestHead
@@ -60,12 +60,12 @@ class Connections:
             flow.server = server
             flow.first_byte = time.time()
             tunnel = self._hooks.tunnel
-            flow.error = await join(
+            flow.error = await join_as(
+                flow,
                 side,
                 connection,
-                flow.request_body.feed,
-                flow.response_body.feed,
                 self._tunnel_times,
+                self._ledger.tell,
                 None if tunnel is None else tunnel(flow),
             )
         except UpstreamError as error:

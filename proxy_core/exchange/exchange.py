@@ -30,6 +30,7 @@ from proxy_core.exchange.decisions import Decisions
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
+from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import (
     BodySource,
     ClientStream,
@@ -39,7 +40,7 @@ from proxy_core.exchange.ports import (
     UpstreamStream,
     is_own_name,
 )
-from proxy_core.exchange.tunnel import TunnelTimes, join
+from proxy_core.exchange.tunnel import TunnelTimes, join_as
 from proxy_core.exchange.upload import Upload
 from proxy_core.exchange.websocket import WebSockets, compression_of
 from proxy_core.model.flow import Flow, FlowKind
@@ -272,18 +273,27 @@ class Exchange:
 
     async def _copy(self, client: ClientStream, source: BodySource, flow: Flow) -> None:
         body = flow.response_body
-        told = flow.first_byte or 0.0
+        news: News | None = None
         if client.blocked:  # another stream of the same connection may have filled it
             await client.drain()
-        while data := await source.read():
-            body.feed(data)
-            client.send_data(data)
-            if client.blocked:
-                await client.drain()
-            now = time.time()
-            if now - told > _LIVE_INTERVAL:
-                told = now
-                self._ledger.tell(flow)
+        try:
+            while True:
+                data = source.read_nowait()
+                if data is None:
+                    if news is None:
+                        await client.drain()  # the head must not wait for a body slow to come
+                        news = News(flow, self._ledger.tell, _LIVE_INTERVAL)
+                    news.note()
+                    data = await source.read()
+                if not data:
+                    break
+                body.feed(data)
+                client.send_data(data)
+                if client.blocked:
+                    await client.drain()
+        finally:
+            if news is not None:
+                news.cancel()
         body.trailers = source.trailers
 
     async def _switch(
@@ -316,12 +326,12 @@ class Exchange:
                 )
                 return
         tunnel = self._hooks.tunnel
-        flow.error = await join(
+        flow.error = await join_as(
+            flow,
             client_side,
             server_side,
-            flow.request_body.feed,
-            flow.response_body.feed,
             self._tunnel_times,
+            self._ledger.tell,
             None if tunnel is None else tunnel(flow),
         )
 

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, RefusedByHook, TlsError
 from proxy_core.exchange.hooks import TunnelFilter
+from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import ByteStream
+from proxy_core.model.flow import Flow
+
+_LIVE_INTERVAL = 0.25  # seconds between two news of bytes that pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +100,28 @@ async def join(
             else:
                 side.abort()
     return failure
+
+
+async def join_as(
+    flow: Flow,
+    client: ByteStream,
+    server: ByteStream,
+    times: TunnelTimes,
+    tell: Callable[[Flow], None],
+    through: TunnelFilter | None = None,
+) -> str | None:
+    """See `join`: as a flow that counts the bytes, and of which `tell` lets people know."""
+    news = News(flow, tell, _LIVE_INTERVAL)
+
+    def on_sent(data: bytes) -> None:
+        flow.request_body.feed(data)
+        news.note()
+
+    def on_received(data: bytes) -> None:
+        flow.response_body.feed(data)
+        news.note()
+
+    try:
+        return await join(client, server, on_sent, on_received, times, through)
+    finally:
+        news.cancel()

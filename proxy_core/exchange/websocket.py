@@ -13,6 +13,7 @@ from collections.abc import Callable
 from proxy_core.config import Limits
 from proxy_core.errors import RemoteProtocolError, WebSocketError
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import ByteStream
 from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket_direction import Direction
@@ -72,7 +73,7 @@ class WebSockets:
         Both connections are closed afterwards, also where this is cancelled.
         """
         flow.web_socket = WebSocketLog(self._limits.websocket_captured)
-        news = _News(flow, on_news, self._news_interval)
+        news = News(flow, on_news, self._news_interval)
         session = _Session(
             flow,
             client,
@@ -104,35 +105,6 @@ class WebSockets:
         return direction.inject(opcode, payload)
 
 
-class _News:
-    """Tells that a flow has grown, not more often than every interval, and never too late."""
-
-    def __init__(self, flow: Flow, publish: Callable[[Flow], None], interval: float) -> None:
-        self._flow = flow
-        self._publish = publish
-        self._interval = interval
-        self._loop = asyncio.get_running_loop()
-        self._told = self._loop.time() - interval
-        self._timer: asyncio.TimerHandle | None = None
-
-    def note(self) -> None:
-        if self._timer is None:
-            at = self._told + self._interval
-            if at <= self._loop.time():
-                self._tell()
-            else:
-                self._timer = self._loop.call_at(at, self._tell)
-
-    def _tell(self) -> None:
-        self._timer = None
-        self._told = self._loop.time()
-        self._publish(self._flow)
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 class _Session:
     """One WebSocket; the two directions' watcher."""
 
@@ -145,7 +117,7 @@ class _Session:
         hooks: Hooks,
         limits: Limits,
         times: TunnelTimes,
-        news: _News,
+        news: News,
         farewell: float,
     ) -> None:
         assert flow.web_socket is not None

@@ -20,6 +20,21 @@ class PluginState(enum.Enum):
     """It could not be loaded; `last_error` says why."""
 
 
+class HookProfile(msgspec.Struct, frozen=True):
+    """What one hook has cost and done. Times in seconds, of the last few hundred calls."""
+
+    hook: str
+    calls: int = 0
+    p50: float = 0.0
+    p99: float = 0.0
+    fuel: int = 0
+    traps: int = 0
+    bytes_changed: int = 0
+    """Names, values and texts that took effect, and bodies of answers."""
+    denied: tuple[tuple[str, int], ...] = ()
+    """By import, how often it was not permitted."""
+
+
 class PluginStatus(msgspec.Struct, frozen=True):
     """A snapshot of one plugin; figures count from the load of its first generation."""
 
@@ -48,6 +63,12 @@ class PluginStatus(msgspec.Struct, frozen=True):
     """What the plugin counts by itself, by name."""
     state_bytes: int = 0
     """How much of its limits.kv_bytes is in use."""
+    profile: tuple[HookProfile, ...] = ()
+    """The hooks that were called."""
+    memory_pages: int = 0
+    """Of one instance, as it was lately; pages of 64 KiB."""
+    instances: int = 0
+    """How many there are just now."""
 
     @property
     def loaded(self) -> bool:

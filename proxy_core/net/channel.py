@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, cast
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
@@ -377,8 +378,14 @@ class Channel(asyncio.Protocol):
 
 def _address(name: Any) -> tuple[str, int]:
     if isinstance(name, tuple) and len(name) >= 2:
-        return str(name[0]), int(name[1])
+        return _shared(str(name[0])), int(name[1])
     return "", 0
+
+
+@lru_cache(maxsize=1024)
+def _shared(host: str) -> str:
+    """Return an equal string: many connections come from few addresses."""
+    return host
 
 
 def _reason(exc: Exception) -> str:

@@ -37,7 +37,7 @@ from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.client_tls import certify, facts_of, read_hello
 from proxy_core.net.destination import original_destination
 from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
-from proxy_core.net.routing import FixedRouter, ReverseRouter, Router
+from proxy_core.net.routing import FixedRouter, ReverseRouter, Router, shared_route
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
 from proxy_core.wire.http1_encode import encode_response_head
@@ -134,7 +134,10 @@ class ClientSession:
 
     def _router(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> Router:
         if tunnel is not None:
-            return FixedRouter(scheme, replace(tunnel.route(scheme, sni), owner=self._owner))
+            return FixedRouter(
+                scheme,
+                shared_route(scheme, tunnel.host, tunnel.port, sni, tunnel.via, self._owner),
+            )
         mode = self._parts.mode
         if isinstance(mode, ReverseMode):
             origin = Route(

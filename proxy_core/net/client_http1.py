@@ -268,6 +268,9 @@ class Http1Client:
 
     async def drain(self) -> None:
         """See `BodySink.drain`."""
+        if self._pending:
+            self._channel.write(self._pending)
+            self._pending = b""
         self._channel.allow(self._limits.idle_timeout, "the client stopped reading")
         try:
             await self._channel.drain()

@@ -148,6 +148,17 @@ class Http2ClientStream(Http2Stream):
 class Http2Client(Http2Link):
     """One client connection that speaks HTTP/2."""
 
+    __slots__ = (
+        "_last_stream",
+        "_leaving",
+        "_on_fault",
+        "_refuse",
+        "_run_exchange",
+        "_tasks",
+        "client",
+        "router",
+    )
+
     def __init__(
         self,
         channel: Channel,
@@ -290,6 +301,7 @@ class Http2Client(Http2Link):
         """See `Http2Link.drop`."""
         super().drop(stream)
         if not self.streams:
+            self.fall_idle()
             self.channel.allow(self.limits.idle_timeout, "no request came")
             self._close_if_done()
 

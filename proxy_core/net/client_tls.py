@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
+from functools import lru_cache
 from ssl import SSLContext
+from typing import NamedTuple
 
 from proxy_core.errors import CaError, TlsError
 from proxy_core.model.connection import TlsFacts
@@ -42,13 +45,27 @@ def facts_of(session: TlsSession, hello: ClientHello) -> TlsFacts:
     """Return what an established session and its hello say of the client."""
     tls = session.object
     cipher = tls.cipher()
+    offer = _describe(replace(hello, sni=None))
     return TlsFacts(
         version=tls.version() or "",
         cipher=cipher[0] if cipher else "",
         alpn=tls.selected_alpn_protocol(),
         sni=hello.sni,
-        ja3=hello.ja3,
-        ja4=hello.ja4,
-        offered_alpn=hello.alpn,
-        offered_versions=hello.version_names,
+        ja3=offer.ja3,
+        ja4=offer.ja4,
+        offered_alpn=offer.alpn,
+        offered_versions=offer.versions,
     )
+
+
+class _Offer(NamedTuple):
+    ja3: str
+    ja4: str
+    alpn: tuple[str, ...]
+    versions: tuple[str, ...]
+
+
+@lru_cache(maxsize=256)
+def _describe(hello: ClientHello) -> _Offer:
+    """Describe a hello but for its name: a client says the same each time, and it takes 40 us."""
+    return _Offer(hello.ja3, hello.ja4, hello.alpn, hello.version_names)

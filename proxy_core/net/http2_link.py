@@ -28,10 +28,23 @@ from proxy_core.wire.http2_listener import Listener
 
 _LAST_SECONDS = 1.0
 _LAST_BYTES = 1024 * 1024
+_REST_AFTER = 2.0  # seconds without a stream
 
 
 class Http2Link(Listener):
     """One HTTP/2 connection over a channel; client and upstream side build on it."""
+
+    __slots__ = (
+        "_dirty",
+        "_flush_due",
+        "_head_since",
+        "channel",
+        "clock",
+        "deadline",
+        "engine",
+        "limits",
+        "streams",
+    )
 
     def __init__(self, channel: Channel, clock: Clock, limits: Limits, client_side: bool) -> None:
         self.channel = channel
@@ -81,8 +94,16 @@ class Http2Link(Listener):
 
     def watch_stalled(self) -> None:
         """Look at the next sweep whether the peer lets anything through."""
-        if self.deadline == NEVER:
-            self.deadline = self.clock.now
+        self._look_again(0.0)
+
+    def fall_idle(self) -> None:
+        """Take note that no stream is left."""
+        self._look_again(_REST_AFTER)
+
+    def _look_again(self, seconds: float) -> None:
+        when = self.clock.now + seconds
+        if self.deadline > when:
+            self.deadline = when
             self.clock.watch(self)
 
     def _watch_head(self) -> None:
@@ -93,6 +114,8 @@ class Http2Link(Listener):
     def expire(self) -> None:
         """See `Perishable.expire`: count streams that starve, cut a head that does not end."""
         now, since = self.clock.now, self._head_since
+        if not self.streams:
+            self.engine.rest()
         if since is not None and now - since > self.limits.head_timeout:
             self.cut(RemoteProtocolError("HTTP/2: a head took too long", 408))
             return

@@ -38,10 +38,7 @@ async def ask_for_tunnel(
     reader = ResponseReader(limits.head_bytes, limits.header_count)
     reader.expect(b"CONNECT")
     try:
-        while not isinstance(event := reader.next_event(), ResponseReceived):
-            if event is not None:
-                raise UpstreamError(f"the upstream proxy {name} closed the connection")
-            reader.receive_data(await channel.receive())
+        event = await _final_head(channel, reader, limits)
     except ConnectionTimeout as error:
         channel.abort()
         raise UpstreamError(f"the upstream proxy {name}: {error}", 504) from error
@@ -65,3 +62,22 @@ async def ask_for_tunnel(
         )
     channel.unread(reader.take_rest())
     channel.allow_for_ever()
+
+
+async def _final_head(channel: Channel, reader: ResponseReader, limits: Limits) -> ResponseReceived:
+    informational = 0
+    while True:
+        event = reader.next_event()
+        if event is None:
+            reader.receive_data(await channel.receive())
+        elif not isinstance(event, ResponseReceived):
+            raise ConnectionLost("it closed the connection without an answer")
+        elif not event.informational:
+            return event
+        else:
+            informational += 1
+            if informational > limits.informational_heads:
+                raise RemoteProtocolError(
+                    f"more than {limits.informational_heads} informational answers"
+                )
+            reader.await_final()

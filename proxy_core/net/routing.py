@@ -22,6 +22,8 @@ class Router:
     `Route`.
     """
 
+    __slots__ = ("_owner", "_passwords", "_via", "scheme")
+
     def __init__(
         self,
         scheme: str = "http",
@@ -63,11 +65,12 @@ class FixedRouter(Router):
     Where an edit has changed a request's authority, that request goes there instead.
     """
 
+    __slots__ = ("_authority", "_origin")
+
     def __init__(self, scheme: str, origin: Route) -> None:
         super().__init__(scheme, origin.via, None, origin.owner)
         self._origin = origin
-        self._only_http1 = replace(origin, http1_only=True)
-        self._authority = join_authority(origin.host, origin.port, origin.scheme)
+        self._authority = _authority_of(origin)
 
     def adopt(self, received: RequestReceived) -> RequestReceived:
         """See `Router.adopt`; a request that names no authority gets the tunnel's."""
@@ -80,11 +83,13 @@ class FixedRouter(Router):
         """See `Router.route`."""
         if head is not arrived and head.authority != arrived.authority:
             return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
-        return self._only_http1 if http1_only else self._origin
+        return _only_http1(self._origin) if http1_only else self._origin
 
 
 class ReverseRouter(FixedRouter):
     """Routes everything to one origin, under whose name the requests are sent on."""
+
+    __slots__ = ("_keep_host",)
 
     def __init__(self, scheme: str, origin: Route, keep_host: bool = False) -> None:
         """With `keep_host` requests are sent on under the name that the client used."""
@@ -101,6 +106,24 @@ class ReverseRouter(FixedRouter):
                 received.clean = _with_host(received.clean, head.authority, self._authority)
             head.authority = self._authority
         return received
+
+
+@lru_cache(maxsize=1024)
+def shared_route(
+    scheme: str, host: str, port: int, sni: str, via: Parent | None, owner: int
+) -> Route:
+    """Return a route; many connections lead to the same place, and each keeps its route."""
+    return Route(scheme, host, port, sni, via=via, owner=owner)
+
+
+@lru_cache(maxsize=1024)
+def _only_http1(route: Route) -> Route:
+    return replace(route, http1_only=True)
+
+
+@lru_cache(maxsize=1024)
+def _authority_of(route: Route) -> bytes:
+    return join_authority(route.host, route.port, route.scheme)
 
 
 @lru_cache(maxsize=1024)

@@ -194,7 +194,10 @@ class Http1Upstream:
 
     def read_nowait(self) -> bytes | None:
         """See `BodySource.read_nowait`."""
-        event = self._reader.next_event()
+        try:
+            event = self._reader.next_event()
+        except RemoteProtocolError as error:
+            raise UpstreamError(f"{self._name} cut its answer short: {error}") from error
         if isinstance(event, bytes):
             return event
         if isinstance(event, EndOfMessage):

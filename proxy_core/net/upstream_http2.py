@@ -270,6 +270,7 @@ class Http2Upstream(Http2Link):
             if self._closing:
                 self.channel.close()
             else:
+                self.fall_idle()
                 self.channel.allow(self.limits.upstream_idle, "nothing to do")
 
     def on_response(self, stream_id: int, received: ResponseReceived) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy_core.plugin_host.metrics import Metrics
+from proxy_core.plugin_host.profile import Profile
 from proxy_core.plugin_host.state import KeyValueState
 
 
@@ -15,5 +16,6 @@ class Belongings:
 
     state: KeyValueState = field(default_factory=KeyValueState)
     metrics: Metrics = field(default_factory=Metrics)
+    profile: Profile = field(default_factory=Profile)
     foreign: Any = None
     """What a foreign ABI shares between contexts beside these, in memory."""

@@ -12,7 +12,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.plugin_host.belongings import Belongings
-from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.codes import NOT_PERMITTED, Hook
 from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.logs import Journal
 from proxy_core.plugin_host.manifest import Manifest
@@ -103,13 +103,20 @@ class HookCall:
         """Whether there may be something to commit."""
         return self._draft is not None or self.annotations is not None
 
-    def commit(self) -> None:
-        """Put the edits on the flow."""
+    def deny(self, name: str) -> int:
+        """Count a call of the import `name` that is not permitted, and return the code for it."""
+        self.belongings.profile.deny(self.hook, name)
+        return NOT_PERMITTED
+
+    def commit(self) -> int:
+        """Put the edits on the flow; return how many bytes of names, values and texts they are."""
         flow = self.flow
         if flow is None:
-            return
+            return 0
+        written = 0
         draft = self._draft
         if draft is not None:
+            written = draft.line_bytes + draft.also_written
             if isinstance(draft, RequestDraft):
                 request = draft.build()
                 if request is not None:
@@ -126,6 +133,8 @@ class HookCall:
                     self._sign(flow)
         if self.annotations:
             flow.annotations = {**(flow.annotations or {}), **self.annotations}
+            written += sum(map(len, self.annotations.values()))
+        return written
 
     def _sign(self, flow: Flow) -> None:
         editor = f"plugin {self.manifest.name}"

@@ -20,13 +20,16 @@ HeadT = TypeVar("HeadT", RequestHead, ResponseHead)
 class _Draft(Generic[HeadT]):
     """What requests and responses have in common: the fields."""
 
-    __slots__ = ("_copied", "_room", "headers", "original")
+    __slots__ = ("_copied", "also_written", "headers", "line_bytes", "original")
 
     def __init__(self, original: HeadT) -> None:
         self.original: HeadT = original
         self.headers = original.headers
         self._copied = False
-        self._room = rules.HEAD_BYTES
+        self.line_bytes = 0
+        """Bytes of the header lines written so far, whether or not they were others before."""
+        self.also_written = 0
+        """Bytes of what else was written: names that were removed, texts of fields."""
 
     def set_header(self, name: bytes, value: bytes) -> int:
         """Make `value` the only value of `name`."""
@@ -49,6 +52,7 @@ class _Draft(Generic[HeadT]):
             return NOT_PERMITTED
         if not self._copied and lowered not in self.headers:
             return 0
+        self.also_written += len(name)
         return self._own().remove(lowered)
 
     def replace_headers(self, fields: list[Field]) -> int:
@@ -81,11 +85,14 @@ class _Draft(Generic[HeadT]):
 
     def _before_write(self, name: bytes, value: bytes) -> int:
         cost = len(name) + len(value) + 4
-        if cost > self._room or len(self.headers.fields) >= rules.HEADER_COUNT:
+        if (
+            self.line_bytes + cost > rules.HEAD_BYTES
+            or len(self.headers.fields) >= rules.HEADER_COUNT
+        ):
             return OVER_LIMIT
         code = rules.check_field(name, value)
         if code == OK:
-            self._room -= cost
+            self.line_bytes += cost
         return code
 
     def _spelled(self, name: bytes) -> bytes:
@@ -138,6 +145,17 @@ class RequestDraft(_Draft[RequestHead]):
             return NOT_PERMITTED
         self.scheme, authority, self.path = parts
         return self._set_authority(authority)
+
+    def set_path(self, raw: bytes) -> int:
+        """Change path and query."""
+        if self.original.method == b"CONNECT":
+            return NOT_IN_HOOK
+        if len(raw) > rules.TARGET_BYTES:
+            return OVER_LIMIT
+        if not rules.is_path(raw):
+            return NOT_PERMITTED
+        self.path = raw
+        return OK
 
     def set_scheme(self, raw: bytes) -> int:
         """Change the scheme; a port that was not named follows it."""

@@ -32,6 +32,10 @@ class DeadlineExceeded(GuestFailure):
     """The guest did not return within its wall-clock deadline."""
 
 
+class TooBusy(DeadlineExceeded):
+    """Every instance was in use for longer than a call may take; none of them is to blame."""
+
+
 class SliceOverrun(GuestFailure):
     """The guest kept the loop for longer than a slice may take, and could not be interrupted."""
 
@@ -42,3 +46,7 @@ class GuestAborted(GuestFailure):
 
 class GuestExited(GuestFailure):
     """The guest ended itself, as programs do and filters must not (WASI's `proc_exit`)."""
+
+
+class HostCallFailed(GuestFailure):
+    """The guest asked for what it cannot have, in an ABI that has no answer for that but a trap."""

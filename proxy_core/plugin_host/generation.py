@@ -1,7 +1,8 @@
-"""One loaded version of a plugin: its code, and the instance that lives on between calls.
+"""One loaded version of a plugin: its code, and the instances that live on between calls.
 
-Calls queue for the instance. After a failure it is thrown away, and whoever comes next has a
-fresh one made, off the loop. A retired generation serves who is in the queue and then closes.
+One instance is there from the beginning. Where calls overlap, up to MOST_INSTANCES are made, off
+the loop, and those that are not needed any more are closed after a while. A failure costs the
+instance it happened in. A retired generation serves who is in the queue and then closes.
 """
 
 from __future__ import annotations
@@ -11,20 +12,25 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from typing import Final
 
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, agree, check_version
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.faults import DeadlineExceeded, GuestFailure, ModuleRefused
+from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.guest import Code, Engine, Guest
 from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.logs import PluginLog, StartLog
 from proxy_core.plugin_host.manifest import Manifest
 from proxy_core.plugin_host.module_file import check_bytes
 
-SHUTDOWN = "plugin_shutdown"
+SHUTDOWN: Final = "plugin_shutdown"
+MOST_INSTANCES: Final = 4
+TRIM_SECONDS: Final = 30.0
+"""An instance that was not used for one to two times this long is closed, but for the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,19 @@ class Blueprint:
 
     @classmethod
     def draw(
-        cls, engine: Engine, manifest: Manifest, data: bytes, belongings: Belongings | None = None
+        cls,
+        engine: Engine,
+        manifest: Manifest,
+        data: bytes,
+        belongings: Belongings | None = None,
+        cache: CodeCache | None = None,
     ) -> Blueprint:
-        """Check and compile a module's bytes; blocks. Raises ModuleRefused."""
+        """Check and compile a module's bytes, or find them compiled; blocks.
+
+        Raises ModuleRefused.
+        """
         check_bytes(data)
-        code = engine.compile(data)
+        code = engine.compile(data) if cache is None else cache.compile(engine, data)
         contract = agree(code.imports, code.exports, HOST_FUNCTIONS)
         return cls(engine, manifest, code, contract, belongings or Belongings())
 
@@ -76,103 +90,192 @@ class Blueprint:
 
 
 class Generation:
-    """A blueprint with its instance and its queue. Used on the core's loop only."""
+    """A blueprint with its instances, and the queue for them. Used on the core's loop only.
+
+    Every instance is in `idle`, in use by a call, being built, or being shut down. Calls take one
+    from `idle`, or `acquire` one, and then `release` or `discard` it.
+    """
 
     def __init__(
         self, number: int, blueprint: Blueprint, guest: Guest, log: PluginLog, workers: Executor
     ) -> None:
         self.number = number
         self.blueprint = blueprint
-        self.guest: Guest | None = guest
-        self.busy = False
+        self.idle: list[Guest] = [guest]
+        """Those that nobody uses; the last one was used last. Empty while anybody waits."""
+        self.count = 1
+        """How many instances there are, being built and shut down not counted."""
+        self._most = 1 if blueprint.manifest.single_instance else MOST_INSTANCES
         self._log = log
         self._workers = workers
-        self._queue: deque[asyncio.Future[None]] = deque()
+        self._queue: deque[asyncio.Future[Guest]] = deque()
+        self._building = False
+        self._ending = 0
         self._retired = False
         self._on_closed: Callable[[], None] | None = None
+        self._trimmer: asyncio.TimerHandle | None = None
+        self._unused = blueprint.start_call(StartLog(1))
 
-    async def wait(self) -> None:
-        """Queue for the instance, no longer than a call may take. Raises DeadlineExceeded."""
-        turn = asyncio.get_running_loop().create_future()
+    async def acquire(self) -> Guest:
+        """Wait for an instance, no longer than a call may take if there is one.
+
+        A further one is made meanwhile, off the loop, where there may be more; whichever is there
+        first is taken. Raises TooBusy; ModuleRefused and GuestFailure where there is no other and
+        none can be made.
+        """
+        if self.idle:
+            return self.idle.pop()
+        turn: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
         limit = self.blueprint.manifest.limits.deadline_ms
+        # The making of the only one has a deadline of its own.
+        seconds = limit / 1000 if self.count else None
+        self._grow()
         try:
-            async with asyncio.timeout(limit / 1000):
-                await turn
+            async with asyncio.timeout(seconds):
+                return await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self.release()  # our turn came while we were giving up
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.release(turn.result())  # our turn came while we were giving up
             if isinstance(error, TimeoutError):
-                raise DeadlineExceeded(
+                raise TooBusy(
                     f"was busy with other calls for {limit} ms; see limits.deadline_ms"
                 ) from error
             raise
 
-    async def renew(self) -> Guest:
-        """Make a fresh instance, off the loop; the caller has its turn.
-
-        Raises ModuleRefused and GuestFailure.
-        """
-        log = StartLog(self.blueprint.manifest.limits.log_lines_per_second)
-        loop = asyncio.get_running_loop()
-        building = loop.run_in_executor(self._workers, self.blueprint.build, log)
-        try:
-            guest = await asyncio.shield(building)
-        except asyncio.CancelledError:
-            building.add_done_callback(_close_result)
-            raise
-        finally:
-            self._log.replay(log)
-        self.guest = guest
-        return guest
-
-    def discard(self) -> None:
-        """Throw the instance away; the caller has its turn."""
-        guest, self.guest = self.guest, None
-        if guest is not None:
-            guest.close()
-
-    def release(self) -> None:
-        """Give the turn to the next in the queue."""
+    def release(self, guest: Guest) -> None:
+        """Give an instance to the next in the queue, or put it away."""
         while self._queue:
             turn = self._queue.popleft()
             if not turn.done():
-                turn.set_result(None)
+                turn.set_result(guest)
                 return
-        self.busy = False
         if self._retired:
-            self._finish()
+            self._shut_down(guest)
+        else:
+            self.idle.append(guest)
+
+    def discard(self, guest: Guest) -> None:
+        """Throw an instance away that was in use."""
+        self.count -= 1
+        self._grow()
+        self._close(guest)
+
+    def close(self) -> None:
+        """Throw away the instances that nobody uses, without a word."""
+        while self.idle:
+            self.discard(self.idle.pop())
+        if self._trimmer is not None:
+            self._trimmer.cancel()
 
     def retire(self, on_closed: Callable[[], None]) -> None:
-        """Serve those in the queue, then shut down and call `on_closed`."""
+        """Serve those in the queue, then shut all instances down and call `on_closed`."""
         self._retired = True
         self._on_closed = on_closed
-        if not self.busy:
-            self._finish()
+        if self._trimmer is not None:
+            self._trimmer.cancel()
+        while self.idle:
+            self._shut_down(self.idle.pop())
+        self._look_whether_closed()
 
-    def _finish(self) -> None:
-        self.busy = True  # nobody gets in any more
-        guest, self.guest = self.guest, None
-        if guest is None or SHUTDOWN not in self.blueprint.contract.entries:
-            if guest is not None:
-                guest.close()
-            self._closed()
+    # More instances, and fewer.
+
+    def _waiting(self) -> bool:
+        while self._queue and self._queue[0].done():
+            self._queue.popleft()
+        return bool(self._queue)
+
+    def _grow(self) -> None:
+        """Begin to make an instance if somebody waits and there may be one more."""
+        if self._building or self.count >= self._most or not self._waiting():
+            return
+        log = StartLog(self.blueprint.manifest.limits.log_lines_per_second)
+        loop = asyncio.get_running_loop()
+        try:
+            building = loop.run_in_executor(self._workers, self.blueprint.build, log)
+        except RuntimeError as error:  # the host has stopped
+            self._fail(GuestFailure(f"cannot be started: {error}"))
+            return
+        self._building = True
+        building.add_done_callback(lambda done: self._built(done, log))
+
+    def _built(self, done: asyncio.Future[Guest], log: StartLog) -> None:
+        self._building = False
+        self._log.replay(log)
+        problem = GuestFailure("the host is stopping") if done.cancelled() else done.exception()
+        if problem is None:
+            self.count += 1
+            self._arm_trimmer()
+            self.release(done.result())
+        elif self.count:
+            # The others go on; one attempt is enough to know.
+            self._most = self.count
+            self._log.notice(LogLevel.WARN, f"no further instance: {problem}")
+        else:
+            self._fail(problem)
+        self._grow()
+        if self._retired:
+            self._look_whether_closed()
+
+    def _fail(self, problem: BaseException) -> None:
+        """Tell the first in the queue that there is no instance, and why."""
+        if self._waiting():
+            self._queue.popleft().set_exception(problem)
+
+    def _arm_trimmer(self) -> None:
+        if self.count > 1 and not self._retired and self._trimmer is None:
+            loop = asyncio.get_running_loop()
+            self._trimmer = loop.call_later(TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        """Close what was not used since the last time, but for one."""
+        self._trimmer = None
+        for guest in list(self.idle):
+            if guest.host.call is not self._unused:
+                guest.host.call = self._unused  # which the next call replaces
+            elif self.count > 1:
+                self.idle.remove(guest)
+                self._shut_down(guest)
+        self._arm_trimmer()
+
+    # The end of instances.
+
+    def _shut_down(self, guest: Guest) -> None:
+        self.count -= 1
+        if SHUTDOWN not in self.blueprint.contract.entries:
+            self._close(guest)
             return
         log = StartLog(self.blueprint.manifest.limits.log_lines_per_second)
         guest.host.call = self.blueprint.start_call(log)
-        ending = asyncio.get_running_loop().run_in_executor(self._workers, _shut_down, guest)
+        loop = asyncio.get_running_loop()
+        try:
+            ending = loop.run_in_executor(self._workers, _shut_down, guest)
+        except RuntimeError:  # the host has stopped, and did not wait any longer
+            self._close(guest)
+            return
+        self._ending += 1
 
         def ended(done: asyncio.Future[str | None]) -> None:
+            self._ending -= 1
             self._log.replay(log)
             if not done.cancelled() and (problem := done.exception() or done.result()) is not None:
                 self._log.notice(LogLevel.WARN, f"{SHUTDOWN}: {problem}")
-            self._closed()
+            if self._retired:
+                self._look_whether_closed()
 
         ending.add_done_callback(ended)
 
-    def _closed(self) -> None:
-        if self._on_closed is not None:
-            self._on_closed()
+    def _close(self, guest: Guest) -> None:
+        guest.close()
+        if self._retired:
+            self._look_whether_closed()
+
+    def _look_whether_closed(self) -> None:
+        if self.count or self._ending or self._building or self._waiting():
+            return
+        on_closed, self._on_closed = self._on_closed, None
+        if on_closed is not None:
+            on_closed()
 
 
 def _shut_down(guest: Guest) -> str | None:
@@ -183,8 +286,3 @@ def _shut_down(guest: Guest) -> str | None:
     finally:
         guest.close()
     return None
-
-
-def _close_result(building: asyncio.Future[Guest]) -> None:
-    if not building.cancelled() and building.exception() is None:
-        building.result().close()

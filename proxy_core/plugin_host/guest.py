@@ -60,9 +60,22 @@ class Engine(Protocol):
     """Compiles modules and makes instances of them. Methods block; call them on a worker."""
 
     name: str
+    library: str
+    """The WebAssembly library and its version."""
+    settings: str
+    """How it is set up, as far as compiled code depends on that."""
 
     def compile(self, data: bytes) -> Code:
         """Compile a binary module. Raises ModuleRefused."""
+
+    def serialize(self, code: Code) -> bytes:
+        """Return compiled code as bytes, for an engine of the same kind and settings."""
+
+    def deserialize(self, blob: bytes) -> Code:
+        """Take what `serialize` gave, and nothing else: it is run as it is.
+
+        Raises ModuleRefused where another kind of engine has made it.
+        """
 
     def instantiate(
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall

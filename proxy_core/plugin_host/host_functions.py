@@ -74,14 +74,14 @@ def _headers(call: HookCall) -> Headers | None:
     return None if head is None else head.headers
 
 
-def _editable(call: HookCall) -> RequestDraft | ResponseDraft | int:
+def _editable(call: HookCall, name: str) -> RequestDraft | ResponseDraft | int:
     draft = call.draft
     if draft is None:
         return NOT_IN_HOOK
     allowed = call.manifest.permissions
     if isinstance(draft, RequestDraft):
-        return draft if allowed.modify_requests else NOT_PERMITTED
-    return draft if allowed.modify_responses else NOT_PERMITTED
+        return draft if allowed.modify_requests else call.deny(name)
+    return draft if allowed.modify_responses else call.deny(name)
 
 
 def _get_header(host: HostSide, np: int, nn: int, buf: int, cap: int) -> int:
@@ -105,7 +105,7 @@ def _get_headers(host: HostSide, buf: int, cap: int) -> int:
 
 
 def _set_header(host: HostSide, np: int, nn: int, vp: int, vn: int) -> int:
-    draft = _editable(host.call)
+    draft = _editable(host.call, "host_set_header")
     if isinstance(draft, int):
         return draft
     if nn + vn > rules.HEAD_BYTES:
@@ -117,7 +117,7 @@ def _set_header(host: HostSide, np: int, nn: int, vp: int, vn: int) -> int:
 
 
 def _add_header(host: HostSide, np: int, nn: int, vp: int, vn: int) -> int:
-    draft = _editable(host.call)
+    draft = _editable(host.call, "host_add_header")
     if isinstance(draft, int):
         return draft
     if nn + vn > rules.HEAD_BYTES:
@@ -129,7 +129,7 @@ def _add_header(host: HostSide, np: int, nn: int, vp: int, vn: int) -> int:
 
 
 def _remove_header(host: HostSide, np: int, nn: int) -> int:
-    draft = _editable(host.call)
+    draft = _editable(host.call, "host_remove_header")
     if isinstance(draft, int):
         return draft
     if nn > NAME_BYTES:
@@ -156,7 +156,7 @@ def _respond(host: HostSide, status: int, hp: int, hn: int, bp: int, bn: int) ->
         return NOT_IN_HOOK
     allowed = call.manifest.permissions
     if not (allowed.modify_responses if call.on_response_side else allowed.modify_requests):
-        return NOT_PERMITTED
+        return call.deny("host_respond")
     if bn > RESPONSE_BYTES or hn > 2 * rules.HEAD_BYTES:
         return OVER_LIMIT
     block, body = host.memory.read(hp, hn), host.memory.read(bp, bn)

@@ -20,6 +20,7 @@ from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
 from proxy_core.plugin_host.belongings import Belongings
+from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.generation import Blueprint, Generation
@@ -35,6 +36,7 @@ WORKERS: Final = 2
 STOP_SECONDS: Final = 5.0
 """How long `stop` waits for calls under way and for `plugin_shutdown`."""
 STATE_DIRECTORY: Final = "plugin-state"
+CACHE_DIRECTORY: Final = "plugin-cache"
 _DEFAULT_RATE: Final = GuestLimits().log_lines_per_second
 
 T = TypeVar("T")
@@ -74,6 +76,8 @@ class PluginManager:
         self._engine: Engine | None = None
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
+        self._data_dir = data_dir
+        self._code_cache: CodeCache | None = None
         self._states = StateKeeper(
             None if data_dir is None else data_dir / STATE_DIRECTORY,
             self._note,
@@ -164,6 +168,7 @@ class PluginManager:
             if self._engine is not None:
                 self._engine.close()
                 self._engine = None
+            self._code_cache = None
 
     # How it is done.
 
@@ -210,7 +215,8 @@ class PluginManager:
                     f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
                 )
             belongings = await self._belongings(plugin, manifest)
-            building = self._start(lambda: _build(manifest, module, belongings, engine, log))
+            cache = self._cache()
+            building = self._start(lambda: _build(manifest, module, belongings, engine, cache, log))
             try:
                 loaded = await asyncio.shield(building)
             except asyncio.CancelledError:
@@ -315,6 +321,16 @@ class PluginManager:
                 )
         return self._engine
 
+    def _cache(self) -> CodeCache | None:
+        if self._code_cache is None and self._data_dir is not None:
+            loop = asyncio.get_running_loop()
+
+            def tell(text: str) -> None:
+                loop.call_soon_threadsafe(self._note, "", LogLevel.WARN, text)
+
+            self._code_cache = CodeCache(self._data_dir / CACHE_DIRECTORY, tell)
+        return self._code_cache
+
     def _pool(self) -> ThreadPoolExecutor:
         if self._workers is None:
             self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="plugin-loader")
@@ -334,11 +350,16 @@ def _open() -> tuple[Engine, str | None]:
 
 
 def _build(
-    manifest: Manifest, module: Path, belongings: Belongings, engine: Engine, log: StartLog
+    manifest: Manifest,
+    module: Path,
+    belongings: Belongings,
+    engine: Engine,
+    cache: CodeCache | None,
+    log: StartLog,
 ) -> _Loaded:
     began = time.perf_counter()
     data = read_file(module, MODULE_BYTES)
-    blueprint = Blueprint.draw(engine, manifest, data, belongings)
+    blueprint = Blueprint.draw(engine, manifest, data, belongings, cache)
     guest = blueprint.build(log)
     return _Loaded(blueprint, guest, time.perf_counter() - began)
 

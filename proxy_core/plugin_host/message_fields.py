@@ -106,7 +106,8 @@ def write_field(call: HookCall, number: int, text: bytes) -> int:
         if not isinstance(draft, RequestDraft):
             return NOT_IN_HOOK
         if not call.manifest.permissions.modify_requests:
-            return NOT_PERMITTED
+            return call.deny("host_set_field")
+        draft.also_written += len(text)
         return set_on_request(draft, text)
     if number in _SETTABLE_ON_RESPONSE:
         set_on_response = _SETTABLE_ON_RESPONSE[FieldId(number)]
@@ -114,7 +115,8 @@ def write_field(call: HookCall, number: int, text: bytes) -> int:
         if not isinstance(draft, ResponseDraft):
             return NOT_IN_HOOK
         if not call.manifest.permissions.modify_responses:
-            return NOT_PERMITTED
+            return call.deny("host_set_field")
+        draft.also_written += len(text)
         return set_on_response(draft, text)
     return NOT_PERMITTED
 

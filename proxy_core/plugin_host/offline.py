@@ -129,7 +129,7 @@ class OfflineHost:
         """Throw the plugin away."""
         generation = self.plugin.generation
         if generation is not None:
-            generation.discard()
+            generation.close()
         self._end()
 
     def _end(self) -> None:

@@ -16,15 +16,18 @@ from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.discovery import Source
-from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
+from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.generation import Generation
 from proxy_core.plugin_host.health import Health
 from proxy_core.plugin_host.logs import PluginLog
 from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.profile import Profile
 
 FAILED: Final = -1
 SKIPPED: Final = -2
 """The plugin is in quarantine and was not called."""
+_SAMPLED: Final = 63
+"""Memory is measured at the first call of a hook and every 64th after it."""
 
 
 def _what_is_wrong(hook: Hook, code: int, call: HookCall) -> str | None:
@@ -63,10 +66,6 @@ class Plugin:
         self.loading = False
         self.refused = False
         self.last_error: str | None = None
-        self.calls = 0
-        self.traps = 0
-        self.fuel_used = 0
-        self.time_used = 0.0
         self._ailing = False
         self.news = False
         """Whether the status changed in a way that consoles are told of."""
@@ -75,6 +74,11 @@ class Plugin:
     def order(self) -> tuple[int, str]:
         """Where it stands among the others: by priority, then by name."""
         return (100 if self.manifest is None else self.manifest.priority, self.name)
+
+    @property
+    def profile(self) -> Profile:
+        """What it has cost and done so far."""
+        return self.belongings.profile
 
     @property
     def hooks(self) -> frozenset[Hook]:
@@ -98,44 +102,47 @@ class Plugin:
         if self._ailing and self.health.is_quarantined():
             return SKIPPED
         try:
-            if generation.busy:
-                await generation.wait()
-            else:
-                generation.busy = True
-        except GuestFailure as failure:
+            idle = generation.idle
+            guest = idle.pop() if idle else await generation.acquire()
+        except TooBusy as failure:
             return self._failed(hook, failure, call.flow_id)
+        except (GuestFailure, ModuleRefused) as failure:
+            return self._trapped(hook, failure, call.flow_id)
+        record = self.belongings.profile.records[hook.index]
+        guest.host.call = call
         try:
-            guest = generation.guest
-            if guest is None:
-                guest = await generation.renew()
-            guest.host.call = call
             try:
                 code = guest.begin(hook.export)
                 if code is None:
                     code = await guest.finish()
             finally:
-                self.calls += 1
-                self.fuel_used += guest.fuel_used
-                self.time_used += guest.seconds
+                seconds = guest.seconds
+                record.fuel += guest.fuel_used
+                record.seconds += seconds
+                record.recent.append(seconds)
+                record.calls += 1
         except (GuestFailure, ModuleRefused) as failure:
-            generation.discard()
+            generation.discard(guest)
             return self._trapped(hook, failure, call.flow_id)
         except Exception as error:  # a bug of ours in a host function must not end the flow
-            generation.discard()
+            generation.discard(guest)
             return self._trapped(hook, _InternalError(error), call.flow_id)
         except BaseException:
             # Cancelled half-way: the client is gone and the guest's state is anybody's guess.
-            generation.discard()
+            generation.discard(guest)
             raise
-        finally:
-            generation.release()
+        if record.calls & _SAMPLED == 1:
+            self.belongings.profile.pages = guest.host.memory.pages()
+        generation.release(guest)
         if code != codes.CONTINUE:
             wrong = _what_is_wrong(hook, code, call)
             if wrong is not None:
                 self._note(f"{hook.export} {wrong}; its edits are dropped", call.flow_id)
                 return FAILED
+            if code == codes.RESPOND:
+                record.bytes_changed += len(call.respond_body)
         if call.edited:
-            call.commit()
+            record.bytes_changed += call.commit()
         if self._ailing and not self.health.is_failing():
             self._ailing = False
             self.news = True
@@ -146,7 +153,7 @@ class Plugin:
         return FAILED
 
     def _trapped(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
-        self.traps += 1
+        self.belongings.profile.records[hook.index].traps += 1
         self._ailing = self.news = True
         pause = self.health.note_trap()
         self._note(f"{hook.export} {failure}", flow_id)
@@ -178,6 +185,7 @@ class Plugin:
         """Return a snapshot."""
         manifest, generation = self.manifest, self.generation
         contract = None if generation is None else generation.blueprint.contract
+        profile = self.belongings.profile
         path = self.source.path
         if manifest is not None:
             path = path.parent / manifest.wasm
@@ -194,13 +202,16 @@ class Plugin:
             else tuple(hook.export for hook in codes.FLOW_HOOKS if hook in contract.hooks),
             permissions=() if manifest is None else manifest.permissions.names(),
             generation=self.generations,
-            calls=self.calls,
-            traps=self.traps,
-            fuel_used=self.fuel_used,
-            time_used=self.time_used,
+            calls=profile.calls,
+            traps=profile.traps,
+            fuel_used=profile.fuel,
+            time_used=profile.seconds,
             log_lines=self.log.written,
             log_dropped=self.log.dropped,
             last_error=self.last_error,
             metrics=self.belongings.metrics.snapshot(),
             state_bytes=self.belongings.state.size,
+            profile=profile.snapshot(),
+            memory_pages=profile.pages,
+            instances=0 if generation is None else generation.count,
         )

@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,21 @@ def read_private(path: Path, limit: int, strict: bool = True) -> bytes | None:
 
 def write_private(path: Path, *parts: bytes) -> None:
     """Replace `path` by a file of these bytes in one step, its directory being there."""
+    _publish(path, parts, os.replace)
+
+
+def publish_private(path: Path, *parts: bytes) -> None:
+    """Make a file of these bytes in one step, unless there is one of that name already."""
+
+    def link(draft: Path, path: Path) -> None:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+
+    _publish(path, parts, link)
+
+
+def _publish(path: Path, parts: tuple[bytes, ...], name_it: Callable[[Path, Path], None]) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(draft, flags, 0o600)
@@ -59,7 +75,7 @@ def write_private(path: Path, *parts: bytes) -> None:
                 file.write(part)
             file.flush()
             os.fsync(descriptor)
-        os.replace(draft, path)  # noqa: PTH105 - the one that says that it replaces
+        name_it(draft, path)
     except BaseException:
         with contextlib.suppress(OSError):
             draft.unlink()

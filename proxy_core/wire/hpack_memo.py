@@ -79,6 +79,11 @@ class MemoDecoder(Decoder):
         self._known_at = 0
         self._always: dict[bytes, tuple[list[HeaderTuple], list[tuple[bytes, bytes]]]] = {}
 
+    def forget(self) -> None:
+        """Give up what is remembered; it only makes the next blocks quicker."""
+        self._known.clear()
+        self._always.clear()
+
     def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
         """See `Decoder.decode`; only raw fields are remembered."""
         if not raw:
@@ -121,6 +126,10 @@ class MemoEncoder(Encoder):
         self.header_table = self._table = _WatchedTable()
         self._known: dict[tuple[Any, ...], bytes] = {}
         self._known_at = 0
+
+    def forget(self) -> None:
+        """See `MemoDecoder.forget`."""
+        self._known.clear()
 
     @property
     def header_table_size(self) -> int:

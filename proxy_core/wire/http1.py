@@ -148,9 +148,7 @@ class _Reader(Generic[HeadEvent]):
             return self._incomplete_head(buffer)
         end += 4
         if end > self._max_head:
-            raise RemoteProtocolError(
-                f"a head of {end} bytes; at most {self._max_head} pass", status=431
-            )
+            raise self._too_large(f"a head of {end} bytes; at most {self._max_head} pass")
         if end == len(buffer):
             self._buffer = b""
         else:
@@ -172,13 +170,16 @@ class _Reader(Generic[HeadEvent]):
         if buffer.count(b"\n") != buffer.count(b"\r\n"):
             raise RemoteProtocolError("a line of the head ends in a bare LF")
         if len(buffer) > self._max_head:
-            raise RemoteProtocolError(f"a head of more than {self._max_head} bytes", status=431)
+            raise self._too_large(f"a head of more than {self._max_head} bytes")
         if not self._eof:
             return None
         if buffer:
             raise RemoteProtocolError("the connection ended in the middle of a head")
         self._state = _State.CLOSED
         return CONNECTION_CLOSED
+
+    def _too_large(self, reason: str) -> RemoteProtocolError:
+        return RemoteProtocolError(reason, status=431)
 
     def _begin_body(self, length: BodyLength) -> None:
         if length == 0:
@@ -257,6 +258,14 @@ class RequestReader(_Reader[RequestReceived]):
         self._scheme = scheme
         self._max_target = max_target
         self._empty_lines = 0
+
+    def _too_large(self, reason: str) -> RemoteProtocolError:
+        line = self._buffer.partition(b"\r\n")[0].split(b" ", 2)
+        if len(line) > 1 and len(line[1]) > self._max_target:
+            return RemoteProtocolError(
+                f"a request target of more than {self._max_target} bytes", status=414
+            )
+        return super()._too_large(reason)
 
     def _parse_head(self, raw: bytes) -> RequestReceived:
         self._empty_lines = 0

@@ -35,6 +35,19 @@ _LEAVING = b"leaving."
 class Http2Engine:
     """The state of one HTTP/2 connection. What it wants to send is fetched with `take`."""
 
+    __slots__ = (
+        "_broken",
+        "_closed",
+        "_h2",
+        "_listener",
+        "_max_fields",
+        "_max_target",
+        "_methods",
+        "_to_come",
+        "_trailers",
+        "budget",
+    )
+
     def __init__(
         self,
         client_side: bool,
@@ -53,7 +66,7 @@ class Http2Engine:
         self._max_fields = max_fields
         self._to_come: dict[int, int] = {}
         """Bytes of body that are still to come, of streams that have said how many."""
-        self._broken: set[int] = set()
+        self._broken: list[int] = []
         """Streams that we broke off, with events of theirs still to be told."""
         self._closed = False
         self._listener = listener
@@ -220,7 +233,7 @@ class Http2Engine:
     def _malformed(self, stream_id: int, error: RemoteProtocolError) -> None:
         """A malformed message is a stream error (RFC 9113, section 8.1.1)."""
         self._trailers.pop(stream_id, None)
-        self._broken.add(stream_id)
+        self._broken.append(stream_id)
         self.reset(stream_id, PROTOCOL_ERROR)
         self._listener.on_malformed(stream_id, error)
         self.budget.our_reset()
@@ -310,6 +323,10 @@ class Http2Engine:
         self._h2.forget(stream_id)
         self._methods.pop(stream_id, None)
         self._to_come.pop(stream_id, None)
+
+    def rest(self) -> None:
+        """Give up what a connection does not need while nothing happens on it."""
+        self._h2.rest()
 
     def leave(self) -> None:
         """Say that we are about to go (RFC 9113, section 6.8); `on_leave_seen` follows."""

@@ -103,8 +103,8 @@ class Connection(H2Connection):
         self._budget = budget
         self.local_settings = settings
         self.remote_settings = PeerSettings(not client_side)
-        self.decoder = MemoDecoder(max_block)
-        self.encoder = MemoEncoder()
+        self._memos = MemoDecoder(max_block), MemoEncoder()
+        self.decoder, self.encoder = self._memos
         self.incoming_buffer = self.frames = Frames(not client_side, budget, max_block)
         self._closed_streams = ClosedStreams()  # type: ignore[assignment]
         del self._frame_dispatch_table  # `_RECEIVERS` is the same for all
@@ -119,6 +119,11 @@ class Connection(H2Connection):
         if stream is not None and stream.closed:
             del self.streams[stream_id]
             self._closed_streams[stream_id] = stream.closed_by
+
+    def rest(self) -> None:
+        """Give up what only makes things quicker."""
+        self._memos[0].forget()
+        self._memos[1].forget()
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         # The library writes down every frame for a log that is not kept.
@@ -138,6 +143,16 @@ class Connection(H2Connection):
                 raise
         self._prepare_for_sending(frames)
         return events
+
+    def _open_streams(self, remainder: int) -> int:
+        # The library counts all streams each time one is opened. Those that are over are mostly
+        # forgotten by then, and where all there are is not too many, the open ones are not.
+        ours = remainder == int(self.config.client_side)
+        settings = self.remote_settings if ours else self.local_settings
+        there = len(self.streams)
+        return (
+            there if there < settings.max_concurrent_streams else super()._open_streams(remainder)
+        )
 
     def _begin_new_stream(self, stream_id: int, allowed_ids: AllowedStreamIDs) -> H2Stream:
         stream = super()._begin_new_stream(stream_id, allowed_ids)

@@ -11,6 +11,8 @@ from proxy_core.wire.http2_codes import PROTOCOL_ERROR
 class Listener:
     """Hears everything and does nothing; override what matters. Sizes are in bytes."""
 
+    __slots__ = ()
+
     def on_request(self, stream_id: int, received: RequestReceived) -> None:
         """A client opened a stream."""
 

@@ -6,9 +6,10 @@ The library's own containers cost 20 kB a connection, as long as it lasts.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from h2.config import H2Configuration
-from h2.settings import SettingCodes, Settings
+from h2.settings import ChangedSetting, SettingCodes, Settings
 from h2.stream import StreamClosedBy
 
 _ENDED_KEPT = 64
@@ -39,19 +40,36 @@ class _Values(list[int]):
 
 
 class PeerSettings(Settings):
-    """What a peer has set; defaults at first."""
+    """What a peer has set; defaults at first. Peers that have set the same share the values."""
 
     def __init__(self, client: bool) -> None:
         """`client` tells whether the peer is one."""
         super().__init__(client)
-        self._settings = {key: _Values(values) for key, values in self._settings.items()}  # type: ignore[misc]
+        self._share()
 
     def __setitem__(self, key: SettingCodes | int, value: int) -> None:
-        if key in self._settings:
+        if key in _KNOWN:  # others are ignored (RFC 9113, section 6.5.2)
+            values = _Values(self._settings.get(key, (None,)))  # type: ignore[arg-type]
+            self._settings = {**self._settings, key: values}  # type: ignore[dict-item]
             super().__setitem__(key, value)
-        elif key in _KNOWN:  # others are ignored (RFC 9113, section 6.5.2)
-            self._settings[key] = _Values([None])  # type: ignore[assignment, list-item]
-            super().__setitem__(key, value)
+
+    def acknowledge(self) -> dict[SettingCodes | int, ChangedSetting]:
+        """See `Settings.acknowledge`."""
+        changes = super().acknowledge()
+        self._share()
+        return changes
+
+    def _share(self) -> None:
+        if all(len(values) == 1 for values in self._settings.values()):
+            self._settings = _settled(
+                tuple([(key, values[0]) for key, values in self._settings.items()])
+            )
+
+
+@lru_cache(maxsize=256)
+def _settled(values: tuple[tuple[SettingCodes | int, int], ...]) -> Any:
+    """Return what the library keeps settings in, with nothing under way."""
+    return {key: _Values([value]) for key, value in values}
 
 
 @lru_cache(maxsize=16)

@@ -141,7 +141,7 @@ def measure(peer: Peer, count: int, connect: Callable[[int], socket.socket]) -> 
         time.sleep(1)
         before = rig.rss_bytes(process.pid)
         clients += [connect(port) for _ in range(count)]
-        time.sleep(2)
+        time.sleep(4)  # idle for long enough that it is noticed
         after = rig.rss_bytes(process.pid)
         started = time.perf_counter()
         clients.append(kept_alive(port))

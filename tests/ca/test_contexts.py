@@ -122,25 +122,69 @@ def test_context_is_made_once_a_host(contexts: ServerContexts) -> None:
     assert contexts.for_host("other.example") is not made
 
 
-def test_least_recently_used_host_is_forgotten(authority: Authority) -> None:
+def test_least_recently_used_context_is_made_over_for_another_host(authority: Authority) -> None:
     contexts = ServerContexts(authority, size=2)
-    a, b = contexts.for_host("a"), contexts.for_host("b")
-    assert contexts.for_host("a") is a
-    contexts.for_host("c")
-    assert len(contexts) == 2
-    assert contexts.for_host("a") is a
-    assert contexts.for_host("b") is not b
+    a, b = contexts.for_host("a.example"), contexts.for_host("b.example")
+    assert contexts.for_host("a.example") is a
+    strict = client(authority)
+    for name in ("c.example", "d.example", "b.example"):
+        context = contexts.for_host(name)
+        assert len(contexts) == 2
+        assert context in (a, b)
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            strict.maximum_version = version
+            assert handshake(context, strict, name).version() == version.name.replace("v1_", "v1.")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            handshake(context, strict, "a.example")
+
+
+def test_session_that_has_begun_keeps_its_certificate(authority: Authority) -> None:
+    contexts = ServerContexts(authority, size=1)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = contexts.for_host("a.example").wrap_bio(to_server, to_client, server_side=True)
+    contexts.for_host("b.example")
+    side = client(authority).wrap_bio(to_client, to_server, server_hostname="a.example")
+    for end in (side, server, side, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            end.do_handshake()
+    assert server.version() == "TLSv1.3"
+
+
+def test_where_contexts_cannot_be_made_over_new_ones_are_made(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Python that looks for the key before it takes the certificate."""
+    load = ssl.SSLContext.load_cert_chain
+
+    def look_first(self: ssl.SSLContext, certificate: str, key: str) -> None:
+        Path(key).stat()
+        load(self, certificate, key)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", look_first)
+    contexts = ServerContexts(authority, size=1)
+    made = contexts.for_host("a.example")
+    for name in ("b.example", "c.example"):
+        context = contexts.for_host(name)
+        assert context is not made
+        assert handshake(context, client(authority), name).version() == "TLSv1.3"
 
 
 @pytest.mark.parametrize("passed", [module._MAX_AGE + 1, -1.0])
-def test_context_whose_leaf_grew_old_is_made_anew(
-    contexts: ServerContexts, monkeypatch: pytest.MonkeyPatch, passed: float
+def test_leaf_that_grew_old_is_made_anew(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch, passed: float
 ) -> None:
+    contexts = ServerContexts(authority)
     now = [1_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
-    made = contexts.for_host("a")
+
+    def leaf() -> bytes | None:
+        strict = client(authority)
+        return handshake(contexts.for_host("a.example"), strict, "a.example").getpeercert(True)
+
+    first = leaf()
+    assert leaf() == first
     now[0] += passed
-    assert contexts.for_host("a") is not made
+    assert leaf() != first
 
 
 def test_refused_host_is_not_kept(contexts: ServerContexts) -> None:

@@ -8,7 +8,7 @@ import pytest
 from proxy_core.errors import UpstreamError
 from proxy_core.model.flow import FlowState
 from proxy_core.wire.events import CHUNKED
-from tests.exchange.fakes import ROUTE, Clock, FakeClient, answered, asked
+from tests.exchange.fakes import ROUTE, FakeClient, answered, asked
 from tests.exchange.house import House
 from tests.waiting import until
 
@@ -190,18 +190,34 @@ async def test_body_is_kept_up_to_the_limit_and_counted_and_sent_whole(
         assert body.truncated is (len(whole) > 10)
 
 
-async def test_body_that_streams_is_news_now_and_then(house: House, clock: Clock) -> None:
+async def test_head_does_not_wait_for_a_body_that_is_slow_to_come(house: House) -> None:
     client, origin = FakeClient(), house.origin(answered(length=CHUNKED))
-    clock.step = 0.0
     async with asyncio.TaskGroup() as group:
         group.create_task(house.exchange.run(client, asked()))
-        for count, pause in enumerate((0.0, 0.2, 0.2, 0.2, 0.2), 1):
-            clock.now += pause
+        await until(lambda: client.drains == 1)
+        assert client.sent == [("head", 200)]
+        assert house.flow.response is not None
+        origin.body(b"x", b"")
+    assert client.drains == 1
+
+
+async def test_body_that_streams_is_news_at_once_and_then_now_and_then(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy_core.exchange.exchange._LIVE_INTERVAL", 0.05)
+    client, origin = FakeClient(), house.origin(answered(length=CHUNKED))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked()))
+        await until(lambda: len(house.news.items) == 2)  # that it began, and that its head came
+        for count in range(1, 6):
             origin.body(b"x")
             await until(lambda: len(client.data) == origin.reads == count)  # noqa: B023 - at once
+        await until(lambda: house.news.items[-1][2] == 5)  # though nothing comes any more
+        told = len(house.news.items)
         origin.body(b"")
-    sizes = [size for _, _, size in house.news.items]
-    assert sizes == [0, 3, 5, 5]
+    assert told < 6
+    assert [size for _, _, size in house.news.items[:2]] == [0, 0]
+    assert len(house.news.items) == told + 1
 
 
 # --- early answers

@@ -67,13 +67,14 @@ async def test_a_web_socket_whose_messages_nobody_can_read_is_carried_as_bytes(
     assert flow.notes[0].startswith("carried as bytes, messages not read: ")
 
 
-async def test_upgrade_is_news_before_its_bytes_pass(house: House) -> None:
+async def test_upgrade_is_news_before_its_bytes_pass_and_while_they_do(house: House) -> None:
     origin = house.origin(answered(101, upgrade=b"other/1"))
     origin.pipe = Pipe(b"welcome")
     await house.exchange.run(FakeClient(), asked(upgrade=b"other/1"))
     assert house.news.items == [
         (1, FlowState.ACTIVE, 0),
         (1, FlowState.ACTIVE, 0),
+        (1, FlowState.ACTIVE, 7),
         (1, FlowState.DONE, 7),
     ]
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -96,8 +97,14 @@ async def test_tls_in_a_tunnel_speaks_what_the_client_offers(
     assert route.sni == "origin.example"
     assert house.contexts.asked == ["origin.example"]
     (flow,) = house.flows()
-    assert flow.client.tls is not None
-    assert flow.client.tls.sni == "origin.example"
+    facts = flow.client.tls
+    assert facts is not None
+    assert (facts.sni, facts.alpn) == ("origin.example", alpn)
+    assert facts.offered_alpn == ((alpn,) if alpn else ())
+    assert facts.offered_versions[0] == facts.version == "TLSv1.3"
+    ends = {"h2": "h2", "http/1.1": "h1", None: "00"}[alpn]
+    assert re.fullmatch(rf"t13d\d{{4}}{ends}_[0-9a-f]{{12}}_[0-9a-f]{{12}}", facts.ja4 or "")
+    assert re.fullmatch(r"[0-9a-f]{32}", facts.ja3 or "")
 
 
 async def test_tls_client_that_leaves_without_goodbye_ends_its_stalled_exchange(

@@ -15,8 +15,10 @@ from proxy_core.config import Limits
 from tests.ca.certificates import make, server_context
 from tests.net.h2_peer import REQUEST, Fields, H2Peer
 from tests.net.house import House
+from tests.net.pair_ends import BrokenOff, client_of, origin_of
 from tests.net.wires import Wires
 from tests.waiting import until
+from tests.wire.test_http1_refusals import CHUNKS
 
 CA = make("The CA", ca=True)
 LEAF = make("origin.example", issuer=CA)
@@ -180,6 +182,142 @@ async def test_unsound_answer_reaches_no_client(house: House, name: str) -> None
     assert head.startswith(b"HTTP/1.1 502 ")
     assert b"\r\nx" not in head.lower()
     assert head.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [[b"1", b"2"], [b"1", b"1"], [b"x"], [b""], [b"-1"]],
+    ids=lambda values: b",".join(values),
+)
+@pytest.mark.parametrize(("method", "status"), [("HEAD", b"200"), ("GET", b"304"), ("GET", b"204")])
+async def test_unsound_length_reaches_no_client_where_it_frames_nothing_either(
+    house: House, lengths: list[bytes], method: str, status: bytes
+) -> None:
+    house.dialer.alpn = "h2"
+    client = house.client()
+    url = b"https://origin.example/"
+    await client.send(b"%b %b HTTP/1.1\r\nHost: origin.example\r\n\r\n" % (method.encode(), url))
+    origin = H2Peer(await house.origin(), client_side=False)
+    await origin.begin()
+    number = await origin.next_id()
+    fields = [(b":status", status), *[(b"content-length", value) for value in lengths]]
+    origin.h2.send_headers(number, fields, end_stream=True)
+    await origin.flush()
+    assert (await client.read_head()).startswith(b"HTTP/1.1 502 ")
+
+
+@pytest.mark.parametrize("body", [b"abc", b"abcdefg", b""])
+async def test_request_of_another_length_than_it_says_is_never_whole_at_the_origin(
+    house: House, body: bytes
+) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    client.h2.send_headers(1, [*having(method=b"POST"), (b"content-length", b"5")])
+    await client.flush()
+    origin = await house.origin()
+    assert b"content-length: 5" in await origin.read_head()
+    client.h2.send_data(1, body, end_stream=True)
+    await client.flush()
+    assert len(await origin.read_to_end()) < 5
+    await client.next(h2.events.StreamReset, 1)
+
+
+@pytest.mark.parametrize("client_version", ["h1", "h2"])
+@pytest.mark.parametrize("body", [b"abc", b"abcdefg", b""])
+async def test_answer_of_another_length_than_it_says_is_never_whole_at_the_client(
+    house: House, body: bytes, client_version: str
+) -> None:
+    house.dialer.alpn = "h2"
+    client = await client_of(house, client_version)
+    await client.ask(b"GET", bare=True)
+    origin = await origin_of(house, "h2")
+    await origin.head()
+    await origin.answer(200, (b"content-length", b"5"))
+    assert (await client.head())[0] == 200
+    if body:
+        await origin.send(body)
+    if len(body) < 5:
+        await origin.end()
+    with pytest.raises(BrokenOff):
+        await client.rest()
+    (flow,) = house.flows()
+    assert "content-length" in (flow.error or "")
+
+
+BAD_TRAILERS: dict[str, Fields] = {
+    "CRLF in a value": [(b"x", b"a\r\nb: c")],
+    "LF in a name": [(b"x\ny", b"a")],
+    "a pseudo-header": [(b":status", b"200")],
+    "transfer-encoding": [(b"transfer-encoding", b"chunked")],
+    "NUL in a value": [(b"x", b"\0")],
+    "a space in a name": [(b"x y", b"a")],
+}
+
+
+@pytest.mark.parametrize("client_version", ["h1", "h2"])
+@pytest.mark.parametrize("name", BAD_TRAILERS)
+async def test_unsound_trailers_reach_no_client(
+    house: House, name: str, client_version: str
+) -> None:
+    house.dialer.alpn = "h2"
+    client = await client_of(house, client_version)
+    await client.ask(b"GET", bare=True)
+    origin = await origin_of(house, "h2")
+    await origin.head()
+    await origin.answer(200)
+    await origin.send(b"body")
+    await client.head()
+    assert await client.some() == b"body"
+    await origin.end(BAD_TRAILERS[name])
+    with pytest.raises(BrokenOff):
+        await client.rest()
+    (flow,) = house.flows()
+    assert flow.response_body.trailers is None
+    assert flow.error is not None
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+async def test_bad_chunks_from_an_http_1_client_are_no_whole_request_in_http_2(
+    house: House, name: str
+) -> None:
+    house.dialer.alpn = "h2"
+    client = house.client()
+    await client.send(
+        b"POST https://origin.example/ HTTP/1.1\r\nHost: origin.example\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS[name]
+    )
+    client.end()
+    assert (await client.read_head()).startswith(b"HTTP/1.1 400 ")
+    sound = await client_of(house, "h1")
+    await sound.ask(b"GET", bare=True)
+    origin = H2Peer(await house.origin(), client_side=False)
+    await origin.begin()
+    posted: set[int] = set()  # it may have been given up before a byte of it went
+    while True:
+        event = await origin.next(h2.events.Event)
+        if isinstance(event, h2.events.RequestReceived):
+            assert event.stream_id is not None
+            if (b":method", b"GET") in (event.headers or []):
+                await origin.answer(event.stream_id)
+                break
+            posted.add(event.stream_id)
+        assert not (isinstance(event, h2.events.StreamEnded) and event.stream_id in posted)
+    assert (await sound.head())[0] == 200
+
+
+@pytest.mark.parametrize("name", CHUNKS)
+async def test_bad_chunks_from_an_http_1_origin_are_no_whole_answer_in_http_2(
+    house: House, name: str
+) -> None:
+    client = await client_of(house, "h2")
+    await client.ask(b"GET", bare=True)
+    origin = await house.origin()
+    await origin.read_head()
+    await origin.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKS[name])
+    origin.end()
+    await client.head()
+    with pytest.raises(BrokenOff):
+        await client.rest()
 
 
 async def test_websocket_goes_from_http2_to_http2(house: House) -> None:

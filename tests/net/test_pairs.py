@@ -122,6 +122,18 @@ async def test_trailers_of_a_message_without_a_body_pass(pair: Pair) -> None:
     assert await pair.client.rest() == (b"", [(b"x-down", b"2")])
 
 
+async def test_heads_do_not_wait_for_their_bodies(pair: Pair) -> None:
+    await pair.client.ask(b"POST")
+    origin = await pair.origin()
+    await origin.head()
+    await origin.answer(200, (b"content-type", b"text/event-stream"))
+    assert (await pair.client.head())[0] == 200
+    await origin.send(b"data: 1")
+    assert await pair.client.some() == b"data: 1"
+    await pair.client.send(b"up")
+    assert await origin.some() == b"up"
+
+
 async def test_both_directions_go_on_where_the_answer_comes_early(pair: Pair) -> None:
     await pair.client.ask(b"POST")
     await pair.client.send(b"one")

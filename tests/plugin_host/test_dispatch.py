@@ -19,6 +19,7 @@ from tests.plugin_host.guests import (
     respond_with,
     wasm,
 )
+from tests.waiting import until
 
 ADD = importing("host_add_header", 4)
 HOOKS = ["on_request", "on_response", "on_connect", "on_capture", "on_rule_match"]
@@ -262,7 +263,8 @@ async def test_log_lines_name_their_flow(host: Host) -> None:
     assert (line.plugin, line.level, line.flow_id, line.text) == ("a", LogLevel.WARN, 17, "hi")
 
 
-async def test_calls_at_once_queue_for_the_one_instance(host: Host) -> None:
+@pytest.mark.parametrize("manifest", ["", "single_instance = true"])
+async def test_an_instance_is_entered_by_one_call_at_a_time(host: Host, manifest: str) -> None:
     # 100,000 turns of the loop are several slices: the calls would overlap if they could.
     body = (
         "(local $n i32) (global.set $inside (i32.add (global.get $inside) (i32.const 1)))"
@@ -271,7 +273,8 @@ async def test_calls_at_once_queue_for_the_one_instance(host: Host) -> None:
         "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
         "(global.set $inside (i32.sub (global.get $inside) (i32.const 1))) i32.const 0"
     )
-    await host.load("a", guest(body, imports="(global $inside (mut i32) (i32.const 0))"))
+    module = guest(body, imports="(global $inside (mut i32) (i32.const 0))")
+    await host.load("a", module, manifest)
     verdicts = await asyncio.gather(*(host.request(make_flow()) for _ in range(20)))
     assert verdicts == [CONTINUE] * 20
     status = host.status("a")
@@ -279,7 +282,7 @@ async def test_calls_at_once_queue_for_the_one_instance(host: Host) -> None:
 
 
 async def test_waiting_for_a_busy_instance_ends_with_the_deadline(host: Host) -> None:
-    limits = "[limits]\nfuel = 100_000_000_000\ndeadline_ms = 50"
+    limits = "single_instance = true\n[limits]\nfuel = 100_000_000_000\ndeadline_ms = 50"
     await host.load("a", guest("(loop (br 0)) i32.const 0"), limits)
     await asyncio.gather(*(host.request(make_flow()) for _ in range(3)))
     assert sum("did not return within 50 ms" in text for text in host.texts()) >= 1
@@ -288,7 +291,7 @@ async def test_waiting_for_a_busy_instance_ends_with_the_deadline(host: Host) ->
 
 
 async def test_a_cancelled_call_frees_the_instance_for_the_next(host: Host) -> None:
-    limits = "[limits]\nfuel = 100_000_000_000"
+    limits = "single_instance = true\n[limits]\nfuel = 100_000_000_000"
     spin_once = (
         "(if (i32.eqz (i32.load (i32.const 0))) (then"
         " (i32.store (i32.const 0) (i32.const 1)) (loop (br 0)))) i32.const 0"
@@ -307,7 +310,8 @@ async def test_a_cancelled_call_frees_the_instance_for_the_next(host: Host) -> N
     assert [flow.cancelled() for flow in flows] == [True] * 3
     generation = next(iter(host.manager._plugins.values())).generation
     assert generation is not None
-    assert not generation.busy
+    await until(lambda: not generation._building)
+    assert generation.count == len(generation.idle)
 
 
 async def _request(host: Host) -> None:

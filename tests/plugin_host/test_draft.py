@@ -293,3 +293,23 @@ def test_a_status_that_changes_the_framing_is_refused(old: int, new: bytes) -> N
 @pytest.mark.parametrize("raw", [b"a\r\nb", b"\0", b"x" * 513])
 def test_a_reason_must_stay_on_its_line(raw: bytes) -> None:
     assert response().set_reason(raw) == NOT_PERMITTED
+
+
+@pytest.mark.parametrize("path", [b"/", b"/a%26b?c=d", b"/?", b"/~x:@!$"])
+def test_a_path_is_set_as_it_is_written(path: bytes) -> None:
+    draft = request()
+    assert draft.set_path(path) == OK
+    assert built(draft).path == path
+    assert built(draft).authority == b"example.com"
+
+
+@pytest.mark.parametrize("path", [b"", b"a", b"/a b", b"/a#b", b"/\xff", b"http://h/", b"/\r\n"])
+def test_what_is_no_path_is_not_set(path: bytes) -> None:
+    draft = request()
+    assert draft.set_path(path) == NOT_PERMITTED
+    assert draft.build() is None
+
+
+def test_a_path_has_a_limit_and_a_tunnel_has_none() -> None:
+    assert request().set_path(b"/" * 100_000) == OVER_LIMIT
+    assert request(b"CONNECT").set_path(b"/") == NOT_IN_HOOK

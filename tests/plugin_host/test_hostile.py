@@ -372,7 +372,7 @@ async def test_nothing_is_left_behind_by_instances_that_failed(host: Host) -> No
         return living("RawGuest", "OfficialGuest", "Store")
 
     assert await trap(3) == await trap(300)
-    assert plugin.traps == 303
+    assert plugin.profile.traps == 303
 
 
 async def test_nothing_is_left_behind_by_versions_that_were_swapped(host: Host) -> None:

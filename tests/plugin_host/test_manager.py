@@ -352,7 +352,8 @@ async def test_a_version_that_is_busy_says_goodbye_when_it_is_done(host: Host) -
         "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1))))) i32.const 0"
     )
     bye = '(func (export "plugin_shutdown") (call $log (i32.const 1) (i32.const 0) (i32.const 3)))'
-    await host.load("a", guest(spin, imports=f'{LOG} {bye} (data (i32.const 0) "bye")'))
+    module = guest(spin, imports=f'{LOG} {bye} (data (i32.const 0) "bye")')
+    await host.load("a", module, "single_instance = true")
 
     async def request() -> object:
         return await host.request(make_flow())

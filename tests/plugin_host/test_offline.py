@@ -51,7 +51,7 @@ async def test_a_trap_gives_a_fresh_instance_and_no_quarantine(tmp_path: Path) -
         assert host.hooks.request is not None
         for count in range(1, 11):
             await host.hooks.request(make_flow())
-            assert (host.failures, host.plugin.traps) == (count, count)
+            assert (host.failures, host.plugin.profile.traps) == (count, count)
 
 
 async def test_a_plugin_that_traps_at_its_start_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -562,3 +562,24 @@ def test_any_frames_are_legal_or_refused_and_nothing_else(
         "goaway",
         "refused",
     }
+
+
+def test_a_connection_at_rest_remembers_no_blocks_and_goes_on_as_before() -> None:
+    near, seen = engine(client_side=True)
+    far, asked = engine(client_side=False)
+    for stream_id in (1, 3, 5, 7):
+        near.send_request(stream_id, b"GET", GET, True)
+        far.receive_data(near.take())
+        far.send_fields(stream_id, [(b":status", b"200"), (b"server", b"x")], True)
+        near.receive_data(far.take())
+        near.forget(stream_id)
+        far.forget(stream_id)
+        if stream_id == 5:
+            for side in (near, far):
+                decoder, encoder = side._h2._memos
+                assert decoder._known or decoder._always or encoder._known
+                side.rest()
+                assert [decoder._known, decoder._always, encoder._known] == [{}, {}, {}]
+                assert not side._h2.streams
+    assert [what for what, *_ in asked.told].count("request") == 4
+    assert [what for what, *_ in seen.told].count("response") == 4

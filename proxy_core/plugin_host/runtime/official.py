@@ -31,10 +31,14 @@ from proxy_core.plugin_host.manifest import START_FACTOR, GuestLimits
 from proxy_core.plugin_host.runtime.memory import LinearMemory
 from proxy_core.plugin_host.runtime.settings import (
     compile_code,
+    describe_settings,
+    deserialize_code,
     failure_of,
     first_line,
+    library_version,
     limit_store,
     make_config,
+    serialize_code,
     value_type,
 )
 
@@ -49,6 +53,8 @@ class OfficialEngine:
     name = "threads"
 
     def __init__(self) -> None:
+        self.library = library_version()
+        self.settings = describe_settings() + " epoch_interruption=True"
         config = make_config()
         config.epoch_interruption = True
         self.engine = wasmtime.Engine(config)
@@ -62,6 +68,14 @@ class OfficialEngine:
     def compile(self, data: bytes) -> Code:
         """Compile a binary module. Raises ModuleRefused."""
         return compile_code(self.engine, data)
+
+    def serialize(self, code: Code) -> bytes:
+        """Return compiled code as bytes."""
+        return serialize_code(code)
+
+    def deserialize(self, blob: bytes) -> Code:
+        """Take what `serialize` gave. Raises ModuleRefused."""
+        return deserialize_code(self.engine, blob)
 
     def instantiate(
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall

@@ -32,8 +32,12 @@ from proxy_core.plugin_host.runtime.entry_points import (
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest
 from proxy_core.plugin_host.runtime.settings import (
     compile_code,
+    describe_settings,
+    deserialize_code,
     first_line,
+    library_version,
     make_config,
+    serialize_code,
     value_type,
 )
 
@@ -48,6 +52,8 @@ class RawEngine:
     name = "slices"
 
     def __init__(self) -> None:
+        self.library = library_version()
+        self.settings = describe_settings()
         self._engine = wasmtime.Engine(make_config())
         self._guests: dict[int, RawGuest] = {}
         self._keys = 0
@@ -59,6 +65,14 @@ class RawEngine:
     def compile(self, data: bytes) -> Code:
         """Compile a binary module. Raises ModuleRefused."""
         return compile_code(self._engine, data)
+
+    def serialize(self, code: Code) -> bytes:
+        """Return compiled code as bytes."""
+        return serialize_code(code)
+
+    def deserialize(self, blob: bytes) -> Code:
+        """Take what `serialize` gave. Raises ModuleRefused."""
+        return deserialize_code(self._engine, blob)
 
     def instantiate(
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Final
 
 import wasmtime
@@ -16,6 +17,25 @@ TABLES: Final = 8
 _MESSAGE_LENGTH: Final = 500
 
 
+_SETTINGS: Final = {
+    "consume_fuel": True,
+    "wasm_threads": False,
+    "shared_memory": False,
+    "wasm_memory64": False,
+    "wasm_multi_memory": False,
+    "wasm_gc": False,
+    "wasm_function_references": False,
+    "wasm_stack_switching": False,
+    "wasm_exceptions": False,
+    "wasm_component_model": False,
+    "wasm_relaxed_simd_deterministic": True,
+    # LinearMemory keeps a view between calls.
+    "memory_may_move": False,
+    # A large module must not take every core away from the loop while it compiles.
+    "parallel_compilation": False,
+}
+
+
 def make_config() -> wasmtime.Config:
     """The settings common to both engines.
 
@@ -23,22 +43,19 @@ def make_config() -> wasmtime.Config:
     the limits or is not paid for in fuel (garbage collection, stack switching).
     """
     config = wasmtime.Config()
-    config.consume_fuel = True
-    config.wasm_threads = False
-    config.shared_memory = False
-    config.wasm_memory64 = False
-    config.wasm_multi_memory = False
-    config.wasm_gc = False
-    config.wasm_function_references = False
-    config.wasm_stack_switching = False
-    config.wasm_exceptions = False
-    config.wasm_component_model = False
-    config.wasm_relaxed_simd_deterministic = True
-    # LinearMemory keeps a view between calls.
-    config.memory_may_move = False
-    # A large module must not take every core away from the loop while it compiles.
-    config.parallel_compilation = False
+    for name, value in _SETTINGS.items():
+        setattr(config, name, value)
     return config
+
+
+def describe_settings() -> str:
+    """Return the settings common to both engines, for telling compiled code apart."""
+    return " ".join(f"{name}={value}" for name, value in _SETTINGS.items())
+
+
+def library_version() -> str:
+    """Return the WebAssembly library's name and version."""
+    return f"wasmtime {version('wasmtime')}"
 
 
 def value_type(kind: str) -> wasmtime.ValType:
@@ -68,6 +85,28 @@ def compile_code(engine: wasmtime.Engine, data: bytes) -> Code:
         module = wasmtime.Module(engine, data)
     except wasmtime.WasmtimeError as error:
         raise ModuleRefused(f"not a valid module: {first_line(error)}") from error
+    return _read_code(module)
+
+
+def serialize_code(code: Code) -> bytes:
+    """Return compiled code as bytes."""
+    module: wasmtime.Module = code.handle
+    return bytes(module.serialize())
+
+
+def deserialize_code(engine: wasmtime.Engine, blob: bytes) -> Code:
+    """Take compiled code from bytes, which must be what `serialize_code` gave: they are run.
+
+    Raises ModuleRefused where the library sees that another engine made them.
+    """
+    try:
+        module = wasmtime.Module.deserialize(engine, blob)
+    except wasmtime.WasmtimeError as error:
+        raise ModuleRefused(f"not code of this engine: {first_line(error)}") from error
+    return _read_code(module)
+
+
+def _read_code(module: wasmtime.Module) -> Code:
     imports = tuple(_declare(i.name or "", i.type, i.module) for i in module.imports)
     exports = tuple(_declare(e.name, e.type, "") for e in module.exports)
     return Code(module, imports, exports)
