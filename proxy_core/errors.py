@@ -15,6 +15,14 @@ class ConfigError(Int3rceptorError):
     """A setting is unknown, malformed or contradicts another one."""
 
 
+class FilterError(Int3rceptorError):
+    """A filter expression cannot be read; `column` counts its characters from 1."""
+
+    def __init__(self, message: str, column: int) -> None:
+        super().__init__(f"column {column}: {message}")
+        self.column = column
+
+
 class ListenError(Int3rceptorError):
     """A listening socket could not be opened."""
 

@@ -50,6 +50,11 @@ class _Head:
         return self._headers
 
     @property
+    def fields(self) -> list[Field]:
+        """The fields, read-only; of a compacted head they are read again and not kept."""
+        return parse_fields(self.raw) if self._headers is None else self._headers.fields
+
+    @property
     def raw(self) -> bytes:
         """The head as on the wire, closing empty line included; rendered where it was edited."""
         if self._raw is None:

@@ -1,0 +1,1 @@
+"""What decides about flows and messages: filters and rules. Values in, verdicts out; no IO."""

@@ -1,0 +1,5 @@
+"""The filter language: `Filter(text)` reads an expression and answers about flows."""
+
+from proxy_core.policy.filters.filter import Filter
+
+__all__ = ["Filter"]
