@@ -316,6 +316,39 @@ async def test_client_that_makes_no_request_is_cut_off(inside: Inside, name: str
     await inside.still_serves()
 
 
+HELLO = bytes.fromhex("1603010200010001fc0303")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SETTINGS = bytes.fromhex("000000040000000000")
+STALLS = {
+    "in a TLS record's header": b"\x16\x03",
+    "in its ClientHello": HELLO,
+    "in HTTP/2's preface": PREFACE[:20],
+    "behind HTTP/2's preface": PREFACE,
+    "behind its settings": PREFACE + SETTINGS,
+    "in a frame's header": PREFACE + SETTINGS + b"\x00\x00\x10",
+    "in a head of HTTP/2": PREFACE + SETTINGS + bytes.fromhex("000001010100000001") + b"\x82",
+    "in a frame": PREFACE + SETTINGS + bytes.fromhex("000010010500000001") + b"\x82",
+}
+
+
+@pytest.mark.parametrize("name", STALLS)
+@pytest.mark.parametrize("how", ["at once", "a byte at a time"])
+async def test_client_that_stalls_before_its_request_is_cut_off(
+    inside: Inside, name: str, how: str
+) -> None:
+    client = inside.client(reverse=True)
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(to_the_end(client))
+        for piece in [STALLS[name]] if how == "at once" else [bytes((b,)) for b in STALLS[name]]:
+            with contextlib.suppress(ConnectionError):
+                await client.send(piece)
+                await asyncio.sleep(0)
+    assert b"HTTP/1.1 2" not in reading.result()
+    await until(lambda: inside.core.counters.client_connections == 0)
+    assert inside.origin.accept_nowait() is None
+    await inside.still_serves()
+
+
 @pytest.mark.parametrize(
     "line", [b"Content-Length: 100", b"Transfer-Encoding: chunked"], ids=["counted", "chunked"]
 )
