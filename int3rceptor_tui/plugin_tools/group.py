@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from int3rceptor_tui.options import Flags, takes
+from proxy_core.model.plugin_status import PermissionKind
 
 group = typer.Typer(rich_markup_mode=None, help="Write, check, test and install plugins.")
 
@@ -103,6 +104,37 @@ def install_command(
     from int3rceptor_tui.plugin_tools import commands
 
     return commands.answer(as_json, lambda: commands.install_plugin(plugin, to, force, as_json))
+
+
+@group.command("allow")
+@takes("plugins", "data_dir", "config")
+def allow_command(
+    context: typer.Context,
+    flags: Flags,
+    name: Annotated[str, typer.Argument(help="The plugin's name.")],
+    network: Annotated[
+        bool, typer.Option("--network", help="Let it call the hosts that it asks for.")
+    ] = False,
+    filesystem: Annotated[
+        bool, typer.Option("--filesystem", help="Let it read the directories that it asks for.")
+    ] = False,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Do not let it.")] = False,
+    as_json: _Json = False,
+) -> int:
+    """Let a plugin reach what its manifest asks for; without options all of that.
+
+    It holds for this very module and these very hosts and directories, from the next load on.
+    Exits with 1 where the plugin does not ask.
+    """
+    before: Flags = context.find_root().obj or {}
+    given = before | {key: value for key, value in flags.items() if value is not None}
+    from int3rceptor_tui.plugin_tools import allow, commands
+
+    kinds: list[PermissionKind] = ["network"] if network else []
+    kinds += ["filesystem"] if filesystem else []
+    return commands.answer(
+        as_json, lambda: allow.allow_plugin(name, kinds, not revoke, given, as_json)
+    )
 
 
 @group.command("test")

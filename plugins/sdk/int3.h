@@ -87,6 +87,9 @@ INT3_IMPORT(host_kv_set)
 int32_t host_kv_set(const void *key, size_t key_length, const void *value, size_t length);
 /* Returns the new number, or a negative code. */
 INT3_IMPORT(host_kv_add) int64_t host_kv_add(const void *key, size_t key_length, int64_t delta);
+/* Reads from a file in a directory that the user has granted; returns how many bytes. */
+INT3_IMPORT(host_read_file)
+int32_t host_read_file(const char *path, size_t path_length, uint32_t offset, void *into, size_t room);
 INT3_IMPORT(host_metric_add)
 int32_t host_metric_add(const char *name, size_t name_length, int64_t delta);
 
@@ -140,6 +143,10 @@ static inline int32_t int3_set(const char *key, const char *value) {
 
 static inline int64_t int3_add(const char *key, int64_t delta) {
     return host_kv_add(key, int3_length(key), delta);
+}
+
+static inline int32_t int3_read_file(const char *path, uint32_t offset, void *into, size_t room) {
+    return host_read_file(path, int3_length(path), offset, into, room);
 }
 
 /* Counts something that the console shows. */

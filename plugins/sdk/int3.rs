@@ -24,6 +24,7 @@ extern "C" {
     fn host_kv_get(kp: *const u8, kn: usize, buf: *mut u8, cap: usize) -> i32;
     fn host_kv_set(kp: *const u8, kn: usize, vp: *const u8, vn: usize) -> i32;
     fn host_kv_add(kp: *const u8, kn: usize, delta: i64) -> i64;
+    fn host_read_file(pp: *const u8, pn: usize, offset: u32, buf: *mut u8, cap: usize) -> i32;
     fn host_metric_add(np: *const u8, nn: usize, delta: i64) -> i32;
 }
 
@@ -131,6 +132,11 @@ pub fn set(key: &[u8], value: &[u8]) -> i32 {
 /// Add to a number that is kept; return the new one, or a negative code.
 pub fn add(key: &[u8], delta: i64) -> i64 {
     unsafe { host_kv_add(key.as_ptr(), key.len(), delta) }
+}
+
+/// Read from a file in a directory that the user has granted; return how many bytes, 0 at its end.
+pub fn read_file(path: &[u8], offset: u32, into: &mut [u8]) -> i32 {
+    unsafe { host_read_file(path.as_ptr(), path.len(), offset, into.as_mut_ptr(), into.len()) }
 }
 
 /// Count something that the console shows.

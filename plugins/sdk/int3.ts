@@ -52,6 +52,9 @@ declare function host_kv_set(kp: usize, kn: i32, vp: usize, vn: i32): i32;
 @external("env", "host_kv_add")
 declare function host_kv_add(kp: usize, kn: i32, delta: i64): i64;
 // @ts-ignore: decorator
+@external("env", "host_read_file")
+declare function host_read_file(pp: usize, pn: i32, offset: u32, into: usize, room: i32): i32;
+// @ts-ignore: decorator
 @external("env", "host_metric_add")
 declare function host_metric_add(np: usize, nn: i32, delta: i64): i32;
 
@@ -193,6 +196,12 @@ export function add(key: string, delta: i64): i64 {
   const bytes = String.UTF8.encode(key);
   const answer = host_kv_add(changetype<usize>(bytes), bytes.byteLength, delta);
   return answer;
+}
+
+/** Up to 64 KiB of a file in a directory that the user has granted; null where that cannot be. */
+export function readFile(path: string, offset: u32): string | null {
+  const bytes = String.UTF8.encode(path);
+  return read(host_read_file(changetype<usize>(bytes), bytes.byteLength, offset, BUFFER, ROOM));
 }
 
 /** Count something that the console shows. */

@@ -23,6 +23,7 @@ const host = struct {
     extern "env" fn host_kv_get(kp: [*]const u8, kn: usize, into: [*]u8, room: usize) i32;
     extern "env" fn host_kv_set(kp: [*]const u8, kn: usize, vp: [*]const u8, vn: usize) i32;
     extern "env" fn host_kv_add(kp: [*]const u8, kn: usize, delta: i64) i64;
+    extern "env" fn host_read_file(pp: [*]const u8, pn: usize, offset: u32, into: [*]u8, room: usize) i32;
     extern "env" fn host_metric_add(np: [*]const u8, nn: usize, delta: i64) i32;
 };
 
@@ -128,6 +129,11 @@ pub fn set(key: []const u8, value: []const u8) i32 {
 /// Add to a number that is kept; the new one, or a negative code.
 pub fn add(key: []const u8, delta: i64) i64 {
     return host.host_kv_add(key.ptr, key.len, delta);
+}
+
+/// Read from a file in a directory that the user has granted; null where that cannot be.
+pub fn readFile(path: []const u8, offset: u32, into: []u8) ?[]u8 {
+    return filled(into, host.host_read_file(path.ptr, path.len, offset, into.ptr, into.len));
 }
 
 /// Count something that the console shows.

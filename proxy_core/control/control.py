@@ -18,7 +18,12 @@ from proxy_core.control.views import (
 )
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
-from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
+from proxy_core.model.plugin_status import (
+    DiscoverReport,
+    PermissionKind,
+    PluginStatus,
+    ReloadReport,
+)
 
 
 class Feed(Protocol):
@@ -69,6 +74,15 @@ class Control(Protocol):
 
     async def set_plugin_enabled(self, name: str, enabled: bool) -> PluginStatus:
         """Enable or disable a plugin. Raises PluginNotFound."""
+
+    async def decide_permission(
+        self, name: str, kind: PermissionKind, granted: bool
+    ) -> PluginStatus:
+        """Let a plugin reach what it asks for, or not, from now on and after restarts.
+
+        What it asks for is in its status. Raises PluginNotFound, and PluginError where it asks
+        for nothing of the kind.
+        """
 
     async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         """Return the newest `limit` lines kept, of one plugin or of all, oldest first."""

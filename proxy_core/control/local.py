@@ -20,6 +20,7 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.plugin_status import (
     DiscoverReport,
+    PermissionKind,
     PluginState,
     PluginStatus,
     ReloadReport,
@@ -124,6 +125,14 @@ class LocalControl:
     async def set_plugin_enabled(self, name: str, enabled: bool) -> PluginStatus:
         """Enable or disable a plugin. Raises PluginNotFound."""
         return await self._on_core(lambda: self._parts.plugins.set_enabled(name, enabled))
+
+    async def decide_permission(
+        self, name: str, kind: PermissionKind, granted: bool
+    ) -> PluginStatus:
+        """Let a plugin reach what it asks for, or not. Raises PluginError."""
+        return await self._on_core(
+            lambda: self._parts.plugins.decide_permission(name, kind, granted)
+        )
 
     async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         """Return the newest `limit` lines kept, of one plugin or of all, oldest first."""

@@ -11,7 +11,12 @@ from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLine
-from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
+from proxy_core.model.plugin_status import (
+    DiscoverReport,
+    PermissionKind,
+    PluginStatus,
+    ReloadReport,
+)
 
 
 class LogKeeper(Protocol):
@@ -43,6 +48,11 @@ class Plugins(Protocol):
 
     async def set_enabled(self, name: str, enabled: bool) -> PluginStatus:
         """Enable or disable a plugin. Raises PluginNotFound."""
+
+    async def decide_permission(
+        self, name: str, kind: PermissionKind, granted: bool
+    ) -> PluginStatus:
+        """Let a plugin reach what it asks for, or not. Raises PluginError."""
 
 
 class CoreParts(Protocol):

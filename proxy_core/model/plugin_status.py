@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Literal
 
 import msgspec
 
@@ -18,6 +19,25 @@ class PluginState(enum.Enum):
     DISABLED = "disabled"
     REFUSED = "refused"
     """It could not be loaded; `last_error` says why."""
+
+
+PermissionKind = Literal["network", "filesystem"]
+
+
+class PermissionState(enum.Enum):
+    """What the user has decided about something that a plugin asks to reach."""
+
+    GRANTED = "granted"
+    DENIED = "denied"
+    UNASKED = "unasked"
+
+
+class AskedPermission(msgspec.Struct, frozen=True):
+    """What a plugin asks to reach: hosts (`network`) or directories (`filesystem`)."""
+
+    kind: str
+    entries: tuple[str, ...]
+    state: PermissionState
 
 
 class HookProfile(msgspec.Struct, frozen=True):
@@ -69,6 +89,8 @@ class PluginStatus(msgspec.Struct, frozen=True):
     """Of one instance, as it was lately; pages of 64 KiB."""
     instances: int = 0
     """How many there are just now."""
+    asked: tuple[AskedPermission, ...] = ()
+    """What it asks the user for."""
 
     @property
     def loaded(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy_core.plugin_host.grants import Permits
 from proxy_core.plugin_host.metrics import Metrics
 from proxy_core.plugin_host.profile import Profile
 from proxy_core.plugin_host.state import KeyValueState
@@ -12,10 +13,11 @@ from proxy_core.plugin_host.state import KeyValueState
 
 @dataclass(slots=True)
 class Belongings:
-    """Shared by all instances of a plugin."""
+    """Shared by all instances of a plugin, and all but `permits` by its generations."""
 
     state: KeyValueState = field(default_factory=KeyValueState)
     metrics: Metrics = field(default_factory=Metrics)
     profile: Profile = field(default_factory=Profile)
     foreign: Any = None
     """What a foreign ABI shares between contexts beside these, in memory."""
+    permits: Permits = field(default_factory=Permits)

@@ -33,6 +33,7 @@ from proxy_core.plugin_host.keeping import KEEPING
 from proxy_core.plugin_host.logs import LINE_BYTES
 from proxy_core.plugin_host.message_fields import read_field, write_field
 from proxy_core.plugin_host.readers import put
+from proxy_core.plugin_host.reading import READING
 
 NAME_BYTES: Final = rules.HEAD_BYTES
 RANDOM_BYTES: Final = 64 * 1024
@@ -232,5 +233,6 @@ HOST_FUNCTIONS: Final = _all(
     HostFunction("host_now_ns", 1, (), "i64", _now_ns, pointers=False),
     HostFunction("host_random", 1, _I2, "i32", _random),
     *KEEPING,
+    READING,
 )
 """Every host function by its name."""

@@ -24,6 +24,7 @@ from proxy_core.plugin_host.host_side import HostFunction
 from proxy_core.plugin_host.logs import StartLog
 from proxy_core.plugin_host.manifest import MANIFEST_NAME, MIB, Manifest
 from proxy_core.plugin_host.module_file import MODULE_BYTES, check_bytes, read_file
+from proxy_core.plugin_host.reach import KINDS
 
 PAGE: Final = 64 * 1024
 _EDITS: Final = frozenset(
@@ -38,6 +39,7 @@ _EDITS: Final = frozenset(
 )
 _BODIES: Final = frozenset({"host_get_body", "host_set_body"})
 _NETWORK: Final = frozenset({"host_http_request"})
+_FILES: Final = frozenset({"host_read_file"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,8 @@ def _permissions(name: str, hooks: frozenset[Hook]) -> tuple[str, ...]:
         needed.append("access_bodies")
     if name in _NETWORK:
         needed.append("network")
+    if name in _FILES:
+        needed.append("filesystem")
     return tuple(needed)
 
 
@@ -228,6 +232,11 @@ def _notes(
         f"calls {item.declared.name} without permissions.{name}: the answer there is -2"
         for item in imports
         for name in item.withheld
+    ]
+    notes += [
+        f"asks for permissions.{kind}: {', '.join(getattr(manifest.permissions, kind))}"
+        for kind in KINDS
+        if getattr(manifest.permissions, kind)
     ]
     notes += [f"{name} is not called by this version" for name in not_called]
     if not manifest.enabled:

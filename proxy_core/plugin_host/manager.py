@@ -18,12 +18,19 @@ from proxy_core.bus.bus import Bus
 from proxy_core.errors import PluginError, PluginNotFound
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
-from proxy_core.model.plugin_status import DiscoverReport, PluginStatus, ReloadReport
+from proxy_core.model.plugin_status import (
+    DiscoverReport,
+    PermissionKind,
+    PermissionState,
+    PluginStatus,
+    ReloadReport,
+)
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.generation import Blueprint, Generation
+from proxy_core.plugin_host.grants import Grants, hash_of, wanted_by
 from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.manifest import GuestLimits, Manifest
@@ -72,12 +79,14 @@ class PluginManager:
         self._bus = bus
         self._dispatcher = Dispatcher(hooks, self._tell)
         self._plugins: dict[str, Plugin] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._workers: ThreadPoolExecutor | None = None
         self._engine: Engine | None = None
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
         self._data_dir = data_dir
         self._code_cache: CodeCache | None = None
+        self._grants = Grants(data_dir, self._warn)
         self._states = StateKeeper(
             None if data_dir is None else data_dir / STATE_DIRECTORY,
             self._note,
@@ -148,6 +157,32 @@ class PluginManager:
                 self._tell(plugin)
             return plugin.status()
 
+    async def decide_permission(
+        self, name: str, kind: PermissionKind, granted: bool
+    ) -> PluginStatus:
+        """Let a plugin reach what it asks for, or not, from now on and after restarts.
+
+        Raises PluginNotFound, and PluginError where it asks for nothing of the kind or the
+        decision cannot be kept.
+        """
+        async with self._one_at_a_time:
+            plugin = self._find(name)
+            permits = plugin.belongings.permits
+            entries = permits.entries(kind)
+            if not entries:
+                raise PluginError(f"{name} asks for no {kind} permission, or is not loaded")
+            try:
+                await self._on_worker(
+                    lambda: self._grants.decide(name, permits.file_hash, kind, entries, granted)
+                )
+            except OSError as error:
+                raise PluginError(f"the decision cannot be kept: {error}") from error
+            permits.decide(kind, granted)
+            word = "allowed" if granted else "denied"
+            plugin.log.notice(LogLevel.INFO, f"{word}: {kind} ({', '.join(entries)})")
+            self._tell(plugin)
+            return plugin.status()
+
     def statuses(self) -> list[PluginStatus]:
         """Every plugin known, in the order in which they run. From any thread."""
         plugins = list(self._plugins.values())  # one step under the interpreter's lock
@@ -216,7 +251,12 @@ class PluginManager:
                 )
             belongings = await self._belongings(plugin, manifest)
             cache = self._cache()
-            building = self._start(lambda: _build(manifest, module, belongings, engine, cache, log))
+            base = plugin.source.path.parent
+
+            def build() -> _Loaded:
+                return _build(manifest, module, base, belongings, self._grants, engine, cache, log)
+
+            building = self._start(build)
             try:
                 loaded = await asyncio.shield(building)
             except asyncio.CancelledError:
@@ -257,6 +297,11 @@ class PluginManager:
             f"generation {plugin.generations} loaded in {loaded.seconds * 1000:.1f} ms "
             f"({contract.name})",
         )
+        for asked in plugin.belongings.permits.asked:
+            if asked.state is PermissionState.UNASKED:
+                plugin.log.notice(
+                    LogLevel.WARN, f"asks for {asked.kind}: {', '.join(asked.entries)}"
+                )
         if contract.not_called:
             names = ", ".join(contract.not_called)
             plugin.log.notice(LogLevel.WARN, f"not called by this version: {names}")
@@ -302,6 +347,11 @@ class PluginManager:
             self._unload(plugin)
             plugin.log.notice(LogLevel.INFO, "unloaded: its files are gone")
 
+    def _warn(self, text: str) -> None:
+        """Log a line of the program's own, from a worker thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._note, "", LogLevel.WARN, text)
+
     def _note(self, name: str, level: LogLevel, text: str) -> None:
         self.logs.write(name, level, text)
 
@@ -323,16 +373,12 @@ class PluginManager:
 
     def _cache(self) -> CodeCache | None:
         if self._code_cache is None and self._data_dir is not None:
-            loop = asyncio.get_running_loop()
-
-            def tell(text: str) -> None:
-                loop.call_soon_threadsafe(self._note, "", LogLevel.WARN, text)
-
-            self._code_cache = CodeCache(self._data_dir / CACHE_DIRECTORY, tell)
+            self._code_cache = CodeCache(self._data_dir / CACHE_DIRECTORY, self._warn)
         return self._code_cache
 
     def _pool(self) -> ThreadPoolExecutor:
         if self._workers is None:
+            self._loop = asyncio.get_running_loop()
             self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="plugin-loader")
         return self._workers
 
@@ -352,13 +398,17 @@ def _open() -> tuple[Engine, str | None]:
 def _build(
     manifest: Manifest,
     module: Path,
+    base: Path,
     belongings: Belongings,
+    grants: Grants,
     engine: Engine,
     cache: CodeCache | None,
     log: StartLog,
 ) -> _Loaded:
     began = time.perf_counter()
     data = read_file(module, MODULE_BYTES)
+    permits = grants.permits(manifest.name, hash_of(data), wanted_by(manifest, base))
+    belongings = replace(belongings, permits=permits)
     blueprint = Blueprint.draw(engine, manifest, data, belongings, cache)
     guest = blueprint.build(log)
     return _Loaded(blueprint, guest, time.perf_counter() - began)

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from proxy_core.plugin_host.faults import ManifestError
 from proxy_core.plugin_host.foreign_options import ProxyWasmOptions, parse_proxy_wasm
+from proxy_core.plugin_host.reach import KINDS, check_entries
 
 MANIFEST_NAME: Final = "plugin.toml"
 MANIFEST_BYTES: Final = 64 * 1024
@@ -44,9 +45,13 @@ class Permissions:
     modify_requests: bool = True
     modify_responses: bool = True
     access_bodies: bool = True
+    network: tuple[str, ...] = ()
+    """Hosts that it asks to call: `name`, `*.name`, with `:port` or without."""
+    filesystem: tuple[str, ...] = ()
+    """Directories that it asks to read, as they are written in the manifest."""
 
     def names(self) -> tuple[str, ...]:
-        """The permissions that are given."""
+        """The permissions that are given, and the kinds that the user is asked for."""
         return tuple(f.name for f in fields(self) if getattr(self, f.name))
 
 
@@ -201,13 +206,12 @@ def _inside(key: str, text: str) -> str:
 
 def _permissions(data: Mapping[str, Any]) -> Permissions:
     names = {f.name for f in fields(Permissions)}
-    _refuse_unknown(data, names | {"network", "filesystem"}, "permissions")
-    for key in ("network", "filesystem"):
-        if _value(data, key, list, []):
-            raise ManifestError(
-                f"permissions.{key} is not supported by this version; leave it empty"
-            )
-    return Permissions(**{name: _value(data, name, bool, True) for name in names})
+    _refuse_unknown(data, names, "permissions")
+    return Permissions(
+        **{name: _value(data, name, bool, True) for name in names.difference(KINDS)},
+        network=check_entries("network", _value(data, "network", list, [])),
+        filesystem=check_entries("filesystem", _value(data, "filesystem", list, [])),
+    )
 
 
 def _limits(data: Mapping[str, Any]) -> GuestLimits:

@@ -213,5 +213,6 @@ class Plugin:
             state_bytes=self.belongings.state.size,
             profile=profile.snapshot(),
             memory_pages=profile.pages,
+            asked=self.belongings.permits.asked,
             instances=0 if generation is None else generation.count,
         )

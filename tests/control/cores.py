@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.errors import PluginNotFound
@@ -20,7 +22,10 @@ from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.model.plugin_status import (
+    AskedPermission,
     DiscoverReport,
+    PermissionKind,
+    PermissionState,
     PluginState,
     PluginStatus,
     ReloadReport,
@@ -129,6 +134,19 @@ class ScriptedPlugins:
             path=old.path,
             generation=old.generation,
         )
+        self.by_name[name] = new
+        self.bus.plugins.publish(new)
+        return new
+
+    async def decide_permission(
+        self, name: str, kind: PermissionKind, granted: bool
+    ) -> PluginStatus:
+        self.threads.append(threading.get_ident())
+        if name not in self.by_name:
+            raise PluginNotFound(f"no plugin is called {name!r}; :plugins.discover looks again")
+        state = PermissionState.GRANTED if granted else PermissionState.DENIED
+        asked = (AskedPermission(kind, ("example.com",), state),)
+        new = msgspec.structs.replace(self.by_name[name], asked=asked)
         self.by_name[name] = new
         self.bus.plugins.publish(new)
         return new

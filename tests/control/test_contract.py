@@ -14,7 +14,12 @@ from proxy_core.exchange.held import Decision
 from proxy_core.model.flow import FlowState
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
-from proxy_core.model.plugin_status import PluginState, PluginStatus
+from proxy_core.model.plugin_status import (
+    AskedPermission,
+    PermissionState,
+    PluginState,
+    PluginStatus,
+)
 from tests.control.conftest import Rig
 from tests.control.cores import make_flow
 from tests.waiting import until
@@ -102,6 +107,8 @@ async def test_an_unknown_plugin_is_refused_by_name(rig: Rig) -> None:
         await rig.control.reload_plugin("gamma")
     with pytest.raises(PluginNotFound, match="gamma"):
         await rig.control.set_plugin_enabled("gamma", True)
+    with pytest.raises(PluginNotFound, match="gamma"):
+        await rig.control.decide_permission("gamma", "network", True)
 
 
 async def test_disabling_a_plugin_shows_in_the_list_and_on_the_feed(rig: Rig) -> None:
@@ -111,6 +118,16 @@ async def test_disabling_a_plugin_shows_in_the_list_and_on_the_feed(rig: Rig) ->
     assert status.state is PluginState.DISABLED
     assert [s.enabled for s in await rig.control.plugins()] == [False, True]
     assert [s.name for s in drain_all(feed).plugins] == ["alpha"]
+
+
+async def test_a_permission_that_is_decided_shows_in_the_list_and_on_the_feed(rig: Rig) -> None:
+    feed = rig.control.subscribe()
+    drain_all(feed)
+    status = await rig.control.decide_permission("beta", "filesystem", True)
+    asked = AskedPermission("filesystem", ("example.com",), PermissionState.GRANTED)
+    assert status.asked == (asked,)
+    assert [s.asked for s in await rig.control.plugins()] == [(), (asked,)]
+    assert [s.asked for s in drain_all(feed).plugins] == [(asked,)]
 
 
 async def test_logs_come_oldest_first_of_one_plugin_or_of_all(rig: Rig) -> None:

@@ -304,6 +304,7 @@ async def test_each_instance_says_hello_and_goodbye(host: Host) -> None:
 
 async def test_reloads_and_calls_that_overlap_leave_nothing_behind(host: Host) -> None:
     module = guest(_LONG, imports=_COUNT)
+    before = living("RawGuest", "OfficialGuest", "Generation")
     await host.load("a", module)
 
     async def reload() -> None:
@@ -316,4 +317,4 @@ async def test_reloads_and_calls_that_overlap_leave_nothing_behind(host: Host) -
             await _call_at_once(host, 6)
     assert host.status("a").traps == 0
     await host.manager.stop()
-    assert living("RawGuest", "OfficialGuest", "Generation") == 0
+    assert living("RawGuest", "OfficialGuest", "Generation") <= before

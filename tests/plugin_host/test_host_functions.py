@@ -6,6 +6,7 @@ import ctypes
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ FIELDS: tuple[Field, ...] = (
 class Caller:
     """A guest that is only a page of memory and the call it is in."""
 
-    def __init__(self, hook: Hook, flow: Flow | None = None, **permissions: bool) -> None:
+    def __init__(self, hook: Hook, flow: Flow | None = None, **permissions: Any) -> None:
         self.buffer = bytearray(PAGE)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
         self.log = StartLog(100)

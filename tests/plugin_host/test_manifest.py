@@ -40,8 +40,8 @@ def test_every_key_is_read() -> None:
         modify_requests = false
         modify_responses = false
         access_bodies = false
-        network = []
-        filesystem = []
+        network = ["API.example.com:443", "*.example.org"]
+        filesystem = ["/srv/lists/", "~/lists", "data"]
         [limits]
         fuel = 5
         deadline_ms = 6
@@ -63,7 +63,9 @@ def test_every_key_is_read() -> None:
     assert not manifest.enabled
     assert manifest.on_failure == "closed"
     assert manifest.single_instance
-    assert manifest.permissions.names() == ()
+    assert manifest.permissions.names() == ("network", "filesystem")
+    assert manifest.permissions.network == ("api.example.com:443", "*.example.org")
+    assert manifest.permissions.filesystem == ("/srv/lists", "~/lists", "data")
     assert manifest.limits == GuestLimits(5, 6, 7, 8, 9)
     assert json.loads(manifest.config) == {
         "add": {"X-Plugin-Modified": "true"},
@@ -90,8 +92,9 @@ def test_every_key_is_read() -> None:
         ('version = "1\\n2"', "version must be one printable line"),
         ('description = "\\u001b[31m"', "description must be one printable line"),
         ('filter = "~d example.com"', "filter is not supported"),
-        ('[permissions]\nnetwork = ["a"]', "permissions.network is not supported"),
-        ('[permissions]\nfilesystem = ["/"]', "permissions.filesystem is not supported"),
+        ("[permissions]\nnetwork = true", "network must be a list"),
+        ('[permissions]\nnetwork = ["*"]', "permissions.network has '*'"),
+        ('[permissions]\nfilesystem = ["/"]', "permissions.filesystem has '/'"),
         ("[config]\nwhen = 2020-01-01", "config cannot be written as JSON"),
         ("[config]\nmuch = inf", "config cannot be written as JSON"),
         ("[config]\nlong = '" + "x" * 65536 + "'", "config has 65547 bytes"),

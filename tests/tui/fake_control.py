@@ -22,7 +22,13 @@ from proxy_core.errors import PluginNotFound
 from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
-from proxy_core.model.plugin_status import DiscoverReport, PluginState, PluginStatus, ReloadReport
+from proxy_core.model.plugin_status import (
+    DiscoverReport,
+    PermissionKind,
+    PluginState,
+    PluginStatus,
+    ReloadReport,
+)
 
 NOON = 1_700_000_000.0
 
@@ -226,6 +232,14 @@ class FakeControl:
         status = msgspec.structs.replace(self.plugin_map[name], enabled=enabled, state=state)
         self.plugin_map[name] = status
         return status
+
+    async def decide_permission(
+        self, name: str, kind: PermissionKind, granted: bool
+    ) -> PluginStatus:
+        self.asked.append(("permission", name, kind, granted))
+        if name not in self.plugin_map:
+            raise PluginNotFound(f"no plugin is called {name!r}")
+        return self.plugin_map[name]
 
     async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         return []

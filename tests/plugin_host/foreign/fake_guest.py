@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from typing import Any
 
 from proxy_core.model.flow import Flow
 from proxy_core.model.log_line import LogLevel
@@ -22,7 +23,7 @@ class FakeGuest:
     """`put` lays arguments into the lower half of the page; calls back allocate in the upper."""
 
     def __init__(
-        self, hook: Hook = Hook.START, flow: Flow | None = None, **permissions: bool
+        self, hook: Hook = Hook.START, flow: Flow | None = None, **permissions: Any
     ) -> None:
         self.buffer = bytearray(PAGE)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))

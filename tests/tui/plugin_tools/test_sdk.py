@@ -41,6 +41,7 @@ use int3::*;
     if set(b"k", b"v") != 0 || get(b"k", &mut all) != 1 || all[0] != b'v' { abort(b"no state"); }
     if add(b"n", -7) != -7 || add(b"n", 7) != 0 { abort(b"no sum"); }
     if count(b"answers", 1) != 0 { abort(b"no count"); }
+    if read_file(b"list", 0, &mut all) != -2 { abort(b"a file"); }
     respond(418, b"short and stout");
     RESPOND
 }
@@ -70,6 +71,7 @@ INT3_HOOK(on_response) {
     if (int3_set("k", "v") || int3_get("k", all, 1) != 1 || *all != 'v') int3_abort("no state");
     if (int3_add("n", -7) != -7 || int3_add("n", 7) != 0) int3_abort("no sum");
     if (int3_count("answers", 1)) int3_abort("no count");
+    if (int3_read_file("list", 0, all, 1) != INT3_NOT_PERMITTED) int3_abort("a file");
     int3_respond(418, "short and stout");
     return INT3_RESPOND;
 }
@@ -100,6 +102,7 @@ export fn on_response() i32 {
     if (int3.set("k", "v") != 0 or int3.get("k", &all).?[0] != 'v') int3.abort("no state");
     if (int3.add("n", -7) != -7 or int3.add("n", 7) != 0) int3.abort("no sum");
     if (int3.count("answers", 1) != 0) int3.abort("no count");
+    if (int3.readFile("list", 0, &all) != null) int3.abort("a file");
     _ = int3.respond(418, "short and stout");
     return int3.answer;
 }
@@ -107,7 +110,7 @@ export fn on_response() i32 {
     "assemblyscript": """
 import {
   CONTINUE, RESPOND, Field, Level, abort, add, addHeader, annotate, count, field, get, header, log,
-  now, random, removeHeader, respond, set, setField, setHeader,
+  now, random, readFile, removeHeader, respond, set, setField, setHeader,
 } from "./int3";
 export function int3_abi_version(): i32 { return 1; }
 export function on_request(): i32 {
@@ -130,6 +133,7 @@ export function on_response(): i32 {
   if (value === null || value != "v") abort("no state");
   if (add("n", -7) != -7 || add("n", 7) != 0) abort("no sum");
   if (count("answers", 1) != 0) abort("no count");
+  if (readFile("list", 0) !== null) abort("a file");
   respond(418, "short and stout");
   return RESPOND;
 }
