@@ -115,6 +115,7 @@ class Http2Link(Listener):
         """See `Perishable.expire`: count streams that starve, cut a head that does not end."""
         now, since = self.clock.now, self._head_since
         if not self.streams:
+            self.streams.clear()  # the room that there was for them
             self.engine.rest()
         if since is not None and now - since > self.limits.head_timeout:
             self.cut(RemoteProtocolError("HTTP/2: a head took too long", 408))

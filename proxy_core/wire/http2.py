@@ -325,8 +325,10 @@ class Http2Engine:
         self._to_come.pop(stream_id, None)
 
     def rest(self) -> None:
-        """Give up what a connection does not need while nothing happens on it."""
+        """Give up what a connection does not need while there is no stream on it."""
         self._h2.rest()
+        for of_streams in (self._methods, self._to_come, self._trailers):
+            of_streams.clear()  # empty already, but for the room that there was
 
     def leave(self) -> None:
         """Say that we are about to go (RFC 9113, section 6.8); `on_leave_seen` follows."""

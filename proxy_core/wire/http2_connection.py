@@ -106,7 +106,7 @@ class Connection(H2Connection):
         self._memos = MemoDecoder(max_block), MemoEncoder()
         self.decoder, self.encoder = self._memos
         self.incoming_buffer = self.frames = Frames(not client_side, budget, max_block)
-        self._closed_streams = ClosedStreams()  # type: ignore[assignment]
+        self.closed_streams = self._closed_streams = ClosedStreams()  # type: ignore[assignment]
         del self._frame_dispatch_table  # `_RECEIVERS` is the same for all
 
     def say(self, frames: list[Frame]) -> None:
@@ -124,6 +124,9 @@ class Connection(H2Connection):
         """Give up what only makes things quicker."""
         self._memos[0].forget()
         self._memos[1].forget()
+        self.closed_streams.forget_ends()
+        if not self.streams:
+            self.streams.clear()  # the room that there was for them
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         # The library writes down every frame for a log that is not kept.

@@ -117,5 +117,12 @@ class ClosedStreams:
     def __getitem__(self, stream_id: int) -> StreamClosedBy | None:
         return self._reset[stream_id] if stream_id in self._reset else self._ended[stream_id]
 
+    def forget_ends(self) -> None:
+        """Keep no more than which streams were reset.
+
+        What comes on any other stream that is over is an error of the connection all the same.
+        """
+        self._ended.clear()
+
     def __len__(self) -> int:
         return len(self._ended) + len(self._reset)

@@ -57,3 +57,6 @@ def test_how_streams_ended_is_kept_of_the_newest() -> None:
     assert len(closed) == 64 + 1024
     assert 1 not in closed
     assert 39_999 in closed
+    closed.forget_ends()
+    assert len(closed) == 1024
+    assert 39_999 in closed
