@@ -33,19 +33,21 @@ class Features(enum.IntFlag):
 class BodyAccess:
     """A body as a handler reads and writes it: a stream with a place in it.
 
-    `data` is None where the body is not at hand. The first write puts away what was there.
+    The first write puts away what was there.
     """
 
-    __slots__ = ("_position", "data", "written")
+    __slots__ = ("_begun", "_data", "_position", "_written")
 
-    def __init__(self, data: bytes | None) -> None:
-        self.data = data
+    def __init__(self, data: bytes | None, begun: bytes = b"") -> None:
+        """Begin with `data`, which is None where it is not at hand, behind what was `begun`."""
+        self._begun = bool(begun) and data is not None
+        self._data = data if data is None else begun + data
         self._position = 0
-        self.written: bytearray | None = None
+        self._written: bytearray | None = None
 
     def read(self, most: int) -> tuple[bytes, bool] | None:
         """Return the next bytes and whether they were the last; None where none are at hand."""
-        source = self.data if self.written is None else self.written
+        source = self._data if self._written is None else self._written
         if source is None:
             return None
         piece = bytes(source[self._position : self._position + most])
@@ -54,13 +56,20 @@ class BodyAccess:
 
     def write(self, piece: bytes) -> bool:
         """Add to what is written; False, and nothing added, where that would be too much."""
-        written = b"" if self.written is None else self.written
-        if len(written) + len(piece) > WRITTEN_BYTES:
+        if len(self._written or b"") + len(piece) > WRITTEN_BYTES:
             return False
-        if self.written is None:
-            self.written = bytearray()
-        self.written += piece
+        if self._written is None:
+            self._written = bytearray()
+            self._position = 0
+        self._written += piece
         return True
+
+    @property
+    def edited(self) -> bytes | None:
+        """What the body has become; None where it is as it came."""
+        if self._written is not None:
+            return bytes(self._written)
+        return self._data if self._begun else None
 
 
 class Instance:
@@ -120,20 +129,23 @@ class Passage:
     def end_request(self, context: int) -> None:
         """Keep what is needed for the response, and nothing of the request's body."""
         self.context = context
-        self.made_body = bytes(self.body.written or b"")
+        self.made_body = self.body.edited or b""
         self.request_body = BodyAccess(None)
         self.request_trailers = None
         self.after_next = True
 
-    def begin_response(self, flow: Flow, draft: ResponseDraft | None) -> None:
-        """Turn to the response; without `draft` it is over, and what is written is for nothing."""
+    def begin_response(self, flow: Flow, draft: ResponseDraft | None, begun: bytes = b"") -> None:
+        """Turn to the response, `begun` before its body.
+
+        Without `draft` the flow is over, and what is written is for nothing.
+        """
         head = flow.response
         if draft is None:
             draft = ResponseDraft(head or ResponseHead(_BAD_GATEWAY))
             self.body = BodyAccess(flow.response_body.kept)
             self.response_trailers = _draft(flow.response_body.trailers or (), HTTP_11)
         else:
-            self.body = BodyAccess(None if flow.whole is None else flow.whole.data)
+            self.body = BodyAccess(None if flow.whole is None else flow.whole.data, begun)
             self.response_trailers = _trailers(flow.whole, draft.original.version)
         self.response = draft
         if not flow.request_body.truncated:
@@ -162,11 +174,12 @@ def _edited(
     whole: WholeBody | None, body: BodyAccess, trailers: ResponseDraft | None
 ) -> WholeBody | None:
     changed = trailers is not None and trailers.build() is not None
-    if body.written is None and not changed:
+    data = body.edited
+    if data is None and not changed:
         return None
     edited = WholeBody(b"") if whole is None else whole
-    if body.written is not None:
-        edited.data = bytes(body.written)
+    if data is not None:
+        edited.data = data
     if changed and trailers is not None:
         edited.trailers = trailers.headers.fields
     return edited

@@ -1,0 +1,123 @@
+"""What is left of hostile modules after they have done their worst thousands of times: nothing.
+
+The quick tests fail 10,000 times, in turns in every way that takes no time, and are refused 500
+times. `pytest -m slow tests/plugin_host/hostile` takes ten minutes or more: every module by
+itself, 10,000 times in a hook (20, where the clock must stop it) and 1000 times at the door.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from proxy_core.errors import PluginError
+from proxy_core.model.verdict import CONTINUE
+from proxy_core.plugin_host.generation import Blueprint
+from proxy_core.plugin_host.logs import StartLog
+from proxy_core.plugin_host.manifest import parse
+from proxy_core.plugin_host.runtime.official import OfficialEngine
+from proxy_core.plugin_host.runtime.raw import RawEngine
+from tests.plugin_host.guests import Host, guest, living, make_flow
+from tests.plugin_host.hostile.modules import AT_THE_DOOR, ENDLESS_FUEL, IN_A_HOOK, Hostile
+
+THINGS = ("Generation", "RawGuest", "OfficialGuest", "Store", "Module", "HookCall", "HostSide")
+MOST_GROWTH = 8 * 1024 * 1024
+SLOW_KINDS = {"endless memory growth", "endless table growth"}
+QUICK = [
+    name
+    for name, hostile in IN_A_HOOK.items()
+    if hostile.manifest != ENDLESS_FUEL and name not in SLOW_KINDS
+]
+
+
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+
+
+async def assert_nothing_is_left(work: Callable[[int], Awaitable[None]], times: int) -> None:
+    """Do it `times` times, and compare with how it was after a tenth of them."""
+    await work(times // 10)
+    things, memory = living(*THINGS), resident()
+    await work(times - times // 10)
+    assert living(*THINGS) <= things
+    assert resident() - memory < MOST_GROWTH
+
+
+def hook_failures(host: Host) -> Callable[[int], Awaitable[None]]:
+    """Send requests through all plugins of a host, whatever they did before."""
+
+    async def work(times: int) -> None:
+        for _ in range(times):
+            for plugin in host.manager._plugins.values():
+                plugin.health.forget()
+            assert await host.request(make_flow()) is CONTINUE
+
+    return work
+
+
+def refusals(
+    hostile: Hostile, engine: RawEngine | OfficialEngine
+) -> Callable[[int], Awaitable[None]]:
+    """Load a module that is refused."""
+    manifest = parse(f'name = "hostile"\nwasm = "m.wasm"\n{hostile.manifest}')
+
+    async def work(times: int) -> None:
+        for _ in range(times):
+            with pytest.raises(PluginError):
+                Blueprint.draw(engine, manifest, hostile.module).build(StartLog(10))
+
+    return work
+
+
+async def test_nothing_is_left_behind_by_ten_thousand_failures_of_all_kinds(host: Host) -> None:
+    for number, name in enumerate(QUICK):
+        await host.load(f"h{number}", IN_A_HOOK[name].module, IN_A_HOOK[name].manifest)
+    rounds = 10_000 // len(QUICK) + 1
+    await assert_nothing_is_left(hook_failures(host), rounds)
+    assert sum(host.status(f"h{number}").calls for number in range(len(QUICK))) >= 10_000
+
+
+@pytest.mark.parametrize("engine", [RawEngine, OfficialEngine])
+@pytest.mark.parametrize("name", ["flipped bits", "trap in start", "plugin_init that says no"])
+async def test_nothing_is_left_behind_by_modules_that_were_refused(
+    name: str, engine: type[RawEngine | OfficialEngine]
+) -> None:
+    made = engine()
+    await assert_nothing_is_left(refusals(AT_THE_DOOR[name], made), 500)
+    made.close()
+
+
+async def test_nothing_is_left_behind_by_versions_that_were_swapped(host: Host) -> None:
+    await host.load("a", guest("i32.const 0"))
+
+    async def work(times: int) -> None:
+        for _ in range(times):
+            assert (await host.manager.reload("a")).ok
+
+    await assert_nothing_is_left(work, 100)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", IN_A_HOOK)
+async def test_nothing_is_left_behind_by_ten_thousand_failures(host: Host, name: str) -> None:
+    hostile = IN_A_HOOK[name]
+    await host.load("hostile", hostile.module, hostile.manifest)
+    times = 20 if hostile.manifest == ENDLESS_FUEL else 10_000
+    await assert_nothing_is_left(hook_failures(host), times)
+    assert host.status("hostile").calls == times
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", AT_THE_DOOR)
+async def test_nothing_is_left_behind_by_a_thousand_refusals(name: str) -> None:
+    hostile, engine = AT_THE_DOOR[name], RawEngine()
+    times = 20 if hostile.manifest == ENDLESS_FUEL else 1000
+    await assert_nothing_is_left(refusals(hostile, engine), times)
+    engine.close()
