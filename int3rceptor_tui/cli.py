@@ -153,8 +153,13 @@ def _merge(context: typer.Context, flags: Flags) -> Flags:
 def _load(flags: Flags, base: Settings | None = None) -> Settings:
     from proxy_core.config.loader import load_settings
 
-    settings = {name: value for name, value in flags.items() if name != "config"}
-    return load_settings(settings, os.environ, flags.get("config"), base)
+    given = {name: value for name, value in flags.items() if name != "config"}
+    settings = load_settings(given, os.environ, flags.get("config"), base)
+    if settings.modify_messages or settings.drop_messages:
+        from proxy_core.policy.message_rules import message_rules
+
+        message_rules(settings)  # what is wrong with them is told before anything starts
+    return settings
 
 
 def _demo_defaults() -> Settings:

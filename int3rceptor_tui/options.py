@@ -39,6 +39,15 @@ OPTIONS: dict[str, Any] = {
         "upstream-per-client", "Never share an upstream connection between clients."
     ),
     "lenient": _switch("lenient", "Forward odd messages too, where their framing is certain."),
+    "modify_messages": _option(
+        _TEXTS,
+        "[/FILTER]/REGEX/REPLACEMENT",
+        "Replace in WebSocket messages; any separator, @FILE for what a file holds; may be "
+        "repeated.",
+    ),
+    "drop_messages": _option(
+        _TEXTS, "FILTER", "Drop the WebSocket messages that match; may be repeated."
+    ),
     "plugins": _option(_FILES, "DIR", "Look for plugins there too; may be repeated."),
     "data_dir": _option(_FILE, "DIR", "Where the CA and other data lie."),
     "upstream_ca": _option(_FILE, "FILE", "Trust the certificates in this PEM file upstream too."),

@@ -27,8 +27,8 @@ from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.held import HeldFlows
-from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
+from proxy_core.exchange.ruled_hooks import hooks_with
 from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
@@ -45,6 +45,7 @@ from proxy_core.net.pool import UpstreamPool
 from proxy_core.net.tls_session import TlsBuffers
 from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls
 from proxy_core.plugin_host.manager import PluginManager
+from proxy_core.policy.message_rules import message_rules
 
 _REFUSALS_TOLD = 5  # a second
 _LIBRARY_LINES_TOLD = 20  # a second
@@ -54,12 +55,13 @@ class Core:
     """One proxy. Make, `start`, `stop`; not to be started twice."""
 
     def __init__(self, settings: Settings) -> None:
+        """Take settings that are checked but for their message rules. Raises ConfigError."""
         self.settings = settings
         self.bus = Bus()
         self.counters = Counters()
         self.flows = FlowRing(settings.limits.captured_total)
         self.held = HeldFlows()
-        self.hooks = Hooks()
+        self.hooks = hooks_with(message_rules(settings))
         limits = settings.limits
         self._tunnel_times = TunnelTimes(limits.tunnel_timeout, limits.idle_timeout)
         self.web_sockets = WebSockets(self.hooks, limits, self._tunnel_times)

@@ -14,6 +14,7 @@ from proxy_core.config import (
     Mode,
     ModeSpec,
     RegularMode,
+    Replacement,
     ReverseMode,
     Settings,
     SocksMode,
@@ -62,11 +63,15 @@ def test_defaults_are_what_the_manual_says(home: Path) -> None:
 
 
 def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
+    file.parent.mkdir(parents=True)
+    (file.parent / "new.txt").write_bytes(b"new")
     settings = load(
         file=file,
         content="""
             listen = "0.0.0.0:0"
             mode = "reverse:http://origin.example"
+            modify_messages = ["/a/b", "|~q|a|@new.txt"]
+            drop_messages = ["~b tick"]
             plugins = ["one", "/two"]
             data_dir = "data"
             upstream_ca = "../roots.pem"
@@ -91,6 +96,8 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
         listen_host="0.0.0.0",
         listen_port=0,
         mode=(ModeSpec(ReverseMode("http", "origin.example", 80)),),
+        modify_messages=(Replacement("a", b"b"), Replacement("a", b"new", "~q")),
+        drop_messages=("~b tick",),
         plugins=(here / "one", Path("/two")),
         data_dir=here / "data",
         upstream_ca=here.parent / "roots.pem",
@@ -114,6 +121,7 @@ def test_every_setting_but_keys_can_be_given_in_the_environment() -> None:
             "INT3_CLIENT_CERT": "mine.pem H=~/h.pem",
             "INT3_IGNORE_HOSTS": "a b",
             "INT3_LENIENT": "on",
+            "INT3_DROP_MESSAGES": "~b tick tack\n~q",
             "INT3_PLUGINS": os.pathsep.join(["a", "", "~/b"]),
             "INT3_DATA_DIR": "d",
             "INT3_UPSTREAM_CA": "~/ca.pem",
@@ -136,6 +144,7 @@ def test_every_setting_but_keys_can_be_given_in_the_environment() -> None:
         client_certs={"*": here / "mine.pem", "h": home / "h.pem"},
         ignore_hosts=("a", "b"),
         lenient=True,
+        drop_messages=("~b tick tack", "~q"),
         plugins=(here / "a", home / "b"),
         data_dir=here / "d",
         upstream_ca=home / "ca.pem",

@@ -56,6 +56,8 @@ def message_line(message: WebSocketMessageView) -> list[Piece]:
     ]
     marks = [mark for mark in ("injected", "edited", "dropped", "cut") if getattr(message, mark)]
     if marks:
+        if message.by:
+            marks.append(f"by {visible(', '.join(message.by))}")
         line.append((" ".join(marks) + "  ", "bad" if message.dropped or message.cut else "warn"))
     line.append(_preview(message))
     return line

@@ -12,6 +12,7 @@ from proxy_core.config.modes import (
     join_host_port,
     parse_mode,
 )
+from proxy_core.config.replacements import Replacement, parse_replacement
 from proxy_core.config.settings import (
     CONFIG_NAME,
     Settings,
@@ -27,6 +28,7 @@ __all__ = [
     "Mode",
     "ModeSpec",
     "RegularMode",
+    "Replacement",
     "ReverseMode",
     "Settings",
     "SocksMode",
@@ -37,4 +39,5 @@ __all__ = [
     "default_plugin_dir",
     "join_host_port",
     "parse_mode",
+    "parse_replacement",
 ]

@@ -18,6 +18,7 @@ from typing import Any
 
 from proxy_core.config.limits import Limits
 from proxy_core.config.modes import ModeSpec, parse_mode, split_host_port
+from proxy_core.config.replacements import Replacement, parse_replacement
 from proxy_core.config.settings import Settings, default_config_file
 from proxy_core.errors import ConfigError
 
@@ -164,6 +165,17 @@ def _patterns(given: _Given) -> tuple[str, ...]:
     return patterns
 
 
+def _replacements(given: _Given) -> tuple[Replacement, ...]:
+    replacements = []
+    for text in _texts(given):
+        try:
+            replacements.append(parse_replacement(text, given.base))
+        except ConfigError as error:
+            shown = dataclasses.replace(given, value=text)
+            raise shown.refuse(*str(error).rsplit("; ", 1)) from error
+    return tuple(replacements)
+
+
 def _tls_version(given: _Given) -> str:
     if given.value not in ("1.0", "1.1", "1.2", "1.3"):
         raise given.refuse("no version of TLS", "write 1.0, 1.1, 1.2 or 1.3, in quotes")
@@ -182,6 +194,8 @@ _READERS: dict[str, Callable[[_Given], object]] = {
     "connect_address": _address,
     "upstream_per_client": _switch,
     "lenient": _switch,
+    "modify_messages": _replacements,
+    "drop_messages": _texts,
     "plugins": _paths,
     "data_dir": _path,
     "upstream_ca": _path,
@@ -200,9 +214,12 @@ _READERS: dict[str, Callable[[_Given], object]] = {
     "allow_public_clients": _switch,
     "refuse_private_clients": _switch,
 }
-_LISTS = {"mode": _SPACE, "plugins": os.pathsep} | dict.fromkeys(
-    ("insecure_hosts", "ignore_hosts", "allow_hosts", "client_cert"), _SPACE
-)
+_LISTS = {
+    "mode": _SPACE,
+    "plugins": os.pathsep,
+    "modify_messages": "\n",
+    "drop_messages": "\n",
+} | dict.fromkeys(("insecure_hosts", "ignore_hosts", "allow_hosts", "client_cert"), _SPACE)
 """What separates the items of a list in the environment."""
 _SWITCHED = {name for name, reader in _READERS.items() if reader is _switch}
 

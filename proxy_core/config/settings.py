@@ -10,6 +10,7 @@ import platformdirs
 
 from proxy_core.config.limits import Limits
 from proxy_core.config.modes import Mode, ModeSpec
+from proxy_core.config.replacements import Replacement
 
 APP_NAME = "int3rceptor"
 CONFIG_NAME = "int3rceptor.toml"
@@ -80,6 +81,11 @@ class Settings:
     ca_key: Path | None = None
     """Its key, PEM; in `ca_cert` where not given."""
     ca_passphrase: str = ""
+
+    modify_messages: tuple[Replacement, ...] = ()
+    """What is replaced in WebSocket messages, in this order."""
+    drop_messages: tuple[str, ...] = ()
+    """WebSocket messages that do not pass: filter expressions."""
 
     proxy_auth: str = ""
     """`user:password`, or `@FILE` in htpasswd's format; clients must say so (RFC 9110, 11.7)."""

@@ -171,6 +171,7 @@ def _web_socket_message(message: WebSocketMessage) -> WebSocketMessageView:
         message.dropped,
         message.injected,
         message.cut,
+        message.by,
     )
 
 

@@ -117,6 +117,8 @@ class WebSocketMessageView(msgspec.Struct, frozen=True, gc=False):
     injected: bool = False
     cut: bool = False
     """Whether the connection ended inside it."""
+    by: tuple[str, ...] = ()
+    """Who edited or dropped it."""
 
 
 class WebSocketView(msgspec.Struct, frozen=True):

@@ -306,6 +306,7 @@ class Direction:
             if isinstance(verdict, Block):
                 message.dropped = True
                 message.payload = whole
+                message.by = (verdict.by,)
                 self._note(f"messages dropped by {verdict.by}")
                 self._changed(message)
                 return
@@ -313,16 +314,21 @@ class Direction:
             message.edited = True
             message.size = len(message.payload)
             self._changed(message)
-        elif not (self._anew and message.compressed):
+        else:
             message.payload = whole
-            self._out += self._wire
-            return
+            message.by = ()
+            if not (self._anew and message.compressed):
+                self._out += self._wire
+                return
         if message.compressed:
             self._send_anew(message, message.payload, True, True)
         else:
             self._out.append(encode_frame(message.opcode, message.payload, mask=self._fresh_mask()))
 
     def _changed(self, message: WebSocketMessage) -> None:
+        new = [name for name in message.by if name not in self._flow.edited_by]
+        if new:
+            self._flow.edited_by = (*self._flow.edited_by, *new)
         if message.compressed and self._compression is not None:
             self._anew = self._compression.takes_over
 

@@ -13,6 +13,7 @@ class WebSocketMessage:
 
     __slots__ = (
         "at",
+        "by",
         "compressed",
         "cut",
         "dropped",
@@ -46,6 +47,8 @@ class WebSocketMessage:
         """Whether it was compressed on the wire."""
         self.injected = injected
         """Whether nobody sent it: we did."""
+        self.by: tuple[str, ...] = ()
+        """Who edited or dropped it, in order: `plugin NAME`, `rule NAME`."""
         self.edited = False
         self.dropped = False
         self.cut = False

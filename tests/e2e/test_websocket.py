@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -72,15 +73,20 @@ class House:
         return shown, shown.web_socket
 
 
-@pytest.fixture
-async def house(
-    certificate: OriginCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@contextlib.asynccontextmanager
+async def running(
+    certificate: OriginCertificate, data_dir: Path, **settings: Any
 ) -> AsyncIterator[House]:
-    monkeypatch.setenv("HOME", str(tmp_path))  # where plugins would be looked for
-    settings = Settings(
-        listen_port=0, data_dir=tmp_path, upstream_ca=certificate.ca_file, plugins=()
+    """A proxy with these settings, and the servers."""
+    core = Core(
+        Settings(
+            listen_port=0,
+            data_dir=data_dir,
+            upstream_ca=certificate.ca_file,
+            plugins=(),
+            **settings,
+        )
     )
-    core = Core(settings)
     async with contextlib.AsyncExitStack() as stack:
         clear = await stack.enter_async_context(serve(_echo, "127.0.0.1", 0, max_size=None))
         context = certificate.server_context("http/1.1")
@@ -90,6 +96,15 @@ async def house(
         await core.start()
         stack.push_async_callback(core.stop)
         yield House(core, {"ws": _port(clear), "wss": _port(secure)})
+
+
+@pytest.fixture
+async def house(
+    certificate: OriginCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where plugins would be looked for
+    async with running(certificate, tmp_path) as house:
+        yield house
 
 
 def _port(server: Server) -> int:

@@ -1,5 +1,5 @@
 """The filter language: `Filter(text)` reads an expression and answers about flows."""
 
-from proxy_core.policy.filters.filter import Filter
+from proxy_core.policy.filters.filter import Filter, MessageFilter
 
-__all__ = ["Filter"]
+__all__ = ["Filter", "MessageFilter"]

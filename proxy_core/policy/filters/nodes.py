@@ -71,7 +71,8 @@ class Or:
         return " | ".join(map(_grouped, self.operands))
 
 
-Node = Is | Matches | Within | Not | And | Or
+Leaf = Is | Matches | Within
+Node = Leaf | Not | And | Or
 
 
 def quoted(pattern: str) -> str:

@@ -14,6 +14,9 @@ import regex
 SEARCHED = 1024 * 1024
 """Bytes of one text that are searched; what stands behind them is not seen."""
 
+EDIT_TIME = 0.1
+"""Seconds that replacing in one text may take."""
+
 TIME = 0.02
 """Seconds that a search outside RE2 may take before it counts as finding nothing."""
 
@@ -35,6 +38,10 @@ class PatternError(Exception):
     def __init__(self, message: str, at: int | None) -> None:
         super().__init__(message)
         self.at = at
+
+
+class NotReplacedError(Exception):
+    """A text cannot be edited within bounds; the message says why."""
 
 
 def compile_search(pattern: str, *, lines: bool = False, binary: bool = False) -> Search:
@@ -113,3 +120,40 @@ def _slow_search(pattern: str, lines: bool, binary: bool) -> Search:
             return False
 
     return search_bytes if binary else search_text
+
+
+def compile_replace(pattern: str, replacement: bytes, limit: int) -> Callable[[bytes], bytes]:
+    """Return what puts `replacement` in the place of all that matches `pattern`, in any bytes.
+
+    The case of letters counts, and a dot is any byte. The function gives at most `limit` bytes, or
+    raises NotReplacedError, as it does after EDIT_TIME. Raises PatternError.
+    """
+    flags = regex.DOTALL
+    try:
+        compiled = regex.compile(pattern.encode(errors="surrogateescape"), flags)
+    except (regex.error, ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise PatternError(
+            getattr(error, "msg", str(error)), getattr(error, "pos", None)
+        ) from error
+
+    def replace(text: bytes) -> bytes:
+        room = limit
+
+        def next_piece(match: object) -> bytes:
+            nonlocal room
+            room -= len(replacement)
+            if room < 0:
+                raise NotReplacedError(f"the result is larger than {limit} bytes")
+            return replacement
+
+        try:
+            edited: bytes = compiled.sub(next_piece, text, timeout=EDIT_TIME)
+        except TimeoutError as error:
+            raise NotReplacedError(f"replacing took longer than {EDIT_TIME:g} s") from error
+        except MemoryError as error:
+            raise NotReplacedError("there is no memory for it") from error
+        if len(edited) > max(limit, len(text)):
+            raise NotReplacedError(f"the result is larger than {limit} bytes")
+        return edited
+
+    return replace

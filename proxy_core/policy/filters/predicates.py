@@ -6,17 +6,19 @@ A flow may be anywhere on its way. What is not there yet does not match, so that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Field
 from proxy_core.model.message import Body, RequestHead, ResponseHead
-from proxy_core.policy.filters.nodes import And, Is, Matches, Node, Not, Or, Within
+from proxy_core.policy.filters.nodes import And, Is, Leaf, Matches, Node, Not, Or, Within
 from proxy_core.policy.filters.operators import OPERATORS
 from proxy_core.policy.filters.patterns import SEARCHED, Search, compile_search
 from proxy_core.policy.filters.ranges import Range, parse_range
 from proxy_core.wire.content_coding import decode_body
 
 Predicate = Callable[[Flow], bool]
+T = TypeVar("T")
 
 _ASSETS = compile_search(
     r"^(text/(javascript|css)|application/(x-)?javascript|application/font|image/|font/)"
@@ -24,39 +26,55 @@ _ASSETS = compile_search(
 
 
 def compile_node(node: Node) -> Predicate:
-    """Return the function that a tree stands for."""
-    match node:
+    """Return the function of a flow that a tree stands for."""
+    return combine(node, compile_leaf)
+
+
+def compile_leaf(leaf: Leaf) -> Predicate:
+    """Return the function that one operator stands for."""
+    match leaf:
         case Is(name):
             return _PLAIN[name]
-        case Matches(name, pattern):
-            operator = OPERATORS[name]
-            search = compile_search(pattern, lines=operator.lines, binary=operator.binary)
-            return _SEARCHING[name](search)
+        case Matches(name):
+            return _SEARCHING[name](search_of(leaf))
         case Within(name, text):
             return _measuring(_MEASURES[name], parse_range(text, OPERATORS[name].operand))
+
+
+def search_of(leaf: Matches) -> Search:
+    """Return what searches for an operator's regular expression."""
+    operator = OPERATORS[leaf.operator]
+    return compile_search(leaf.pattern, lines=operator.lines, binary=operator.binary)
+
+
+def combine(node: Node, leaf: Callable[[Leaf], Callable[[T], bool]]) -> Callable[[T], bool]:
+    """Return the function that a tree stands for, where `leaf` knows that of each operator."""
+    match node:
+        case Is() | Matches() | Within():
+            return leaf(node)
         case Not(operand):
-            inner = compile_node(operand)
-            return lambda flow: not inner(flow)
+            inner = combine(operand, leaf)
+            return lambda subject: not inner(subject)
         case And(operands):
-            return _every([compile_node(operand) for operand in operands])
+            return _every([combine(operand, leaf) for operand in operands])
         case Or(operands):
-            return _any([compile_node(operand) for operand in operands])
+            return _any([combine(operand, leaf) for operand in operands])
 
 
-def _every(parts: list[Predicate]) -> Predicate:
-    def every(flow: Flow) -> bool:
+def _every(parts: list[Callable[[T], bool]]) -> Callable[[T], bool]:
+    def every(subject: T) -> bool:
         for part in parts:  # noqa: SIM110 - twice as quick as all() of a generator
-            if not part(flow):
+            if not part(subject):
                 return False
         return True
 
     return every
 
 
-def _any(parts: list[Predicate]) -> Predicate:
-    def some(flow: Flow) -> bool:
+def _any(parts: list[Callable[[T], bool]]) -> Callable[[T], bool]:
+    def some(subject: T) -> bool:
         for part in parts:  # noqa: SIM110
-            if part(flow):
+            if part(subject):
                 return True
         return False
 

@@ -51,6 +51,9 @@ def test_a_close_frame_is_its_code_and_reason() -> None:
 def test_what_was_done_to_a_message_is_told() -> None:
     assert "  edited  hi" in text(message(edited=True))
     assert "  injected dropped  hi" in text(message(injected=True, dropped=True))
+    by = ("rule modify-messages 1", "plugin \x1b[2J")
+    told = text(message(edited=True, by=by))
+    assert "  edited by rule modify-messages 1, plugin ␛[2J  hi" in told
     assert "  cut  hi" in text(message(cut=True))
 
 
