@@ -10,6 +10,9 @@ from proxy_core.exchange.ports import BodySource
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.headers import Field
 
+_MANY_PIECES = 256
+"""Pieces kept before they are joined: a piece of one byte takes forty in memory."""
+
 
 class Gathered:
     """A source that first gives what was read of another one already."""
@@ -31,6 +34,8 @@ class Gathered:
         while data := await self._rest.read():
             note(data)
             self._pieces.append(data)
+            if len(self._pieces) > _MANY_PIECES:
+                self._pieces = deque((b"".join(self._pieces),))
             size += len(data)
             if size > limit:
                 return None

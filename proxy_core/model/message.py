@@ -219,6 +219,9 @@ def join_authority(host: str, port: int, scheme: str) -> bytes:
 PREVIEW = 64 * 1024
 """Bytes kept of a body that is larger than its limit."""
 
+_MANY_PIECES = 256
+"""Pieces kept before they are joined: a piece of one byte takes forty in memory."""
+
 
 class Body:
     """What was captured of one body: all of it up to `limit` bytes, else only a beginning.
@@ -246,6 +249,8 @@ class Body:
                 self._kept = data
             elif isinstance(self._kept, list):
                 self._kept.append(data)
+                if len(self._kept) > _MANY_PIECES:
+                    self._kept = [b"".join(self._kept)]
             else:
                 self._kept = [self._kept, data]
         elif self._room >= 0:

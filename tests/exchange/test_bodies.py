@@ -296,6 +296,21 @@ async def test_a_gathered_source_gives_what_it_has_and_then_the_rest() -> None:
     assert source.trailers == [(b"t", b"1")]
 
 
+async def test_a_gathered_source_of_many_pieces_keeps_few() -> None:
+    side = Side()
+    pieces = [b"%04d" % number for number in range(3000)]
+    side.body(*pieces, b"")
+    source = Gathered(side)
+    whole = await source.fill(1_000_000, lambda data: None)
+    assert whole is not None
+    assert whole.data == b"".join(pieces)
+    given = []
+    while data := await source.read():
+        given.append(data)
+    assert b"".join(given) == b"".join(pieces)
+    assert len(given) <= 257
+
+
 async def test_a_filtered_source_ends_once() -> None:
     ends = []
 

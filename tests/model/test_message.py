@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Headers
-from proxy_core.model.message import RequestHead, join_authority, parse_fields, split_authority
+from proxy_core.model.message import (
+    Body,
+    RequestHead,
+    join_authority,
+    parse_fields,
+    split_authority,
+)
 from proxy_core.wire.http1_head import check_authority
 
 
@@ -122,3 +130,18 @@ def test_fields_of_a_compact_head_are_those_it_had(fields: list[tuple[bytes, byt
     head.compact()
     assert head.headers.fields == fields
     assert parse_fields(head.raw) == fields
+
+
+def test_body_that_comes_in_shreds_takes_little_more_than_its_size() -> None:
+    shreds = [b"%03d" % (number % 1000) for number in range(100_000)]
+    tracemalloc.start()
+    try:
+        body = Body(1024 * 1024)
+        for shred in shreds:
+            body.feed(bytes(bytearray(shred)))  # a piece of its own, as the wire gives it
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 2 * body.size
+    assert body.kept == b"".join(shreds)
+    assert not body.truncated
