@@ -76,6 +76,9 @@ class EntryPoints:
             "wasmtime_instance_export_get",
             *(ctypes.c_bool, Ptr, Ptr, ctypes.c_char_p, Size, Ptr),
         )
+        self.caller_export_get = bind(
+            "wasmtime_caller_export_get", ctypes.c_bool, Ptr, ctypes.c_char_p, Size, Ptr
+        )
 
 
 def address_of(pointer: Any) -> int:

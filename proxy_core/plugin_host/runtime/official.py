@@ -146,13 +146,17 @@ class OfficialGuest:
         for name in contract.entries:
             self._entries[name] = exports[name]
         if contract.has_memory:
-            memory = exports["memory"]
+            self._watch_memory(exports["memory"])
 
-            def locate() -> tuple[int, int]:
-                size = memory.data_len(self._store)
-                return ctypes.addressof(memory.data_ptr(self._store).contents), size
+    def _watch_memory(self, memory: object) -> None:
+        if not isinstance(memory, wasmtime.Memory):
+            return
 
-            self._memory = self.host.memory = LinearMemory(locate)
+        def locate() -> tuple[int, int]:
+            size = memory.data_len(self._store)
+            return ctypes.addressof(memory.data_ptr(self._store).contents), size
+
+        self._memory = self.host.memory = LinearMemory(locate)
 
     def _define(self, linker: wasmtime.Linker, item: Import) -> None:
         function = item.function
@@ -160,7 +164,9 @@ class OfficialGuest:
         mask = _MASKS[item.results[0]] if item.results else 0
         sign = (mask >> 1) + 1
 
-        def callback(*arguments: int) -> int | None:
+        def callback(caller: wasmtime.Caller, *arguments: int) -> int | None:
+            if not self._entries:  # its start function calls, and the instance is not ours yet
+                self._watch_memory(caller.get("memory"))
             if perf_counter() > self._deadline:
                 raise self._too_late()
             unsigned = (n if m is None else n & m for n, m in zip(arguments, masks, strict=True))
@@ -173,7 +179,7 @@ class OfficialGuest:
             [value_type(kind) for kind in function.params],
             [value_type(kind) for kind in item.results],
         )
-        linker.define_func(function.module, function.name, declared, callback)
+        linker.define_func(function.module, function.name, declared, callback, access_caller=True)
 
     def _wait(self, answer: Coroutine[Any, Any, int]) -> int:
         """Await an answer on the loop, no longer than the call may take."""

@@ -141,7 +141,7 @@ class RawEngine:
                 calls = guest.host_calls + 1
                 guest.host_calls = calls
                 if not calls % _CHECK_EVERY:
-                    guest.look_at_the_clock()
+                    guest.look_around(caller)
                 # An empty slice with a step has one element in ctypes.
                 arguments = values[0:stop:_WORDS_PER_VALUE] if stop else ()
                 if some_wide:

@@ -154,7 +154,7 @@ class RawGuest:
         self.key = key
         self.fuel_used = 0
         self.seconds = 0.0
-        self.host_calls = 0
+        self.host_calls = -1
         self._engine = engine
         self._points = engine.holding
         self._limits = limits
@@ -399,6 +399,17 @@ class RawGuest:
             raise told
         result: int = values.cells[export.result_kinds].value
         return result
+
+    def look_around(self, caller: int) -> None:
+        """Look at the clock, and at the first call of all for the guest's memory."""
+        if not self._entries:
+            # Its start function calls: the instance is not ours yet, and `caller` knows it.
+            item = ffi.wasmtime_extern_t()
+            found = self._points.caller_export_get(caller, b"memory", 6, ctypes.addressof(item))
+            if found and item.kind == ffi.WASMTIME_EXTERN_MEMORY.value:
+                self._keep.append(item)
+                self._watch_memory(ctypes.addressof(item.of.memory))
+        self.look_at_the_clock()
 
     def look_at_the_clock(self) -> None:
         """Stop a guest that is past its deadline; make it yield where its slice is used up."""

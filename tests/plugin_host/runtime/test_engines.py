@@ -235,6 +235,22 @@ def test_loading_is_bounded_too(engine: Engine, text: str, entry: str, limits: G
     guest.close()
 
 
+def test_a_start_function_hands_over_memory(engine: Engine) -> None:
+    log = f'{LOG} (data (i32.const 65533) "one")'
+    start = """(func $s (call $log (i32.const 1) (i32.const 65533) (i32.const 3))
+        (drop (memory.grow (i32.const 1)))
+        (i32.store8 (i32.const 65536) (i32.const 33))
+        (call $log (i32.const 1) (i32.const 65533) (i32.const 4))
+        (call $log (i32.const 1) (i32.const 131072) (i32.const 1))) (start $s)"""
+    hook = '(func (export "on_request") (result i32) i32.const 0)'
+    guest = instance(engine, f"(module {log} {MEMORY} {hook} {start})")
+    journal = guest.host.call.journal
+    assert isinstance(journal, StartLog)
+    texts = [text for _, text, _ in journal.lines]
+    assert texts == ["one", "one!", "host_log: 1 bytes at 131072 are not in its memory"]
+    guest.close()
+
+
 def test_loading_has_a_thousand_times_the_fuel_in_all(engine: Engine) -> None:
     down = "(loop (br_if 0 (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
     init = (
