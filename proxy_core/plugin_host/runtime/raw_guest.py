@@ -404,7 +404,7 @@ class RawGuest:
         """Look at the clock, and at the first call of all for the guest's memory."""
         if not self._entries:
             # Its start function calls: the instance is not ours yet, and `caller` knows it.
-            item = ffi.wasmtime_extern_t()
+            item: Any = ffi.wasmtime_extern_t()
             found = self._points.caller_export_get(caller, b"memory", 6, ctypes.addressof(item))
             if found and item.kind == ffi.WASMTIME_EXTERN_MEMORY.value:
                 self._keep.append(item)
