@@ -33,6 +33,7 @@ from int3rceptor_tui.screens.core_down import CoreDownScreen
 from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.flows import FlowsScreen
 from int3rceptor_tui.screens.help import HelpScreen
+from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.terminal import frame_interval, is_behind
 from int3rceptor_tui.theme import THEME
@@ -185,7 +186,8 @@ class ConsoleApp(OrderedKeys):
 
     async def _refresh_figures(self) -> None:
         """Fetch the plugins' figures, which change without being news."""
-        if self.console_screen is self._plugins:
+        screen = self.console_screen
+        if screen is self._plugins or isinstance(screen, PluginScreen):
             await self.fetch_plugins()
 
     async def fetch_plugins(self) -> None:
@@ -197,6 +199,8 @@ class ConsoleApp(OrderedKeys):
             self.books.plugins = {plugin.name: plugin for plugin in plugins}
             if self._plugins.is_mounted:
                 self._plugins.show_plugins()
+            if isinstance(self.console_screen, PluginScreen):
+                self.console_screen.show_plugins()
 
     # --- words for the user
 
@@ -286,6 +290,9 @@ class ConsoleApp(OrderedKeys):
     @property
     def selected_plugin(self) -> str | None:
         """See `Desk.selected_plugin`."""
+        screen = self.console_screen
+        if isinstance(screen, PluginScreen):
+            return screen.plugin_name
         selected = self._plugins.selected
         return None if selected is None else selected.name
 
@@ -337,6 +344,16 @@ class ConsoleApp(OrderedKeys):
     def do_screen_plugins(self) -> None:
         """Show the plugins."""
         self._show_main(self._plugins)
+
+    def do_plugins_profile(self, name: str) -> None:
+        """Show one plugin: the one that is named, or under the cursor."""
+        wanted = name or self.selected_plugin
+        if wanted is None or wanted not in self.books.plugins:
+            self.tell(f"no plugin is called {wanted!r}" if wanted else "No plugin there.", bad=True)
+        else:
+            if isinstance(self.screen, PluginScreen):
+                self.pop_screen()
+            self._open(PluginScreen(self.books, wanted))
 
     def do_app_back(self) -> None:
         """Close what is open; from another main screen, go to the flows."""

@@ -25,6 +25,7 @@ class Where(enum.Enum):
     FLOWS = "flows"
     DETAIL = "flow"
     PLUGINS = "plugins"
+    PLUGIN = "plugin"
     HELP = "help"
 
 
@@ -144,6 +145,22 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "plugins.log", "l", "Show only this plugin's log", Where.PLUGINS, "And all of them again."
     ),
+    Action(
+        "plugins.profile",
+        "p",
+        "Show the plugin's profile",
+        Where.PLUGINS,
+        "What its hooks cost, what it counts, what it may reach.",
+        argument="NAME",
+    ),
+    Action(
+        "plugins.permissions",
+        "P",
+        "Decide what the plugin may reach",
+        Where.PLUGINS,
+        "Asks about the hosts and directories that its manifest names.",
+        argument="NAME",
+    ),
     Action("plugins.follow", "F", "Follow the log", Where.PLUGINS, "On and off."),
     Action("plugins.page", "space", "Page down", Where.PLUGINS, listed=False),
     Action("plugins.search", "slash", "Search the log", Where.PLUGINS),
@@ -157,6 +174,11 @@ ACTIONS: tuple[Action, ...] = (
         "On a plugin: only its log lines.",
         listed=False,
     ),
+    # one plugin
+    Action("plugin.page", "space", "Page down", Where.PLUGIN, listed=False),
+    Action("plugin.search", "slash", "Search", Where.PLUGIN),
+    Action("plugin.search_next", "n", "Find the next", Where.PLUGIN, listed=False),
+    Action("plugin.search_previous", "N", "Find the one before", Where.PLUGIN, listed=False),
     # the keys
     Action("help.page", "space", "Page down", Where.HELP, listed=False),
     Action("help.search", "slash", "Search", Where.HELP, listed=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.view_model.visible import visible
 from proxy_core.errors import ControlError, PluginNotFound
 from proxy_core.model.plugin_status import PluginState
 
@@ -47,6 +48,22 @@ class PluginCommands:
     async def do_plugins_disable(self, name: str) -> None:
         """Disable a plugin."""
         await self._enable(self._wanted(name), False)
+
+    async def do_plugins_permissions(self, name: str) -> None:
+        """Ask about each kind of thing that a plugin asks to reach, and tell the core."""
+        wanted = self._wanted(name)
+        plugin = self._desk.books.plugins.get(wanted)
+        if plugin is None:
+            raise PluginNotFound(f"no plugin is called {wanted!r}")
+        if not plugin.asked:
+            self._desk.tell(f"{wanted} asks to reach nothing.")
+        for asked in plugin.asked:
+            verb = "call the hosts" if asked.kind == "network" else "read the directories"
+            entries = "\n".join(f"  {visible(entry)}" for entry in asked.entries)
+            granted = await self._desk.ask(f"Let {wanted} {verb}\n{entries}\n?")
+            await self._desk.driver.decide_permission(wanted, asked.kind, granted)
+            self._desk.tell(f"{wanted} may{'' if granted else ' not'} {verb}.")
+        await self._desk.fetch_plugins()
 
     async def _enable(self, name: str, enabled: bool) -> None:
         status = await self._desk.driver.set_plugin_enabled(name, enabled)

@@ -35,7 +35,7 @@ class PermissionState(enum.Enum):
 class AskedPermission(msgspec.Struct, frozen=True):
     """What a plugin asks to reach: hosts (`network`) or directories (`filesystem`)."""
 
-    kind: str
+    kind: PermissionKind
     entries: tuple[str, ...]
     state: PermissionState
 

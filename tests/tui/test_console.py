@@ -7,10 +7,12 @@ import pytest
 from textual import events
 
 from int3rceptor_tui.keymap import ACTIONS, Where, check_remapped
+from int3rceptor_tui.screens.confirm import ConfirmScreen
 from int3rceptor_tui.screens.core_down import CoreDownScreen
 from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.flows import FlowsScreen
 from int3rceptor_tui.screens.help import HelpScreen
+from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.widgets.prompt import Prompt
 from proxy_core.config import Settings
@@ -18,7 +20,13 @@ from proxy_core.control.views import WebSocketMessageView, WebSocketView
 from proxy_core.errors import ConfigError, ListenError
 from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.log_line import LogLevel
-from proxy_core.model.plugin_status import PluginState, ReloadReport
+from proxy_core.model.plugin_status import (
+    AskedPermission,
+    PermissionKind,
+    PermissionState,
+    PluginState,
+    ReloadReport,
+)
 from tests.tui.console import Console, open_console
 from tests.tui.fake_control import (
     NOON,
@@ -426,3 +434,51 @@ async def test_a_plugin_that_was_refused_is_told(monkeypatch: pytest.MonkeyPatch
     async with open_console(control) as console:
         console.app.run_command("plugins.enable alpha")
         await until(lambda: "alpha could not be loaded: no exports" in console.notes)
+
+
+async def test_a_plugins_profile_is_shown_and_goes_on() -> None:
+    control = FakeControl()
+    control.put(plugins=[make_plugin("alpha", metrics=(("hits", 7),)), make_plugin("beta")])
+    async with open_console(control) as console:
+        await console.tick()
+        await console.press("2", "p")
+        assert isinstance(console.app.screen, PluginScreen)
+        assert "7 hits" in console.text
+        control.put(plugins=[make_plugin("alpha", metrics=(("hits", 8),))])
+        await console.tick()
+        assert "8 hits" in console.text
+        await console.press("q")
+        below: object = console.app.screen
+        assert isinstance(below, PluginsScreen)
+        await console.press("colon")
+        await console.type("plugins.profile beta")
+        await console.press("enter")
+        assert "What beta does" in console.text
+        console.app.run_command("plugins.profile gamma")
+        await until(lambda: "no plugin is called 'gamma'" in console.notes)
+
+
+async def test_what_a_plugin_may_reach_is_asked_and_told_to_the_core() -> None:
+    control = FakeControl()
+    kinds: tuple[PermissionKind, ...] = ("network", "filesystem")
+    asked = tuple(
+        AskedPermission(kind, ("example.com",), PermissionState.UNASKED) for kind in kinds
+    )
+    control.put(plugins=[make_plugin("alpha", asked=asked), make_plugin("beta")])
+    async with open_console(control) as console:
+        await console.tick()
+        await console.press("2", "P")
+        await until(lambda: isinstance(console.app.screen, ConfirmScreen))
+        first = console.app.screen
+        assert "example.com" in console.text
+        await console.press("y")
+        await until(lambda: console.app.screen is not first)
+        await until(lambda: isinstance(console.app.screen, ConfirmScreen))
+        await console.press("n")
+        await until(lambda: len(control.asked) == 2)
+        assert control.asked == [
+            ("permission", "alpha", "network", True),
+            ("permission", "alpha", "filesystem", False),
+        ]
+        console.app.run_command("plugins.permissions beta")
+        await until(lambda: "beta asks to reach nothing." in console.notes)

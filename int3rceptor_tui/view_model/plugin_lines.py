@@ -1,0 +1,75 @@
+"""A plugin's facts, its profile by hook, its metrics and what it may reach, as lines."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.view_model.formats import duration, size
+from int3rceptor_tui.view_model.lines import Piece
+from int3rceptor_tui.view_model.plugin_rows import count
+from int3rceptor_tui.view_model.visible import visible
+from proxy_core.model.plugin_status import HookProfile, PermissionState, PluginStatus
+
+Rows = list[list[Piece]]
+
+_PAGE = 64 * 1024
+_DECIDED = {
+    PermissionState.GRANTED: "good",
+    PermissionState.DENIED: "bad",
+    PermissionState.UNASKED: "warn",
+}
+
+
+def plugin_lines(plugin: PluginStatus) -> Rows:
+    """Return everything that is known of a plugin besides its log."""
+    rows: Rows = []
+    if plugin.last_error:
+        rows += [[("Last error", "bad")], [("  " + visible(plugin.last_error), "bad")], []]
+    rows += [
+        [("Plugin", "heading")],
+        _fact("name", plugin.name),
+        _fact("version", plugin.version),
+        _fact("what it is", plugin.description),
+        _fact("abi", plugin.abi),
+        _fact("state", plugin.state.value),
+        _fact("generation", str(plugin.generation)),
+        _fact("module", plugin.path),
+        _fact("permissions", ", ".join(plugin.permissions)),
+        _fact("instances", str(plugin.instances)),
+        _fact("memory", f"{size(plugin.memory_pages * _PAGE)} an instance"),
+        _fact("kept state", size(plugin.state_bytes)),
+    ]
+    if plugin.asked:
+        rows += [[], [("Asks to reach", "heading")]]
+        for asked in plugin.asked:
+            state = (f"{asked.state.value:<9}", _DECIDED[asked.state])
+            head: Piece = (f"  {visible(asked.kind):<14} ", "dim")
+            rows += [[head, state, (visible(entry), "")] for entry in asked.entries]
+    rows += [[], [("Hooks", "heading")], [(_HEADS, "dim")]]
+    rows += [_hook(profile) for profile in plugin.profile]
+    if not plugin.profile:
+        rows.append([("  none was called yet", "dim")])
+    denied = [(told.hook, *each) for told in plugin.profile for each in told.denied]
+    if denied:
+        rows += [[], [("Denied host calls", "heading")]]
+        rows += [_fact(hook, f"{name}  {times}", "warn") for hook, name, times in denied]
+    if plugin.metrics:
+        rows += [[], [("Metrics", "heading")]]
+        rows += [
+            [(f"  {number:>20} ", ""), (visible(name), "key")] for name, number in plugin.metrics
+        ]
+    return rows
+
+
+_HEADS = f"  {'hook':<20}{'calls':>8}{'p50':>8}{'p99':>8}{'fuel':>8}{'changed':>9}{'traps':>7}"
+
+
+def _hook(told: HookProfile) -> list[Piece]:
+    return [
+        (f"  {visible(told.hook):<20}", "key"),
+        (f"{count(told.calls):>8}{duration(told.p50):>8}{duration(told.p99):>8}", ""),
+        (f"{count(told.fuel):>8}{size(told.bytes_changed):>9}", ""),
+        (f"{told.traps:>7}", "bad" if told.traps else "dim"),
+    ]
+
+
+def _fact(name: str, value: str, style: str = "") -> list[Piece]:
+    return [(f"  {visible(name):<14} ", "dim"), (visible(value), style)]

@@ -1,0 +1,72 @@
+"""A plugin's facts as lines."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.view_model.plugin_lines import plugin_lines
+from proxy_core.model.plugin_status import (
+    AskedPermission,
+    HookProfile,
+    PermissionState,
+    PluginStatus,
+)
+from tests.tui.fake_control import make_plugin
+
+
+def texts(plugin: PluginStatus) -> list[str]:
+    return ["".join(text for text, _ in row) for row in plugin_lines(plugin)]
+
+
+def test_a_plugin_that_did_nothing_yet_has_no_figures() -> None:
+    told = texts(make_plugin("alpha"))
+    assert "  none was called yet" in told
+    for heading in ("Metrics", "Denied host calls", "Asks to reach", "Last error"):
+        assert heading not in told
+
+
+def test_the_profile_stands_in_columns() -> None:
+    profile = HookProfile("on_request", 12_345, 0.000004, 0.0012, 6_700_000, 2, 2048)
+    told = texts(make_plugin("alpha", profile=(profile,)))
+    at = told.index("Hooks")
+    assert told[at + 1].split() == ["hook", "calls", "p50", "p99", "fuel", "changed", "traps"]
+    assert told[at + 2].split() == ["on_request", "12.3k", "4us", "1.2ms", "6.7M", "2.0k", "2"]
+    assert len(told[at + 1]) == len(told[at + 2]) < 80
+
+
+def test_all_that_is_known_is_told() -> None:
+    told = texts(
+        make_plugin(
+            "alpha",
+            last_error="on_request trapped",
+            metrics=(("hits", 7), ("misses", -1)),
+            state_bytes=2048,
+            memory_pages=16,
+            instances=3,
+            profile=(HookProfile("on_request", 1, denied=(("host_respond", 5),)),),
+            asked=(
+                AskedPermission("network", ("a.example", "b.example"), PermissionState.GRANTED),
+                AskedPermission("filesystem", ("/srv",), PermissionState.UNASKED),
+            ),
+        )
+    )
+    words = [line.split() for line in told]
+    assert ["on_request", "trapped"] in words
+    assert ["7", "hits"] in words
+    assert ["-1", "misses"] in words
+    assert ["kept", "state", "2.0k"] in words
+    assert ["memory", "1.0M", "an", "instance"] in words
+    assert ["instances", "3"] in words
+    assert ["on_request", "host_respond", "5"] in words
+    assert ["network", "granted", "b.example"] in words
+    assert ["filesystem", "unasked", "/srv"] in words
+
+
+def test_what_a_plugin_wrote_is_made_visible() -> None:
+    told = texts(
+        make_plugin(
+            "alpha",
+            description="\x1b[31m",
+            metrics=(("\x1b]0;", 1),),
+            asked=(AskedPermission("network", ("\u202e",), PermissionState.DENIED),),
+        )
+    )
+    assert not any(character in "".join(told) for character in "\x1b\u202e")
