@@ -49,7 +49,6 @@ from proxy_core.model.verdict import CONTINUE
 from proxy_core.wire.events import RequestReceived, ResponseReceived
 
 _IDEMPOTENT = (b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE")
-_LIVE_INTERVAL = 0.25  # seconds between two news of a body that streams
 
 
 class Exchange:
@@ -139,7 +138,7 @@ class Exchange:
             return
 
         upstream = self._upstreams.acquire(route) or await self._upstreams.open(route)
-        upload = Upload(source, upstream, flow)
+        upload = Upload(source, upstream, flow, self._ledger.tell)
         try:
             flow.server = upstream.server
             upstream.send_head(head, length, clean, received.upgrade)
@@ -282,7 +281,7 @@ class Exchange:
                 if data is None:
                     if news is None:
                         await client.drain()  # the head must not wait for a body slow to come
-                        news = News(flow, self._ledger.tell, _LIVE_INTERVAL)
+                        news = News(flow, self._ledger.tell)
                     news.note()
                     data = await source.read()
                 if not data:

@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 from proxy_core.model.flow import Flow
 
+LIVE_INTERVAL = 0.25
+"""Seconds between two news of one flow."""
+
 
 class News:
     """Tells that a flow has grown, at once or `interval` seconds after it was told last."""
 
     __slots__ = ("_flow", "_interval", "_loop", "_publish", "_timer", "_told")
 
-    def __init__(self, flow: Flow, publish: Callable[[Flow], None], interval: float) -> None:
+    def __init__(
+        self, flow: Flow, publish: Callable[[Flow], None], interval: float = LIVE_INTERVAL
+    ) -> None:
         self._flow = flow
         self._publish = publish
         self._interval = interval

@@ -12,8 +12,6 @@ from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import ByteStream
 from proxy_core.model.flow import Flow
 
-_LIVE_INTERVAL = 0.25  # seconds between two news of bytes that pass
-
 
 @dataclass(frozen=True, slots=True)
 class TunnelTimes:
@@ -111,7 +109,7 @@ async def join_as(
     through: TunnelFilter | None = None,
 ) -> str | None:
     """See `join`: as a flow that counts the bytes, and of which `tell` lets people know."""
-    news = News(flow, tell, _LIVE_INTERVAL)
+    news = News(flow, tell)
 
     def on_sent(data: bytes) -> None:
         flow.request_body.feed(data)

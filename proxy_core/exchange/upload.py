@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 
 from proxy_core.errors import UpstreamError
+from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import BodySource, UpstreamStream
 from proxy_core.model.flow import Flow
 
@@ -18,12 +20,20 @@ from proxy_core.model.flow import Flow
 class Upload:
     """Carries one request body; `close` ends it in any case."""
 
-    __slots__ = ("_flow", "_source", "_task", "_upstream", "done", "error")
+    __slots__ = ("_flow", "_source", "_task", "_tell", "_upstream", "done", "error")
 
-    def __init__(self, source: BodySource, upstream: UpstreamStream, flow: Flow) -> None:
+    def __init__(
+        self,
+        source: BodySource,
+        upstream: UpstreamStream,
+        flow: Flow,
+        tell: Callable[[Flow], None],
+    ) -> None:
+        """`tell` lets people know how much has come so far."""
         self._source = source
         self._upstream = upstream
         self._flow = flow
+        self._tell = tell
         self._task: asyncio.Task[None] | None = None
         self.done = False
         self.error: Exception | None = None
@@ -70,18 +80,22 @@ class Upload:
         return False
 
     async def _carry(self) -> None:
+        news = News(self._flow, self._tell)
         try:
             while True:
                 if self._upstream.blocked:
                     await self._upstream.drain()
                 if not self._pass_on(await self._source.read()):
                     return
+                news.note()
         except UpstreamError as error:
             # No abort: the answer may be there all the same (RFC 9113, 8.1), or fails by itself.
             self.error = error
         except Exception as error:
             self.error = error
             self._upstream.abort()
+        finally:
+            news.cancel()
 
     async def close(self) -> None:
         """Stop carrying; returns when nothing is under way any more."""

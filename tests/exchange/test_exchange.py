@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from proxy_core.errors import UpstreamError
+from proxy_core.exchange.news import News
 from proxy_core.model.flow import FlowState
 from proxy_core.wire.events import CHUNKED
 from tests.exchange.fakes import ROUTE, FakeClient, answered, asked
@@ -204,7 +205,7 @@ async def test_head_does_not_wait_for_a_body_that_is_slow_to_come(house: House) 
 async def test_body_that_streams_is_news_at_once_and_then_now_and_then(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy_core.exchange.exchange._LIVE_INTERVAL", 0.05)
+    monkeypatch.setattr(News.__init__, "__defaults__", (0.05,))
     client, origin = FakeClient(), house.origin(answered(length=CHUNKED))
     async with asyncio.TaskGroup() as group:
         group.create_task(house.exchange.run(client, asked()))
@@ -218,6 +219,18 @@ async def test_body_that_streams_is_news_at_once_and_then_now_and_then(
     assert told < 6
     assert [size for _, _, size in house.news.items[:2]] == [0, 0]
     assert len(house.news.items) == told + 1
+
+
+async def test_request_body_that_streams_is_news_while_it_comes(house: House) -> None:
+    client, origin = FakeClient(), house.origin()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(house.exchange.run(client, asked(b"POST", CHUNKED)))
+        await until(lambda: origin.kinds == ["head"])
+        client.body(b"x")
+        await until(lambda: origin.data == b"x")
+        assert len(house.news.items) == 2  # that it began, and that something came
+        client.body(b"")
+        origin.answer(answered())
 
 
 # --- early answers
