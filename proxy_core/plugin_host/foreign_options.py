@@ -22,8 +22,8 @@ _KEYS: Final = ("kind", "root_id", "upstreams", "vm_config", "vm_id")
 class ProxyWasmOptions:
     """How a Proxy-Wasm filter is to be run."""
 
-    kind: Literal["http", "stream"] | None = None
-    """Whether it is shown exchanges or tunnels; None: what its exports speak for."""
+    kind: Literal["http", "stream", "background"] | None = None
+    """Whether it is shown exchanges, tunnels or neither; None: what its exports speak for."""
     root_id: str = ""
     """Which of several plugins in one module it is to be; the property `plugin_root_id`."""
     vm_id: str = ""
@@ -40,8 +40,10 @@ def parse_proxy_wasm(data: Mapping[str, Any]) -> ProxyWasmOptions:
         if key not in _KEYS:
             raise ManifestError(f"unknown key 'proxy_wasm.{key}'; known: {', '.join(_KEYS)}")
     kind = data.get("kind")
-    if kind not in (None, "http", "stream"):
-        raise ManifestError(f'proxy_wasm.kind is {kind!r}; it must be "http" or "stream"')
+    if kind not in (None, "http", "stream", "background"):
+        raise ManifestError(
+            f'proxy_wasm.kind is {kind!r}; it must be "http", "stream" or "background"'
+        )
     return ProxyWasmOptions(
         kind=kind,
         root_id=_text(data, "root_id"),

@@ -6,7 +6,6 @@ from typing import Final
 
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
-    INTERNAL_FAILURE,
     INVALID_MEMORY,
     NOT_FOUND,
     OK,
@@ -14,7 +13,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     StreamType,
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
-from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give, give_u32
+from proxy_core.plugin_host.foreign.proxy_wasm.transfer import deny, give, give_u32
 from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
 
 BUFFER_BYTES: Final = 16 * 1024 * 1024
@@ -79,7 +78,7 @@ def _set_bytes(host: HostSide, number: int, start: int, size: int, ptr: int, len
     else:
         allowed = permissions.modify_responses
     if not allowed:
-        return INTERNAL_FAILURE
+        return deny(host, "proxy_set_buffer_bytes")
     if not host.memory.holds(ptr, length):
         return INVALID_MEMORY
     kept = len(data) - len(data[start : start + size])

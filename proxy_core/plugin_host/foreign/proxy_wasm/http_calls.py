@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy_core.model.headers import Field, text_of
+from proxy_core.model.message import split_authority
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
@@ -24,9 +25,10 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
     instance_of,
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import PAIRS_BYTES
-from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give_u32, unpack_pairs
+from proxy_core.plugin_host.foreign.proxy_wasm.transfer import deny, give_u32, unpack_pairs
 from proxy_core.plugin_host.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.reach import covers_host
 
 CALL_BODY_BYTES: Final = 1024 * 1024
 LONGEST_SECONDS: Final = 60.0
@@ -88,6 +90,8 @@ def _call(
     call = _prepare(host.call.manifest, upstream, fields)
     if call is None:
         return BAD_ARGUMENT
+    if not _may_reach(host, call.url):
+        return deny(host, "proxy_http_call")
     call.id = instance.new_call_id()
     call.body = memory.read(bp, bn) or b""
     call.seconds = min(milliseconds / 1000 or LONGEST_SECONDS, LONGEST_SECONDS)
@@ -97,6 +101,12 @@ def _call(
     if stream is not None:
         stream.calls += 1
     return give_u32(host, call.id, at)
+
+
+def _may_reach(host: HostSide, url: str) -> bool:
+    scheme, _, rest = url.partition("://")
+    name, port = split_authority(rest.partition("/")[0].encode("latin-1"), scheme)
+    return covers_host(host.call.belongings.permits.granted("network"), name, port)
 
 
 def _prepare(manifest: Manifest, upstream: str, fields: list[Field]) -> OutgoingCall | None:

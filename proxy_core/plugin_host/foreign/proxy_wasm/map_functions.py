@@ -32,6 +32,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.header_maps import (
     read_only,
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import (
+    deny,
     give,
     give_u32,
     pack_pairs,
@@ -145,6 +146,11 @@ def _get_size(host: HostSide, number: int, at: int) -> int:
     return give_u32(host, len(pack_pairs(found.pairs())), at)
 
 
+def _counted(host: HostSide, status: int, name: str) -> int:
+    """Take note of a write that the plugin's permissions do not allow."""
+    return deny(host, name) if status == INTERNAL_FAILURE else status
+
+
 def _set_pairs(host: HostSide, number: int, ptr: int, length: int) -> int:
     found = _at_hand(host, number)
     if isinstance(found, int):
@@ -154,7 +160,9 @@ def _set_pairs(host: HostSide, number: int, ptr: int, length: int) -> int:
     if length > PAIRS_BYTES:
         return BAD_ARGUMENT
     pairs = unpack_pairs(host.memory.read(ptr, length) or b"")
-    return BAD_ARGUMENT if pairs is None else found.set_all(pairs)
+    if pairs is None:
+        return BAD_ARGUMENT
+    return _counted(host, found.set_all(pairs), "proxy_set_header_map_pairs")
 
 
 def _field(host: HostSide, np: int, nn: int, vp: int, vn: int) -> Field | int:
@@ -165,15 +173,15 @@ def _field(host: HostSide, np: int, nn: int, vp: int, vn: int) -> Field | int:
     return host.memory.read(np, nn) or b"", host.memory.read(vp, vn) or b""
 
 
-def _writer(method: Callable[[HeaderMap, bytes, bytes], int]) -> Callable[..., int]:
+def _writer(name: str, method: Callable[[HeaderMap, bytes, bytes], int]) -> HostFunction:
     def run(host: HostSide, number: int, np: int, nn: int, vp: int, vn: int) -> int:
         found = _at_hand(host, number)
         if isinstance(found, int):
             return found
         field = _field(host, np, nn, vp, vn)
-        return field if isinstance(field, int) else method(found, *field)
+        return field if isinstance(field, int) else _counted(host, method(found, *field), name)
 
-    return run
+    return HostFunction(name, 0, _I5, "i32", run)
 
 
 def _remove(host: HostSide, number: int, np: int, nn: int) -> int:
@@ -184,7 +192,8 @@ def _remove(host: HostSide, number: int, np: int, nn: int) -> int:
         return INVALID_MEMORY
     if nn > rules.HEAD_BYTES:
         return OK  # no field has such a name
-    return found.remove(host.memory.read(np, nn) or b"")
+    status = found.remove(host.memory.read(np, nn) or b"")
+    return _counted(host, status, "proxy_remove_header_map_value")
 
 
 _I3: Final[tuple[ValueType, ...]] = ("i32",) * 3
@@ -195,9 +204,7 @@ FUNCTIONS: Final = (
     HostFunction("proxy_get_header_map_pairs", 0, _I3, "i32", _get_pairs),
     HostFunction("proxy_set_header_map_pairs", 0, _I3, "i32", _set_pairs),
     HostFunction("proxy_get_header_map_value", 0, _I5, "i32", _get_value),
-    HostFunction("proxy_add_header_map_value", 0, _I5, "i32", _writer(lambda m, n, v: m.add(n, v))),
-    HostFunction(
-        "proxy_replace_header_map_value", 0, _I5, "i32", _writer(lambda m, n, v: m.replace(n, v))
-    ),
+    _writer("proxy_add_header_map_value", lambda found, n, v: found.add(n, v)),
+    _writer("proxy_replace_header_map_value", lambda found, n, v: found.replace(n, v)),
     HostFunction("proxy_remove_header_map_value", 0, _I3, "i32", _remove),
 )

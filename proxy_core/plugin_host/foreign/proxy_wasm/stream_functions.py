@@ -10,7 +10,6 @@ from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
-    INTERNAL_FAILURE,
     INVALID_MEMORY,
     NOT_FOUND,
     OK,
@@ -20,7 +19,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import PAIRS_BYTES
-from proxy_core.plugin_host.foreign.proxy_wasm.transfer import unpack_pairs
+from proxy_core.plugin_host.foreign.proxy_wasm.transfer import deny, unpack_pairs
 from proxy_core.plugin_host.host_functions import RESPONSE_BYTES
 from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
 
@@ -73,7 +72,7 @@ def _respond(
     allowed = call.manifest.permissions
     on_request = stream.flow.response is None
     if not (allowed.modify_requests if on_request else allowed.modify_responses):
-        return INTERNAL_FAILURE
+        return deny(host, "proxy_send_local_response")
     if bn > RESPONSE_BYTES or hn > PAIRS_BYTES:
         return BAD_ARGUMENT
     pairs = unpack_pairs(memory.read(hp, hn) or b"")

@@ -11,11 +11,17 @@ import struct
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host import header_block
-from proxy_core.plugin_host.foreign.proxy_wasm.codes import INVALID_MEMORY, OK
+from proxy_core.plugin_host.foreign.proxy_wasm.codes import INTERNAL_FAILURE, INVALID_MEMORY, OK
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.host_side import HostSide
 
 _U32 = 0xFFFFFFFF
+
+
+def deny(host: HostSide, name: str) -> int:
+    """Count a call that the plugin's permissions do not allow; return the status for it."""
+    host.call.deny(name)
+    return INTERNAL_FAILURE
 
 
 def give(host: HostSide, data: bytes, address_at: int, length_at: int) -> int:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from proxy_core.model.flow import Flow
+from proxy_core.model.plugin_status import AskedPermission, PermissionState
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import FUNCTIONS
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Instance, Stream
+from proxy_core.plugin_host.grants import Permits
 from tests.plugin_host.foreign.fake_guest import FakeGuest
 
 ADDRESS_AT, LENGTH_AT, NUMBER_AT = 0, 4, 8
@@ -45,6 +47,17 @@ class FakeFilter(FakeGuest):
     def configure(self, **changes: Any) -> None:
         """Change the manifest."""
         self.manifest = self.call.manifest = replace(self.manifest, **changes)
+
+    def allow_network(self, *entries: str) -> None:
+        """Let it reach these hosts."""
+        asked = AskedPermission("network", entries, PermissionState.GRANTED)
+        self.call.belongings.permits = Permits("", [asked])
+
+    @property
+    def denied(self) -> dict[str, int]:
+        """How often each function was denied."""
+        (profile,) = self.call.belongings.profile.snapshot()
+        return dict(profile.denied)
 
     def run(self, name: str, *arguments: int | bytes) -> int:
         """Call a host function; bytes become a pointer and a length."""

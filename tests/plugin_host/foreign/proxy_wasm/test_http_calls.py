@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
@@ -36,13 +37,19 @@ def call(
     return guest.run(CALL, upstream, packed, body, trailers, milliseconds, NUMBER_AT)
 
 
+def allowed(hook: Hook = Hook.START, flow: Flow | None = None) -> FakeFilter:
+    guest = FakeFilter(hook, flow)
+    guest.allow_network("*.example", "127.0.0.1", "svc.ns:8080")
+    return guest
+
+
 def made(guest: FakeFilter) -> OutgoingCall:
     (outgoing,) = guest.instance.outbox
     return outgoing
 
 
 def test_a_call_carries_what_the_filter_gave() -> None:
-    guest = FakeFilter(Hook.REQUEST, make_flow())
+    guest = allowed(Hook.REQUEST, make_flow())
     fields = [*NEEDED, (b"x", b"1"), (b"content-length", b"99"), (b"connection", b"close")]
     assert call(guest, fields=fields, body=b"body") == OK
     outgoing = made(guest)
@@ -66,7 +73,7 @@ def test_a_call_carries_what_the_filter_gave() -> None:
     ],
 )
 def test_where_a_call_goes(upstream: bytes, scheme: bytes, base: str) -> None:
-    guest = FakeFilter()
+    guest = allowed()
     guest.configure(proxy_wasm=ProxyWasmOptions(upstreams={"known": "https://127.0.0.1:9"}))
     assert call(guest, upstream, [*NEEDED, (b":scheme", scheme)]) == OK
     assert made(guest).url == f"{base}/a?b"
@@ -76,7 +83,7 @@ def test_where_a_call_goes(upstream: bytes, scheme: bytes, base: str) -> None:
 @pytest.mark.parametrize("missing", range(3))
 def test_method_path_and_authority_are_needed(missing: int) -> None:
     fields = [field for index, field in enumerate(NEEDED) if index != missing]
-    assert call(FakeFilter(), fields=fields) == BAD_ARGUMENT
+    assert call(allowed(), fields=fields) == BAD_ARGUMENT
 
 
 @pytest.mark.parametrize(
@@ -92,11 +99,11 @@ def test_method_path_and_authority_are_needed(missing: int) -> None:
     ],
 )
 def test_malformed_parts_are_bad_arguments(field: Field) -> None:
-    assert call(FakeFilter(), fields=[*NEEDED, field]) == BAD_ARGUMENT
+    assert call(allowed(), fields=[*NEEDED, field]) == BAD_ARGUMENT
 
 
 def test_other_things_that_are_refused() -> None:
-    guest = FakeFilter()
+    guest = allowed()
     assert call(guest, fields=b"\1\2") == BAD_ARGUMENT
     assert call(guest, trailers=b"\1\2") == BAD_ARGUMENT
     assert call(guest, upstream=b"http://user@host/") == BAD_ARGUMENT
@@ -105,7 +112,7 @@ def test_other_things_that_are_refused() -> None:
 
 
 def test_time_is_limited() -> None:
-    guest = FakeFilter()
+    guest = allowed()
     for milliseconds in (0, HIGH):
         guest.instance.outbox.clear()
         assert call(guest, milliseconds=milliseconds) == OK
@@ -113,7 +120,7 @@ def test_time_is_limited() -> None:
 
 
 def test_only_so_many_calls_are_under_way() -> None:
-    guest = FakeFilter()
+    guest = allowed()
     for _ in range(MOST_CALLS):
         guest.room = 64
         assert call(guest) == OK
@@ -123,10 +130,19 @@ def test_only_so_many_calls_are_under_way() -> None:
 
 @pytest.mark.parametrize("place", [0, 2, 4, 6])
 def test_bad_pointers_are_answered(place: int) -> None:
-    guest = FakeFilter()
+    guest = allowed()
     arguments = [64, 0, 64, 0, 64, 0, 64, 0, 100, NUMBER_AT]
     arguments[place : place + 2] = [PAGE, 1]
     assert guest.run(CALL, *arguments) == INVALID_MEMORY
     arguments[place : place + 2] = [HIGH, HIGH]
     assert guest.run(CALL, *arguments) == INVALID_MEMORY
     assert guest.run(CALL, 64, 0, 64, 0, 64, 0, 64, 0, 100, PAGE) == INVALID_MEMORY
+
+
+def test_hosts_need_the_permission() -> None:
+    guest = FakeFilter()
+    assert call(guest) == INTERNAL_FAILURE
+    guest.allow_network("other.example", "auth.example:81")
+    assert call(guest) == INTERNAL_FAILURE
+    assert guest.instance.outbox == []
+    assert guest.denied == {"proxy_http_call": 2}

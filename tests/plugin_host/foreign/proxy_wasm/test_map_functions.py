@@ -290,6 +290,7 @@ def test_without_permission_messages_can_only_be_read() -> None:
         assert guest.run(REPLACE, number, b"x", b"1") == INTERNAL_FAILURE
         assert guest.run(REMOVE, number, b"x") == INTERNAL_FAILURE
         assert guest.run(SET_PAIRS, number, b"") == INTERNAL_FAILURE
+        assert guest.denied == dict.fromkeys([ADD, REPLACE, REMOVE, SET_PAIRS], 1)
 
 
 def test_the_request_can_be_read_and_not_written_behind_it() -> None:

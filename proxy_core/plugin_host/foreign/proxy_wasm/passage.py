@@ -1,0 +1,219 @@
+"""How one direction of a stream passes a filter: its callbacks, and its pauses.
+
+A message that is there whole passes at once: head, body, trailers. Else pieces pass one by one; a
+filter that pauses has what follows added to what is there already, until it lets all of it go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from proxy_core.errors import RefusedByHook
+from proxy_core.model.edits import WholeBody
+from proxy_core.model.log_line import LogLevel
+from proxy_core.plugin_host import codes as abi
+from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.foreign.proxy_wasm.buffers import BUFFER_BYTES
+from proxy_core.plugin_host.foreign.proxy_wasm.codes import CONTINUE, Map, StreamType
+from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Side, Stream
+from proxy_core.plugin_host.foreign.proxy_wasm.entrance import LOST, Entrance
+from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import count_fields
+from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
+
+LONGEST_PAUSE: Final = 600.0
+"""Seconds a filter may hold a flow while calls of its own are under way."""
+FAILED: Final = -1
+_LOST_CONTEXT: Final = "what it knew of this flow was lost when its instance failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """The names of what is called for one direction."""
+
+    head: str
+    body: str
+    trailers: str
+    map: Map
+
+
+MESSAGES: Final = {
+    StreamType.REQUEST: Callbacks(
+        "proxy_on_request_headers",
+        "proxy_on_request_body",
+        "proxy_on_request_trailers",
+        Map.REQUEST_HEADERS,
+    ),
+    StreamType.RESPONSE: Callbacks(
+        "proxy_on_response_headers",
+        "proxy_on_response_body",
+        "proxy_on_response_trailers",
+        Map.RESPONSE_HEADERS,
+    ),
+}
+_PIECES: Final = {
+    StreamType.REQUEST: "proxy_on_request_body",
+    StreamType.RESPONSE: "proxy_on_response_body",
+    StreamType.DOWNSTREAM: "proxy_on_downstream_data",
+    StreamType.UPSTREAM: "proxy_on_upstream_data",
+}
+
+
+class Passage:
+    """Lets messages and bytes pass the filter behind `entrance`."""
+
+    def __init__(self, room: Room, entrance: Entrance) -> None:
+        self._room = room
+        self._entrance = entrance
+        self._seconds = room.manifest.limits.deadline_ms / 1000
+        self._closed_on_failure = room.manifest.on_failure == "closed"
+
+    async def message(
+        self,
+        stream: Stream,
+        call: HookCall,
+        kind: StreamType,
+        whole: WholeBody | None,
+        ended: bool,
+    ) -> int:
+        """Show a message's head, and its body where it is `whole`; return a hook's code.
+
+        `ended` is whether nothing follows the head. Raises GuestFailure.
+        """
+        names, side = MESSAGES[kind], stream.sides[kind]
+        side.shown = whole is not None
+        fields = count_fields(stream, names.map)
+        code = await self._step(stream, call, kind, names.head, fields, ended)
+        if code != abi.CONTINUE or whole is None or ended:
+            return code
+        trailers = list(whole.trailers or ())
+        side.data = bytearray(whole.data)
+        try:
+            if whole.data or not trailers:
+                # Trailers may be added where none follow.
+                side.trailers = None if trailers else []
+                last = not trailers
+                code = await self._step(stream, call, kind, names.body, len(side.data), last)
+                trailers = side.trailers or trailers
+            if code == abi.CONTINUE and whole.trailers:
+                side.trailers = trailers
+                code = await self._step(stream, call, kind, names.trailers, len(trailers))
+            if code == abi.CONTINUE:
+                whole.data = bytes(side.data)
+                whole.trailers = trailers or None
+        finally:
+            side.data = side.trailers = None
+        return code
+
+    async def _step(
+        self, stream: Stream, call: HookCall, kind: StreamType, name: str, *arguments: int
+    ) -> int:
+        """Make one callback, and wait where it pauses; return a hook's code."""
+        side = stream.sides[kind]
+        side.resumed = False
+        action = await self._entrance.about(stream, call, name, *arguments)
+        if action == LOST:
+            return self._lost(stream, call)
+        if action != CONTINUE and not await self._resumed(stream, side):
+            if stream.instance.lost:
+                return self._lost(stream, call)
+            call.journal.write(LogLevel.ERROR, self._stuck(name), stream.flow.id)
+            if self._closed_on_failure:
+                return FAILED
+        if stream.local_response:
+            return abi.RESPOND
+        return abi.BLOCK if stream.closed else abi.CONTINUE
+
+    def _lost(self, stream: Stream, call: HookCall) -> int:
+        if not self._closed_on_failure:
+            return abi.CONTINUE
+        call.journal.write(LogLevel.ERROR, _LOST_CONTEXT, stream.flow.id)
+        return FAILED
+
+    async def _resumed(self, stream: Stream, side: Side) -> bool:
+        """Wait until the filter lets a direction go on, or decides about it otherwise.
+
+        False where it does not in time. While HTTP calls of the stream are under way, their time
+        counts.
+        """
+        end = asyncio.get_running_loop().time() + LONGEST_PAUSE
+        side.wake = asyncio.Event()
+        try:
+            while not (side.resumed or stream.local_response or stream.closed):
+                if stream.instance.lost:
+                    return False
+                side.wake.clear()
+                left = end - asyncio.get_running_loop().time()
+                try:
+                    async with asyncio.timeout(left if stream.calls else min(left, self._seconds)):
+                        await side.wake.wait()
+                except TimeoutError:
+                    return False
+        finally:
+            side.wake = None
+        return True
+
+    async def piece(
+        self, stream: Stream, call: HookCall, kind: StreamType, data: bytes, ended: bool
+    ) -> bytes:
+        """Show a piece of a body or a tunnel; return what goes on. Raises RefusedByHook."""
+        side = stream.sides[kind]
+        if side.data is None:
+            side.data = bytearray()
+        side.data += data
+        try:
+            paused, problem = await self._show_piece(stream, call, kind, side, ended)
+        except GuestFailure as failure:
+            self._room.complain(failure)
+            paused, problem = False, str(failure)
+        else:
+            if problem is not None:
+                call.journal.write(LogLevel.ERROR, problem, stream.flow.id)
+        if stream.local_response or stream.closed:
+            raise RefusedByHook(f"ended by plugin {self._room.manifest.name}")
+        if problem is not None and self._closed_on_failure:
+            raise RefusedByHook(f"plugin {self._room.manifest.name}: {problem}")
+        return b"" if paused else _take(side)
+
+    async def _show_piece(
+        self, stream: Stream, call: HookCall, kind: StreamType, side: Side, ended: bool
+    ) -> tuple[bool, str | None]:
+        """Make the callback; whether what is there waits for more, and what went wrong.
+
+        Raises GuestFailure.
+        """
+        name, size = _PIECES[kind], len(side.data or b"")
+        side.resumed = False
+        action = await self._entrance.about(stream, call, name, size, ended)
+        if action == LOST:
+            return False, _LOST_CONTEXT if self._closed_on_failure else None
+        if action == CONTINUE or side.resumed:
+            return False, None
+        if not ended:
+            if size <= BUFFER_BYTES:
+                return True, None
+            return False, f"{name} held back more than {BUFFER_BYTES} bytes; they go on"
+        if await self._resumed(stream, side):
+            return False, None
+        return False, _LOST_CONTEXT if stream.instance.lost else self._stuck(name)
+
+    def _stuck(self, name: str) -> str:
+        return (
+            f"{name} paused the flow, and nothing has let it go on for {self._seconds:g} s; see "
+            "limits.deadline_ms"
+        )
+
+    async def wait(self, stream: Stream, kind: StreamType, name: str) -> None:
+        """Make a callback without data, and wait where it pauses. Raises RefusedByHook."""
+        side = stream.sides[kind]
+        code = await self._step(stream, stream.last_call, kind, name)
+        side.resumed = False
+        if code != abi.CONTINUE:
+            raise RefusedByHook(f"ended by plugin {self._room.manifest.name}")
+
+
+def _take(side: Side) -> bytes:
+    data, side.data = bytes(side.data or b""), None
+    return data
