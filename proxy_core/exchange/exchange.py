@@ -146,7 +146,7 @@ class Exchange:
             try:
                 response = await self._final_head(client, upstream)
             except UpstreamGone as error:
-                if not error.unseen or not await upload.rewind():
+                if not _may_repeat(error, upstream, head) or not await upload.rewind():
                     raise
                 upstream.abort()
                 upstream = await self._upstreams.open(route, fresh=True)
@@ -197,8 +197,7 @@ class Exchange:
                 return upstream, await self._final_head(client, upstream)
             except UpstreamGone as error:
                 upstream.abort()
-                stale = upstream.reused and head.method in _IDEMPOTENT
-                if again or not (error.unseen or stale):
+                if again or not _may_repeat(error, upstream, head):
                     raise
                 again = True
             except BaseException:
@@ -347,6 +346,14 @@ class Exchange:
             client.abort(reason, reset_code)
         else:
             respond(client, flow, *text_response(status, reason))
+
+
+def _may_repeat(error: UpstreamGone, upstream: UpstreamStream, head: RequestHead) -> bool:
+    """Tell whether a request may be sent once more: it was not seen, or does the same twice.
+
+    A kept connection may have died since it was used last (RFC 9110, section 9.2.2).
+    """
+    return error.unseen or (upstream.reused and head.method in _IDEMPOTENT)
 
 
 def _name(upstream: UpstreamStream) -> str:

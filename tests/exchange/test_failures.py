@@ -97,6 +97,23 @@ async def test_kept_connection_that_had_died_is_replaced_where_that_is_safe(
         assert (client.sent[0], house.flow.error) == (("head", 502), "it closed")
 
 
+@pytest.mark.parametrize(("method", "again"), [(b"PUT", True), (b"DELETE", True), (b"POST", False)])
+@pytest.mark.parametrize("length", [4, CHUNKED])
+async def test_kept_connection_that_had_died_is_replaced_with_the_body_where_that_is_safe(
+    house: House, method: bytes, again: bool, length: int
+) -> None:
+    client = FakeClient()
+    client.body(b"bo", b"dy", b"")
+    kept = FakeUpstream(UpstreamGone("it closed"), reused=True)
+    house.upstreams.kept.append(kept)
+    fresh = house.origin(answered())
+    await house.exchange.run(client, asked(method, length))
+    assert kept.ends == ["abort"]
+    assert client.sent[0] == ("head", 200 if again else 502)
+    assert fresh.data == (b"body" if again else b"")
+    assert house.flow.error == (None if again else "it closed")
+
+
 async def test_new_connection_that_dies_is_not_tried_again(house: House) -> None:
     client, origin = FakeClient(), house.origin(UpstreamGone("it closed"))
     await house.exchange.run(client, asked())
