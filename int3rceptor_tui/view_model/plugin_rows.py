@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.columns import Column
 from int3rceptor_tui.view_model.visible import visible
-from proxy_core.model.plugin_status import PluginState, PluginStatus
+from proxy_core.model.plugin_status import PermissionState, PluginState, PluginStatus
 
 COLUMNS = (
     Column("Plugin", 16, share=2),
@@ -67,7 +67,6 @@ class PluginRows:
     def cells_at(self, index: int) -> tuple[tuple[str, str], ...]:
         """See `Rows.cells_at`."""
         plugin = self._plugins[index]
-        error = plugin.last_error
         per_call = 1e6 * plugin.time_used / plugin.calls if plugin.calls else 0.0
         return (
             (visible(plugin.name), "heading" if plugin.loaded else "dim"),
@@ -80,8 +79,18 @@ class PluginRows:
             (count(plugin.fuel_used), ""),
             (str(plugin.traps), "bad" if plugin.traps else "dim"),
             (str(plugin.log_lines), "warn" if plugin.log_dropped else ""),
-            (visible(error or plugin.description), "bad" if error else "dim"),
+            _last(plugin),
         )
+
+
+def _last(plugin: PluginStatus) -> tuple[str, str]:
+    """What is most worth telling: an error, an open question, or what the plugin is."""
+    if plugin.last_error:
+        return visible(plugin.last_error), "bad"
+    open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]
+    if open_kinds:
+        return f"asks for {' and '.join(open_kinds)}: P decides", "warn"
+    return visible(plugin.description), "dim"
 
 
 def count(number: int) -> str:

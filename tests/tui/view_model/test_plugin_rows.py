@@ -1,0 +1,23 @@
+"""Plugins as rows: what their last column tells."""
+
+from __future__ import annotations
+
+from int3rceptor_tui.view_model.plugin_rows import PluginRows
+from proxy_core.model.plugin_status import AskedPermission, PermissionState
+from tests.tui.fake_control import make_plugin
+
+OPEN = AskedPermission("network", ("example.com",), PermissionState.UNASKED)
+DECIDED = AskedPermission("filesystem", ("/srv",), PermissionState.DENIED)
+
+
+def last_cell(**changes: object) -> tuple[str, str]:
+    rows = PluginRows()
+    rows.put([make_plugin("alpha", **changes)])
+    return rows.cells_at(0)[-1]
+
+
+def test_an_error_is_told_before_an_open_question_and_that_before_what_it_is() -> None:
+    assert last_cell() == ("What alpha does", "dim")
+    assert last_cell(asked=(DECIDED,)) == ("What alpha does", "dim")
+    assert last_cell(asked=(OPEN, DECIDED)) == ("asks for network: P decides", "warn")
+    assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "bad")
