@@ -19,6 +19,7 @@ from textual.screen import Screen
 
 from int3rceptor_tui.commands.flows import FlowCommands
 from int3rceptor_tui.commands.line import completions, parse
+from int3rceptor_tui.commands.messages import MessageCommands
 from int3rceptor_tui.commands.palette import ActionProvider, PaletteEntry, palette_entries
 from int3rceptor_tui.commands.plugins import PluginCommands
 from int3rceptor_tui.core_worker import Companion, CoreWorker, MakeCore, make_core
@@ -79,8 +80,12 @@ class ConsoleApp(OrderedKeys):
         )
         self._flows = FlowsScreen(self.books)
         self._plugins = PluginsScreen(self.books)
-        self._flow_commands = FlowCommands(self)
-        self._plugin_commands = PluginCommands(self)
+        self._command_groups = (
+            self,
+            FlowCommands(self),
+            PluginCommands(self),
+            MessageCommands(self),
+        )
         self._note = ""
         self._last_driver: Control | None = None  # answers for what was captured when it is gone
 
@@ -220,6 +225,11 @@ class ConsoleApp(OrderedKeys):
             markup=False,
         )
 
+    def open_prompt(self, text: str) -> None:
+        """See `Desk.open_prompt`."""
+        if self.console_screen is not None:
+            self.console_screen.open_prompt(text)
+
     async def ask(self, question: str) -> bool:
         """Ask a question that is answered with yes or no; call it in a worker."""
         dialog: Screen[bool] = ConfirmScreen(question)
@@ -242,7 +252,7 @@ class ConsoleApp(OrderedKeys):
             self.run_worker(self._see_through(done), group="command")
 
     def _handler(self, action: Action) -> Callable[..., Awaitable[None] | None] | None:
-        for group in (self, self._flow_commands, self._plugin_commands):
+        for group in self._command_groups:
             if hasattr(group, action.method):
                 return getattr(group, action.method)  # type: ignore[no-any-return]
         if action.where is Where.FLOWS:
@@ -358,6 +368,8 @@ class ConsoleApp(OrderedKeys):
     def do_app_back(self) -> None:
         """Close what is open; from another main screen, go to the flows."""
         screen = self.screen
+        if isinstance(screen, DetailScreen) and screen.close_message():
+            return
         if not isinstance(screen, MainScreen):
             self.pop_screen()
             if isinstance(screen, DetailScreen) and self.screen is self._flows:

@@ -116,13 +116,45 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("detail.mode", "m", "Change the content view", Where.DETAIL, "JSON, text, hex, ..."),
     Action("detail.full", "f", "Show the content alone", Where.DETAIL, "And the heads again."),
-    Action("detail.next", "space", "Show the next flow", Where.DETAIL),
-    Action("detail.previous", "p", "Show the flow before", Where.DETAIL),
+    Action(
+        "detail.next", "space", "Show the next flow", Where.DETAIL, "In a message: the next one."
+    ),
+    Action(
+        "detail.previous",
+        "p",
+        "Show the flow before",
+        Where.DETAIL,
+        "In a message: the one before.",
+    ),
     Action("detail.search", "slash", "Search", Where.DETAIL),
     Action("detail.search_next", "n", "Find the next", Where.DETAIL, listed=False),
     Action("detail.search_previous", "N", "Find the one before", Where.DETAIL, listed=False),
     Action("detail.resume", "a", "Resume the held flow", Where.DETAIL),
     Action("detail.kill", "X", "Kill the held flow", Where.DETAIL),
+    Action(
+        "detail.open",
+        "enter",
+        "Show the message whole",
+        Where.DETAIL,
+        "Of a WebSocket; q goes back to the others.",
+    ),
+    Action(
+        "message.to_server",
+        "s",
+        "Send a message to the server",
+        Where.DETAIL,
+        "Into an open WebSocket; hex: before bytes in hexadecimal.",
+        argument="TEXT",
+    ),
+    Action(
+        "message.to_client",
+        "",
+        "Send a message to the client",
+        Where.DETAIL,
+        "The same the other way.",
+        argument="TEXT",
+        listed=False,
+    ),
     # plugins
     Action(
         "plugins.discover",

@@ -26,6 +26,9 @@ class Desk(Protocol):
     def selected_plugin(self) -> str | None:
         """The plugin under the cursor."""
 
+    def open_prompt(self, text: str) -> None:
+        """Show the `:` prompt with `text` in it, to be completed."""
+
     def tell(self, text: str, bad: bool = False) -> None:
         """Show a note for a moment; its text may hold anything."""
 

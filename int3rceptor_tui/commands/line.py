@@ -43,6 +43,6 @@ def completions(text: str, actions: Mapping[str, Action], plugins: Iterable[str]
         found.sort(key=lambda known: (not actions[known].listed, known))
         return [known + (" " if actions[known].argument else "") for known in found]
     action = actions.get(name)
-    if action is None or not action.argument:
+    if action is None or action.argument != "NAME":
         return []
     return [f"{name} {plugin}" for plugin in plugins if plugin.startswith(argument)]

@@ -14,12 +14,25 @@ from int3rceptor_tui.screens.base import ConsoleScreen
 from int3rceptor_tui.view_model.content import Content
 from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
 from int3rceptor_tui.view_model.lines import FixedLines, JoinedLines, Lines
-from int3rceptor_tui.view_model.message_lines import MessageLines
+from int3rceptor_tui.view_model.message_rows import (
+    COLUMNS,
+    MessageRows,
+    message_content,
+    message_head,
+)
 from int3rceptor_tui.view_model.visible import visible
+from int3rceptor_tui.widgets.line_table import LineTable
 from int3rceptor_tui.widgets.line_viewer import LineViewer
+from int3rceptor_tui.widgets.line_window import LineWindow
 from int3rceptor_tui.widgets.tab_line import TabLine
 from proxy_core.control.control import Control
-from proxy_core.control.views import BodyView, FlowDetail, Update
+from proxy_core.control.views import (
+    BodyView,
+    FlowDetail,
+    Update,
+    WebSocketMessageView,
+    WebSocketView,
+)
 from proxy_core.model.ids import FlowId
 
 _PARTS = ("Request", "Response", "Details")
@@ -44,33 +57,38 @@ class DetailScreen(ConsoleScreen):
         self._part = 1
         self._modes: dict[int, str] = {}
         self._full = False
-        self._contents: dict[int, tuple[BodyView, Content]] = {}
+        self._contents: dict[int, tuple[BodyView | WebSocketMessageView, Content]] = {}
         self._loaded_at = 0.0
         self._again = False
         self.tabs = TabLine(_PARTS)
         self.viewer = LineViewer(id="viewer")
+        self.rows = MessageRows()
+        self.table = LineTable(COLUMNS, self.rows, follow=True, id="messages")
+        self.table.display = False
+        self._opened: int | None = None  # the message that is shown whole, by its key
 
     def compose(self) -> ComposeResult:
         """Lay out."""
         with Vertical():
             yield self.tabs
             yield self.viewer
+            yield self.table
         yield from self.compose_bottom()
 
     def on_mount(self) -> None:
         """Fetch the flow."""
-        self.viewer.focus()
+        self.focus_main()
         self._fetch(first=True)
 
     @property
-    def main_window(self) -> LineViewer:
+    def main_window(self) -> LineWindow:
         """See `ConsoleScreen.main_window`."""
-        return self.viewer
+        return self.table if self.table.display else self.viewer
 
     def show_flow(self, flow_id: FlowId) -> None:
         """Show another flow, from its top."""
         self.flow_id = flow_id
-        self._flow = None
+        self._flow = self._opened = None
         self._fetch(first=True)
 
     def _fetch(self, first: bool = False) -> None:
@@ -89,6 +107,7 @@ class DetailScreen(ConsoleScreen):
         if first:
             self._contents.clear()
             if flow.web_socket is not None:
+                self.rows.show(flow.web_socket)
                 self._part = _MESSAGES
             elif flow.response is None:
                 self._part = _DETAILS if flow.summary.error else 0
@@ -113,17 +132,63 @@ class DetailScreen(ConsoleScreen):
         if self._part == _DETAILS:
             lines: Lines = FixedLines(fact_lines(flow))
         elif self._part == _MESSAGES and flow.web_socket is not None:
-            lines = MessageLines(flow.web_socket)
-            mode = f"{len(flow.web_socket.messages) + flow.web_socket.forgotten} messages"
+            lines, mode = self._messages(flow.web_socket, keep_place)
         else:
             lines, mode = self._message(flow)
         self.tabs.set_titles(self._titles)
         self.tabs.show(self._part, f"#{flow.summary.id} {flow.url}", mode)
+        in_list = self._part == _MESSAGES and self._opened is None
+        if self.table.display is not in_list:
+            self.table.display, self.viewer.display = in_list, not in_list
+            if isinstance(self.focused, LineWindow):
+                self.focus_main()
+        if not in_list:
+            self.viewer.show(lines, keep_place)
+
+    # --- messages of a WebSocket
+
+    def _messages(self, web_socket: WebSocketView, keep_place: bool) -> tuple[Lines, str]:
+        """Bring the list up to date; return the lines of the message that is open, and a word."""
         # The newest message stays in sight until the user looks at another.
-        follows = self._part == _MESSAGES and (not keep_place or self.viewer.at_bottom)
-        self.viewer.show(lines, keep_place)
-        if follows:
-            self.viewer.go_to_bottom()
+        follows = not keep_place or self.table.cursor >= len(self.rows) - 1
+        self.rows.show(web_socket)
+        if self._opened is None:
+            self.table.set_follow(follows)
+            return FixedLines([]), f"{self.rows.total} messages"
+        message = self.rows.message(self._opened)
+        if message is None:
+            return FixedLines([[("This message is no longer in memory.", "warn")]]), ""
+        content = self._content(message)
+        mode = self._mode_of(content)
+        top = FixedLines([] if self._full else message_head(message, self._opened + 1))
+        if not message.size:
+            return JoinedLines(top, FixedLines([[("no payload", "dim")]])), ""
+        return JoinedLines(top, content.open(mode)), mode
+
+    def do_detail_open(self) -> None:
+        """Show the message under the cursor whole."""
+        key = self.table.cursor_key if self.table.display else None
+        if key is not None and self.rows.message(key) is not None:
+            self._show_message(key)
+
+    @on(LineTable.Opened)
+    def _message_chosen(self, event: LineTable.Opened) -> None:
+        event.stop()
+        self.do_detail_open()
+
+    def close_message(self) -> bool:
+        """Go back from an open message to the list; tell whether one was open."""
+        if self._opened is None or self._part != _MESSAGES:
+            return False
+        key, self._opened = self._opened, None
+        self._render_part(keep_place=True)
+        self.table.move_to_key(key)
+        return True
+
+    def _show_message(self, key: int) -> None:
+        self._opened = key
+        self._contents.pop(_MESSAGES, None)
+        self._render_part()
 
     @property
     def _titles(self) -> tuple[str, ...]:
@@ -142,18 +207,22 @@ class DetailScreen(ConsoleScreen):
         if body is None or (not body.size and not body.trailers):
             return JoinedLines(top, FixedLines([[], [("no body", "dim")]])), ""
         content = self._content(body)
-        mode = self._modes.get(self._part, "")
-        if mode not in content.modes:
-            mode = content.modes[0]
+        mode = self._mode_of(content)
         gap = FixedLines([] if self._full else [[]])
         return JoinedLines(top, gap, content.open(mode)), mode
 
-    def _content(self, body: BodyView) -> Content:
-        """Return the body decoded; it is decoded again only where more of it has come."""
+    def _content(self, source: BodyView | WebSocketMessageView) -> Content:
+        """Return a body, or message, decoded; again only where more of it has come."""
         known = self._contents.get(self._part)
-        if known is None or known[0] != body:
-            known = self._contents[self._part] = (body, Content(body))
+        if known is None or known[0] != source:
+            content = Content(source) if isinstance(source, BodyView) else message_content(source)
+            known = self._contents[self._part] = (source, content)
         return known[1]
+
+    def _mode_of(self, content: Content) -> str:
+        """Return the way in which this part is looked at, the first where it does not suit."""
+        mode = self._modes.get(self._part, "")
+        return mode if mode in content.modes else content.modes[0]
 
     def do_detail_next_pane(self) -> None:
         """Go to the next part."""
@@ -177,8 +246,7 @@ class DetailScreen(ConsoleScreen):
         if known is None or len(known[1].modes) < 2:
             return
         content = known[1]
-        now = self._modes.get(self._part, content.modes[0])
-        at = content.modes.index(now) if now in content.modes else 0
+        at = content.modes.index(self._mode_of(content))
         self._modes[self._part] = content.modes[(at + 1) % len(content.modes)]
         self._render_part()
 
@@ -190,14 +258,18 @@ class DetailScreen(ConsoleScreen):
     # --- other flows
 
     def do_detail_next(self) -> None:
-        """Show the next flow."""
+        """Show the next flow, or the next message where one is open."""
         self._go(1)
 
     def do_detail_previous(self) -> None:
-        """Show the flow before."""
+        """Show the flow before, or the message before where one is open."""
         self._go(-1)
 
     def _go(self, by: int) -> None:
+        if self._part == _MESSAGES and self._opened is not None:
+            if self.rows.message(self._opened + by) is not None:
+                self._show_message(self._opened + by)
+            return
         flows = self.books.flows
         index = flows.index_of(self.flow_id)
         # Where this flow is gone, its position is already the next one's.

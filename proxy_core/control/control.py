@@ -57,6 +57,14 @@ class Control(Protocol):
     async def kill_flows(self, flow_ids: Sequence[FlowId]) -> int:
         """End held flows without an answer; return how many were held."""
 
+    async def inject_message(
+        self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes
+    ) -> None:
+        """Send a text (1) or binary (2) message into a WebSocket as if that side had.
+
+        Raises ControlError where it cannot be sent; the message says why.
+        """
+
     async def clear_flows(self) -> int:
         """Forget all finished flows; return how many."""
 

@@ -102,6 +102,24 @@ class LocalControl:
 
         return await self._on_core(decide)
 
+    async def inject_message(
+        self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes
+    ) -> None:
+        """Send a message into a WebSocket as if that side had. Raises ControlError."""
+
+        async def inject() -> None:
+            sockets = self._parts.web_sockets
+            if not sockets.is_open(flow_id):
+                raise ControlError(f"flow {flow_id} is no open WebSocket; choose one that is")
+            if not sockets.inject(flow_id, from_client, opcode, payload):
+                whom = "server" if from_client else "client"
+                raise ControlError(
+                    f"the message of {len(payload)} bytes could not be sent to the {whom}: text "
+                    "must be UTF-8, and the receiver must read; send less, or try again"
+                )
+
+        await self._on_core(inject)
+
     async def clear_flows(self) -> int:
         """Forget all finished flows; return how many."""
 

@@ -10,6 +10,7 @@ from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.model.counters import Counters
+from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.plugin_status import (
     DiscoverReport,
@@ -28,6 +29,16 @@ class LogKeeper(Protocol):
 
     def snapshot(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         """Return the newest `limit` lines of one plugin or of all, oldest first."""
+
+
+class WebSockets(Protocol):
+    """The open WebSockets. For the core's loop."""
+
+    def is_open(self, flow_id: FlowId) -> bool:
+        """Whether a flow is a WebSocket that messages can be sent into."""
+
+    def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
+        """Send a message as if that side had; return whether it could be."""
 
 
 class Plugins(Protocol):
@@ -69,6 +80,10 @@ class CoreParts(Protocol):
     @property
     def held(self) -> HeldFlows:
         """The flows that wait for the user's word."""
+
+    @property
+    def web_sockets(self) -> WebSockets:
+        """The open WebSockets."""
 
     @property
     def plugins(self) -> Plugins:

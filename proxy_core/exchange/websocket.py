@@ -92,6 +92,11 @@ class WebSockets:
             news.cancel()
             del self._open[flow.id]
 
+    def is_open(self, flow_id: FlowId) -> bool:
+        """Whether a flow is a WebSocket that messages can be sent into."""
+        session = self._open.get(flow_id)
+        return session is not None and not session.over
+
     def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
         """Send a text (1) or binary (2) message as if that side had; return whether it could be.
 

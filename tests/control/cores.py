@@ -152,6 +152,23 @@ class ScriptedPlugins:
         return new
 
 
+class ScriptedSockets:
+    """WebSockets that are open or not, and take messages or not."""
+
+    def __init__(self) -> None:
+        self.open: set[FlowId] = set()
+        self.takes = True
+        self.got: list[tuple[int, FlowId, bool, int, bytes]] = []
+        """Thread, and what was sent."""
+
+    def is_open(self, flow_id: FlowId) -> bool:
+        return flow_id in self.open
+
+    def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
+        self.got.append((threading.get_ident(), flow_id, from_client, opcode, payload))
+        return self.takes
+
+
 class RunningCore:
     """The parts, their loop and its thread. `call` runs something there and waits for it."""
 
@@ -161,6 +178,7 @@ class RunningCore:
         self.plugins = ScriptedPlugins(self.bus, log_limit)
         self.counters = Counters()
         self.held = HeldFlows()
+        self.web_sockets = ScriptedSockets()
         self.listening = ["127.0.0.1:8080"]
         self.modes = ["regular"]
         self.ca_path = Path("/data/ca/int3rceptor-ca.pem")

@@ -256,3 +256,23 @@ async def test_commands_to_a_core_that_stopped_raise_and_do_not_hang(rig: Rig) -
         await rig.control.set_plugin_enabled("alpha", True)
     with pytest.raises(ControlError, match="stopped"):
         await rig.control.clear_flows()
+
+
+async def test_a_message_is_sent_into_an_open_web_socket(rig: Rig) -> None:
+    rig.core.web_sockets.open.add(FlowId(7))
+    await rig.control.inject_message(FlowId(7), True, 2, b"\0\xff")
+    await rig.control.inject_message(FlowId(7), False, 1, "ä".encode())
+    assert [got[1:] for got in rig.core.web_sockets.got] == [
+        (7, True, 2, b"\0\xff"),
+        (7, False, 1, "ä".encode()),
+    ]
+    assert {got[0] for got in rig.core.web_sockets.got} == {rig.core.thread.ident}
+
+
+async def test_a_message_that_cannot_be_sent_says_why(rig: Rig) -> None:
+    with pytest.raises(ControlError, match="flow 8 is no open WebSocket"):
+        await rig.control.inject_message(FlowId(8), True, 1, b"x")
+    rig.core.web_sockets.open.add(FlowId(8))
+    rig.core.web_sockets.takes = False
+    with pytest.raises(ControlError, match="1 bytes could not be sent to the server"):
+        await rig.control.inject_message(FlowId(8), True, 1, b"x")

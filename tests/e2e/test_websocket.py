@@ -18,6 +18,7 @@ from int3rceptor_tui.demo.certificate import OriginCertificate
 from proxy_core.config import Settings
 from proxy_core.control.views import FlowDetail, WebSocketView
 from proxy_core.core import Core
+from proxy_core.errors import ControlError
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.verdict import CONTINUE, Block, Verdict
 from proxy_core.model.websocket import WebSocketMessage
@@ -220,6 +221,27 @@ async def test_hooks_edit_drop_and_answer_compressed_messages(house: House) -> N
     assert sum(message.dropped for message in seen.messages) == 20
     assert sum(message.injected for message in seen.messages) == 20
     assert sum(message.edited for message in seen.messages) == 20
+
+
+async def test_a_console_sends_messages_into_either_direction(house: House) -> None:
+    control = house.core.control()
+    async with house.connect("wss") as connection:
+        await connection.send("hello")
+        assert await connection.recv() == "hello"
+        (flow,) = house.web_sockets()
+        await control.inject_message(flow.id, False, 2, b"\0from the console")
+        assert await connection.recv() == b"\0from the console"
+        await control.inject_message(flow.id, True, 1, b"echo me")
+        assert await connection.recv() == "echo me"
+        with pytest.raises(ControlError, match="could not be sent to the client"):
+            await control.inject_message(flow.id, False, 1, b"\xff")
+    _, seen = await house.finished()
+    assert [(m.from_client, m.payload) for m in seen.messages if m.injected] == [
+        (False, b"\0from the console"),
+        (True, b"echo me"),
+    ]
+    with pytest.raises(ControlError, match="no open WebSocket"):
+        await control.inject_message(flow.id, False, 1, b"too late")
 
 
 async def test_many_messages_both_ways_at_once_arrive_in_order(house: House) -> None:

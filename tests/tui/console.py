@@ -43,6 +43,10 @@ class Console:
         strips = self.app.screen._compositor.render_strips()
         return "\n".join(strip.text[:width] for strip in strips[:height])
 
+    def was_told(self, part: str) -> bool:
+        """Whether the user was told something that holds `part`."""
+        return any(part in note for note in self.notes)
+
     @property
     def notes(self) -> list[str]:
         """What the user was told so far."""

@@ -18,7 +18,7 @@ from proxy_core.control.views import (
     TlsView,
     Update,
 )
-from proxy_core.errors import PluginNotFound
+from proxy_core.errors import ControlError, PluginNotFound
 from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
@@ -139,6 +139,7 @@ class FakeControl:
         self.plugin_map: dict[str, PluginStatus] = {}
         self.feeds: list[FakeFeed] = []
         self.asked: list[tuple[object, ...]] = []
+        self.refused_message = ""
         self.reload_report: ReloadReport | None = None
         self.discovered = DiscoverReport(directories=("/plugins",), found=0)
         self.core_status = CoreStatus(
@@ -204,6 +205,13 @@ class FakeControl:
     async def kill_flows(self, flow_ids: Sequence[FlowId]) -> int:
         self.asked.append(("kill", list(flow_ids)))
         return len(flow_ids)
+
+    async def inject_message(
+        self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes
+    ) -> None:
+        self.asked.append(("inject", flow_id, from_client, opcode, payload))
+        if self.refused_message:
+            raise ControlError(self.refused_message)
 
     async def clear_flows(self) -> int:
         self.asked.append(("clear",))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from textual import events
@@ -19,6 +20,7 @@ from proxy_core.config import Settings
 from proxy_core.control.views import WebSocketMessageView, WebSocketView
 from proxy_core.errors import ConfigError, ListenError
 from proxy_core.model.flow import FlowKind, FlowState
+from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
     AskedPermission,
@@ -177,6 +179,125 @@ async def test_the_messages_of_a_web_socket_have_a_part_of_their_own_and_are_fol
         assert "Messages" not in console.text
         await console.press("tab", "tab", "tab")
         assert '"number": 1' in console.text
+
+
+def talking(*messages: WebSocketMessageView, **changes: object) -> FakeControl:
+    """A flow, and a WebSocket that is open."""
+    control = with_flows(1)
+    row = make_summary(2, kind=FlowKind.WEBSOCKET, state=FlowState.ACTIVE, status=101)
+    control.put(row)
+    control.details[row.id] = make_detail(row, web_socket=WebSocketView(messages, **changes))  # type: ignore[arg-type]
+    return control
+
+
+def said(payload: bytes, opcode: int = 1, **changes: object) -> WebSocketMessageView:
+    return WebSocketMessageView(True, opcode, NOON, len(payload), payload, **changes)  # type: ignore[arg-type]
+
+
+async def test_a_message_opens_whole_and_closes_again() -> None:
+    long = "word " * 100 + "the end"
+    control = talking(
+        said(b'{"role": "admin", "id": 17}', edited=True, by=("rule modify-messages 1",)),
+        said(long.encode().replace(b" ", b"\n")),
+        said(b"\0\1\2", opcode=2),
+    )
+    async with open_console(control) as console:
+        await console.press("enter")
+        await until(lambda: "[edited by rule modify-messages 1]" in console.text)
+        assert "the␊end" not in console.text
+        await console.press("k", "enter")
+        assert "Message 2, client to server" in console.text
+        await console.press("G")
+        assert "end" in console.text.split()
+        await console.press("q")
+        assert "3 messages" in console.text
+        await console.press("k", "enter")
+        assert "edited by rule modify-messages 1" in console.text
+        assert '  "role": "admin",' in console.text
+        await console.press("m")
+        assert '{"role": "admin", "id": 17}' in console.text
+        await console.press("m", "m")
+        await console.press("p")  # there is none before
+        assert "Message 1," in console.text
+        await console.press("space", "space")
+        assert "Message 3," in console.text
+        assert "00000000  00 01 02" in console.text
+        await console.press("space")
+        assert "Message 3," in console.text
+        # Other parts are there beside it, and it is where it was.
+        await console.press("tab")
+        assert "accept: */*" in console.text
+        await console.press("shift+tab")
+        assert "Message 3," in console.text
+        await console.press("escape")
+        assert "3 messages" in console.text
+        await console.press("escape")
+        assert table_of(console).selected == 2
+
+
+async def test_an_open_message_stays_while_others_come_and_older_ones_go() -> None:
+    control = talking(said(b"first"), said(b"second"))
+    async with open_console(control) as console:
+        await console.press("enter")
+        await until(lambda: "second" in console.text)
+        await console.press("g", "enter")
+        assert "Message 1," in console.text
+        for forgotten, kept in ((0, (b"first", b"second", b"third")), (1, (b"second", b"third"))):
+            row = control.known[FlowId(2)]
+            messages = tuple(said(payload) for payload in kept)
+            control.details[row.id] = make_detail(
+                row, web_socket=WebSocketView(messages, forgotten=forgotten)
+            )
+            control.put(row)
+            await console.tick()
+            if forgotten:
+                await until(lambda: "no longer in memory" in console.text)
+            else:
+                assert "Message 1," in console.text
+        await console.press("q")
+        assert "1 older message was dropped" in console.text
+        await console.press("enter")  # on that line: there is nothing to open
+        assert "2 messages" not in console.text
+        assert "3 messages" in console.text
+
+
+async def test_messages_are_searched_and_moved_through_by_keys() -> None:
+    control = talking(*(said(b"message %d." % number) for number in range(100)))
+    async with open_console(control, size=(80, 24)) as console:
+        await console.press("enter")
+        await until(lambda: "message 99." in console.text)
+        await console.press("slash", *"message", "space", "7", "full_stop", "enter")
+        await until(lambda: "message 7." in console.text)
+        await console.press("enter")
+        assert "Message 8," in console.text
+
+
+async def test_a_message_is_sent_into_the_flow_that_is_open() -> None:
+    control = talking(said(b"hello"))
+    async with open_console(control) as console:
+        await console.press("enter")
+        await until(lambda: "hello" in console.text)
+        await console.press("s")
+        await console.type("hi there")
+        await console.press("enter")
+        await until(lambda: control.asked)
+        await console.press("colon")
+        await console.type("message.to_client hex:00 ff")
+        await console.press("enter")
+        await until(lambda: len(control.asked) == 2)
+        assert control.asked == [
+            ("inject", 2, True, 1, b"hi there"),
+            ("inject", 2, False, 2, b"\0\xff"),
+        ]
+        await until(lambda: "Sent to the client of flow 2: 2 bytes." in console.notes)
+        control.refused_message = "flow 2 is no open WebSocket; choose one that is"
+        for line, complaint in (
+            ("message.to_server text:hex:1", control.refused_message),
+            ("message.to_server hex:0", "hex:0 is not hexadecimal; write two digits"),
+        ):
+            console.app.run_command(line)
+            await until(partial(console.was_told, complaint))
+        assert control.asked[2:] == [("inject", 2, True, 1, b"hex:1")]
 
 
 async def test_a_body_is_shown_as_json_text_and_hex() -> None:
