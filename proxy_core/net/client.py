@@ -45,6 +45,8 @@ from proxy_core.wire.sniff import Protocol
 from proxy_core.wire.socks import Reply, encode_reply
 from proxy_core.wire.tls_hello import ClientHello
 
+_HTTP = ("h2", "http/1.1")
+_HTTP1 = ("http/1.1",)
 _ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _SERVER_FIRST_GRACE = 0.25
 """Seconds a client may stay silent in a new tunnel before the server is asked to speak."""
@@ -162,6 +164,7 @@ class ClientSession:
             if passed is not None:
                 return self._carry_bytes(passed, None)
             context, sni = certify(parts.contexts, hello.sni, host)
+            context.set_alpn_protocols(self._protocols(tunnel))
             host = sni or host
             session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
             await self._channel.start_tls(session)
@@ -180,6 +183,15 @@ class ClientSession:
         if session.object.selected_alpn_protocol() == "h2":
             return self._speak_http2(self._router("https", tunnel, sni))
         return self._speak_http1(self._router("https", tunnel, sni), tunnel is not None)
+
+    def _protocols(self, tunnel: _Tunnel | None) -> tuple[str, ...]:
+        """Return what a client may speak in TLS.
+
+        With the proxy itself it is HTTP/1.1 only: what such a client asks for next is CONNECT.
+        """
+        if tunnel is None and not isinstance(self._parts.mode, ReverseMode):
+            return _HTTP1
+        return _HTTP
 
     def _passed_through(self, tunnel: _Tunnel | None, hello: ClientHello) -> _Tunnel | None:
         """Return where TLS goes that is to stay as it is, or None."""

@@ -37,7 +37,7 @@ window.onload = async () => {
 
 
 @contextmanager
-def chromium(proxy: ProxyProcess, home: Path, url: str) -> Iterator[None]:
+def chromium(proxy: ProxyProcess, scheme: str, home: Path, url: str) -> Iterator[None]:
     database = home / ".pki" / "nssdb"
     database.mkdir(parents=True)
     trust = ["certutil", "-d", f"sql:{database}"]
@@ -59,8 +59,9 @@ def chromium(proxy: ProxyProcess, home: Path, url: str) -> Iterator[None]:
         "--disable-dev-shm-usage",
         "--proxy-bypass-list=<-loopback>",
     ]
+    flags += [f"--user-data-dir={home}/user", f"--proxy-server={scheme}://localhost:{proxy.port}"]
     process = subprocess.Popen(
-        ["chromium", *flags, f"--user-data-dir={home}/user", f"--proxy-server={proxy.url}", url],
+        ["chromium", *flags, url],
         env={**os.environ, "HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -73,15 +74,17 @@ def chromium(proxy: ProxyProcess, home: Path, url: str) -> Iterator[None]:
         process.wait(20)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_page_its_parts_and_a_web_socket_come_through(
-    proxy: ProxyProcess, nginx: Nginx, origin: BackgroundOrigin, tmp_path: Path
+    scheme: str, proxy: ProxyProcess, nginx: Nginx, origin: BackgroundOrigin, tmp_path: Path
 ) -> None:
     site = nginx.root
     (site / "page.html").write_text(_PAGE.replace("SOCKET", str(origin.https1)))
     (site / "style.css").write_text("body { color: rgb(1, 2, 3) }")
     (site / "data.json").write_text('{"hello": "world"}')
     result = site / "up" / "facts.json"
-    with chromium(proxy, tmp_path, f"https://localhost:{nginx.https}/page.html"):
+    result.unlink(missing_ok=True)
+    with chromium(proxy, scheme, tmp_path, f"https://localhost:{nginx.https}/page.html"):
         end = time.monotonic() + 60
         while not result.exists():
             assert time.monotonic() < end, "the page never told what it saw"

@@ -243,6 +243,34 @@ async def test_reverse_mode_sends_everything_to_its_origin(
     await house.close()
 
 
+async def test_tls_with_the_proxy_itself_is_http_1_where_connect_is_taken(
+    house: House, client: ssl.SSLContext
+) -> None:
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    peer = await house.tls_client(client, "origin.example", tunnel=False)
+    assert peer.tls.selected_alpn_protocol() == "http/1.1"
+    await peer.send(b"CONNECT origin.example:80 HTTP/1.1\r\nHost: x\r\n\r\n" + GET)
+    assert (await peer.read_head()).startswith(b"HTTP/1.1 200 ")
+    origin = await house.origin()
+    await origin.read_head()
+    await origin.send(OK)
+    assert await peer.read_until(b"ok") == OK
+    inner = await house.tls_client(client, "origin.example", tunnel=True)
+    assert inner.tls.selected_alpn_protocol() == "h2"
+
+
+async def test_reverse_mode_speaks_http_2_in_tls(
+    wires: Wires, server: ssl.SSLContext, client: ssl.SSLContext
+) -> None:
+    house = House(wires, server, Limits(), ReverseMode("http", "origin.example", 8000))
+    await house.open()
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    peer = await house.tls_client(client, "origin.example", tunnel=False)
+    assert peer.tls.selected_alpn_protocol() == "h2"
+    peer.close()
+    await house.close()
+
+
 async def test_dead_kept_connection_is_replaced_without_the_client_noticing(
     house: House,
 ) -> None:
