@@ -24,6 +24,8 @@ _CLOSE = 8
 _TYPES = {1: ("text", "string"), 2: ("binary", "number")}
 _CONTROL = {_CLOSE: "close", 9: "ping", 10: "pong"}
 
+_MARKS = ("held", "injected", "edited", "dropped", "cut")
+
 Cells = tuple[Piece, ...]
 
 
@@ -106,7 +108,8 @@ def message_head(message: WebSocketMessageView, number: int) -> list[list[Piece]
     """Return the lines above a message that is shown whole; `number` counts from 1."""
     whence = "client to server" if message.from_client else "server to client"
     name, _ = _type(message)
-    facts = [f"{name}, {size(message.size)}"]
+    unit = " bytes" if message.size < 1000 else ""
+    facts = [f"{name}, {size(message.size)}{unit}"]
     if message.compressed:
         facts.append("compressed on the wire")
     if message.opcode == _CLOSE and len(message.payload) >= 2:
@@ -130,7 +133,7 @@ def message_content(message: WebSocketMessageView) -> Content:
 
 def what_was_done(message: WebSocketMessageView) -> str:
     """Return `edited by rule NAME` and the like, safe to draw; nothing where nothing was."""
-    marks = [mark for mark in ("injected", "edited", "dropped", "cut") if getattr(message, mark)]
+    marks = [mark for mark in _MARKS if getattr(message, mark)]
     if marks and message.by:
         marks.append(f"by {visible(', '.join(message.by))}")
     return " ".join(marks)

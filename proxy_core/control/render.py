@@ -148,9 +148,12 @@ def _body(body: Body, head: RequestHead | ResponseHead | None) -> BodyView:
 
 def _web_socket(log: WebSocketLog) -> WebSocketView:
     messages = log.snapshot()
-    end = log.end
+    shown = [_web_socket_message(message) for message in messages]
+    held, end = log.held, log.end
+    if held is not None and held not in messages:
+        shown.append(_web_socket_message(held, held=True))
     return WebSocketView(
-        messages=tuple(map(_web_socket_message, messages)),
+        messages=tuple(shown),
         # Counted against the snapshot: more may have gone since.
         forgotten=max(0, log.count - len(messages)),
         ended_by=None if end is None else end.by,
@@ -159,7 +162,7 @@ def _web_socket(log: WebSocketLog) -> WebSocketView:
     )
 
 
-def _web_socket_message(message: WebSocketMessage) -> WebSocketMessageView:
+def _web_socket_message(message: WebSocketMessage, held: bool = False) -> WebSocketMessageView:
     return WebSocketMessageView(
         message.from_client,
         message.opcode,
@@ -172,6 +175,7 @@ def _web_socket_message(message: WebSocketMessage) -> WebSocketMessageView:
         message.injected,
         message.cut,
         message.by,
+        held,
     )
 
 

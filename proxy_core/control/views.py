@@ -119,6 +119,8 @@ class WebSocketMessageView(msgspec.Struct, frozen=True, gc=False):
     """Whether the connection ended inside it."""
     by: tuple[str, ...] = ()
     """Who edited or dropped it."""
+    held: bool = False
+    """Whether it waits for the user."""
 
 
 class WebSocketView(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy_core.exchange.answers import respond, text_response
-from proxy_core.exchange.held import Decision, HeldFlows
+from proxy_core.exchange.held import KILLED, Decision, HeldFlows
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import ClientStream
 from proxy_core.model.flow import Flow
@@ -33,6 +33,14 @@ class Decisions:
 
     async def _hold(self, verdict: Hold, client: ClientStream, flow: Flow) -> bool:
         flow.notes = (*flow.notes, f"held by {verdict.by}")
+        if await self.hold(flow) is Decision.RESUME:
+            return True
+        flow.error = KILLED
+        client.abort(flow.error)
+        return False
+
+    async def hold(self, flow: Flow) -> Decision:
+        """Let a flow wait for the user's word; one that waits already must not wait again."""
         self._ledger.hold(flow)
         try:
             decision = await self._held.wait(flow.id)
@@ -40,7 +48,4 @@ class Decisions:
             self._ledger.resume(flow)
         if decision is Decision.RESUME:
             self._ledger.tell(flow)
-            return True
-        flow.error = "killed by the user"
-        client.abort(flow.error)
-        return False
+        return decision

@@ -320,7 +320,12 @@ class Exchange:
                 flow.notes = (*flow.notes, f"carried as bytes, messages not read: {error}")
             else:
                 await self._web_sockets.carry(
-                    flow, client_side, server_side, deflate, self._ledger.grew
+                    flow,
+                    client_side,
+                    server_side,
+                    deflate,
+                    self._ledger.grew,
+                    self._decisions.hold,
                 )
                 return
         tunnel = self._hooks.tunnel

@@ -7,6 +7,9 @@ import enum
 
 from proxy_core.model.ids import FlowId
 
+KILLED = "killed by the user"
+"""What a flow says that the user has ended."""
+
 
 class Decision(enum.Enum):
     """What the user says of a held flow."""

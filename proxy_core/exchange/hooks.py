@@ -83,4 +83,5 @@ class Hooks:
         """A rule fired."""
         self.websocket_message: Callable[[Flow, WebSocketMessage], Awaitable[Verdict]] | None = None
         """A text or binary message is there, whole, and the other side has seen nothing of it. May
-        set another `payload`; Block drops it, and the other verdicts let it go on."""
+        set another `payload`, and add its name to `by`; Block drops it, Hold lets it wait for the
+        user, and what follows it in its direction with it; the other verdicts let it go on."""

@@ -8,10 +8,11 @@ protocol goes on as it came, pings and the closing handshake included.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from proxy_core.config import Limits
 from proxy_core.errors import RemoteProtocolError, WebSocketError
+from proxy_core.exchange.held import KILLED, Decision
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import ByteStream
@@ -23,6 +24,9 @@ from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.model.websocket import WebSocketEnd, WebSocketLog, WebSocketMessage
 from proxy_core.wire.websocket import BINARY, TEXT
 from proxy_core.wire.websocket_deflate import Deflate, agreed
+
+HoldFlow = Callable[[Flow], Awaitable[Decision]]
+"""What waits for the user's word on a flow, and returns it."""
 
 _GOING_AWAY = 1001
 _ABNORMAL = 1006  # stands for no close frame; never sent (RFC 6455, section 7.4.1)
@@ -67,10 +71,12 @@ class WebSockets:
         server: ByteStream,
         deflate: Deflate | None,
         on_news: Callable[[Flow], None],
+        hold: HoldFlow | None = None,
     ) -> None:
         """Carry messages both ways until both sides have ended; what goes wrong is on the flow.
 
-        Both connections are closed afterwards, also where this is cancelled.
+        `hold` is asked where a hook wants a message held; without it the message goes on. Both
+        connections are closed afterwards, also where this is cancelled.
         """
         flow.web_socket = WebSocketLog(self._limits.websocket_captured)
         news = News(flow, on_news, self._news_interval)
@@ -84,6 +90,7 @@ class WebSockets:
             self._times,
             news,
             self._farewell,
+            hold,
         )
         self._open[flow.id] = session
         try:
@@ -124,6 +131,7 @@ class _Session:
         times: TunnelTimes,
         news: News,
         farewell: float,
+        hold: HoldFlow | None,
     ) -> None:
         assert flow.web_socket is not None
         self.over = False
@@ -134,6 +142,8 @@ class _Session:
         self._log = flow.web_socket
         self._news = news
         self._farewell = farewell
+        self._hold = hold
+        self._turn = asyncio.Lock()  # a flow has one message at a time that waits for the user
         self._broken_off = False
         self._sides = (client, server)
         self._time = asyncio.timeout(None)
@@ -200,6 +210,27 @@ class _Session:
         """See `Watcher.record`."""
         self._log.add(message)
         self._news.note()
+
+    async def may_pass(self, message: WebSocketMessage, by: str) -> bool:
+        """See `Watcher.may_pass`."""
+        if self._hold is None:
+            return True
+        async with self._turn:
+            note = f"held by {by}"
+            if note not in self._flow.notes:
+                self._flow.notes = (*self._flow.notes, note)
+            self._log.held = message
+            try:
+                decision = await self._hold(self._flow)
+            finally:
+                self._log.held = None
+                self.moved = asyncio.get_running_loop().time()
+        return decision is Decision.RESUME
+
+    def killed(self) -> None:
+        """See `Watcher.killed`."""
+        self._end("proxy", _ABNORMAL, "")
+        self._break_off(KILLED)
 
     def closed(self, direction: Direction, code: int, reason: str) -> None:
         """See `Watcher.closed`: the first one says why; after the second, time is short."""

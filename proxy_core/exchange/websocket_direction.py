@@ -19,7 +19,7 @@ from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError, WebSo
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ports import ByteStream
 from proxy_core.model.flow import Flow
-from proxy_core.model.verdict import Block
+from proxy_core.model.verdict import Block, Hold
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.wire.websocket import (
     CLOSE,
@@ -48,6 +48,12 @@ class Watcher(Protocol):
     def record(self, message: WebSocketMessage) -> None:
         """Take a message that is complete."""
 
+    async def may_pass(self, message: WebSocketMessage, by: str) -> bool:
+        """Wait for the user's word on a message that `by` wants held."""
+
+    def killed(self) -> None:
+        """End it all: the user has said so."""
+
     def closed(self, direction: Direction, code: int, reason: str) -> None:
         """Note a close frame that went on."""
 
@@ -59,6 +65,10 @@ class Watcher(Protocol):
 
     def failed(self, direction: Direction, reason: str) -> None:
         """Note that the direction cannot go on; `reason` is for people."""
+
+
+class _Killed(Exception):
+    """The user ended the flow while a message was held."""
 
 
 class _Way(enum.Enum):
@@ -138,6 +148,8 @@ class Direction:
                         await sink.drain()
         except (ConnectionLost, ConnectionTimeout, TlsError) as error:
             watcher.failed(self, f"from the {self.who}: {error}")
+        except _Killed:
+            watcher.killed()
         except TimeoutError:
             whom = "server" if self.from_client else "client"
             watcher.failed(self, f"the {whom} did not read for {self._patience:g} s")
@@ -310,6 +322,10 @@ class Direction:
                 self._note(f"messages dropped by {verdict.by}")
                 self._changed(message)
                 return
+            if isinstance(verdict, Hold) and not await self._watcher.may_pass(message, verdict.by):
+                message.dropped = True
+                message.by = ("the user",)
+                raise _Killed
         if message.payload != whole and self._may_send(message):
             message.edited = True
             message.size = len(message.payload)

@@ -73,7 +73,7 @@ class WebSocketEnd:
 class WebSocketLog:
     """What is kept of one WebSocket. Written by the core's loop, readable from any thread."""
 
-    __slots__ = ("_limit", "_messages", "bytes", "count", "end", "forgotten")
+    __slots__ = ("_limit", "_messages", "bytes", "count", "end", "forgotten", "held")
 
     def __init__(self, limit: int) -> None:
         """Keep at most about `limit` bytes, and the newest message in any case."""
@@ -85,6 +85,8 @@ class WebSocketLog:
         self.forgotten = 0
         """How many of them were dropped to keep within the bound."""
         self.end: WebSocketEnd | None = None
+        self.held: WebSocketMessage | None = None
+        """The message that waits for the user; it is added once that is decided."""
 
     def add(self, message: WebSocketMessage) -> None:
         """Keep a message that is not going to change; forget the oldest beyond the bound."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from proxy_core.control.views import FlowDetail, WebSocketView
 from proxy_core.core import Core
 from proxy_core.errors import ControlError
 from proxy_core.model.flow import Flow, FlowKind, FlowState
-from proxy_core.model.verdict import CONTINUE, Block, Verdict
+from proxy_core.model.verdict import CONTINUE, Block, Hold, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 from tests.waiting import until
 
@@ -242,6 +243,46 @@ async def test_a_console_sends_messages_into_either_direction(house: House) -> N
     ]
     with pytest.raises(ControlError, match="no open WebSocket"):
         await control.inject_message(flow.id, False, 1, b"too late")
+
+
+async def test_a_message_is_held_until_a_console_resumes_its_flow(house: House) -> None:
+    core, control = house.core, house.core.control()
+
+    async def hold(flow: Flow, message: WebSocketMessage) -> Verdict:
+        return Hold("test") if message.payload == b"wait" else CONTINUE
+
+    core.hooks.websocket_message = hold
+    async with house.connect("ws") as connection:
+        (flow,) = house.web_sockets()
+
+        def waits(from_client: bool) -> bool:
+            message = flow.web_socket and flow.web_socket.held
+            return bool(message and message.from_client is from_client)
+
+        await connection.send("wait")
+        await connection.send("behind it")
+        for from_client in (True, False):  # the echo is held again, on its way back
+            await until(partial(waits, from_client))
+            shown = await control.flow(flow.id)
+            assert shown is not None
+            assert shown.web_socket is not None
+            last = shown.web_socket.messages[-1]
+            assert (last.payload, last.held, last.from_client) == (b"wait", True, from_client)
+            assert shown.summary.state is FlowState.HELD
+            assert control.status().held == 1
+            assert await control.resume_flows([flow.id]) == 1
+        assert await connection.recv() == "wait"
+        assert await connection.recv() == "behind it"
+        assert flow.state is FlowState.ACTIVE
+        await connection.send("wait")
+        await until(lambda: waits(True))
+        assert await control.kill_flows([flow.id]) == 1
+        with pytest.raises(ConnectionClosedError):
+            await connection.recv()
+    shown, seen = await house.finished()
+    assert shown.summary.error == "killed by the user"
+    assert control.status().held == 0
+    assert [(m.payload, m.by) for m in seen.messages if m.dropped] == [(b"wait", ("the user",))]
 
 
 async def test_many_messages_both_ways_at_once_arrive_in_order(house: House) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from proxy_core.config import Limits
 from proxy_core.errors import RemoteProtocolError
+from proxy_core.exchange.held import Decision, HeldFlows
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket import WebSockets, compression_of
@@ -19,7 +20,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
-from proxy_core.model.verdict import CONTINUE, Block, Hold, Verdict
+from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
 from proxy_core.model.websocket import WebSocketEnd, WebSocketMessage
 from proxy_core.wire.websocket import (
     BINARY,
@@ -68,11 +69,17 @@ class Joined:
         )
         self.deflate = deflate
         self.told_of: list[int] = []
+        self.held = HeldFlows()
         self.over = asyncio.Event()
 
     async def run(self) -> None:
-        await self.sockets.carry(self.flow, self.client, self.server, self.deflate, self._noted)
+        await self.sockets.carry(
+            self.flow, self.client, self.server, self.deflate, self._noted, self._hold
+        )
         self.over.set()
+
+    async def _hold(self, flow: Flow) -> Decision:
+        return await self.held.wait(flow.id)
 
     def _noted(self, flow: Flow) -> None:
         assert flow is self.flow
@@ -444,11 +451,82 @@ async def test_a_hook_drops_what_the_client_does_not_get() -> None:
     async with joined() as sides:
         seer = Seer(sides)
         seer.verdicts[b"no"] = Block("plugin censor")
-        seer.verdicts[b"yes"] = Hold("plugin censor")  # no verdict on a message: it goes on
+        answer = Respond("plugin censor", ResponseHead(200))
+        seer.verdicts[b"yes"] = answer  # no verdict on a message: it goes on
         sides.server.say(frame(TEXT, b"no") + frame(TEXT, b"yes"))
         await sides.client.heard(frame(TEXT, b"yes"))
         assert [(m.payload, m.dropped) for m in sides.log] == [(b"no", True), (b"yes", False)]
         assert sides.flow.notes == ("messages dropped by plugin censor",)
+
+
+async def test_a_held_message_waits_for_the_user_and_what_follows_it_with_it() -> None:
+    async with joined() as sides:
+        seer = Seer(sides)
+        seer.verdicts[b"wait"] = Hold("plugin censor")
+        seer.edits[b"wait"] = b"edited"
+        sides.server.say(frame(TEXT, b"wait") + frame(TEXT, b"behind"))
+        await until(lambda: sides.held.ids())
+        assert sides.client.sent == b""
+        assert sides.flow.web_socket is not None
+        waiting = sides.flow.web_socket.held
+        assert waiting is not None
+        assert waiting.payload == b"edited"
+        # The other direction goes on meanwhile, and we may still send.
+        sides.client.say(said(TEXT, b"up"))
+        await sides.server.heard(said(TEXT, b"up"))
+        assert sides.sockets.inject(FlowId(7), False, TEXT, b"ours")
+        assert sides.at_client() == [(TEXT, b"ours")]
+        assert sides.held.decide(FlowId(7), Decision.RESUME)
+        await sides.client.heard(
+            frame(TEXT, b"ours") + frame(TEXT, b"edited") + frame(TEXT, b"behind")
+        )
+        assert sides.flow.web_socket.held is None
+        assert sides.flow.notes == ("held by plugin censor",)
+
+
+async def test_one_message_of_a_flow_is_held_at_a_time() -> None:
+    async with joined() as sides:
+        seer = Seer(sides)
+        seer.verdicts[b"up"] = seer.verdicts[b"down"] = Hold("plugin censor")
+        sides.client.say(said(TEXT, b"up"))
+        await until(lambda: sides.held.ids())
+        sides.server.say(frame(TEXT, b"down"))
+        await settle()
+        assert len(seer.seen) == 2
+        assert sides.held.decide(FlowId(7), Decision.RESUME)
+        await sides.server.heard(said(TEXT, b"up"))
+        await until(lambda: sides.held.ids())
+        assert sides.client.sent == b""
+        assert sides.held.decide(FlowId(7), Decision.RESUME)
+        await sides.client.heard(frame(TEXT, b"down"))
+        assert sides.flow.notes == ("held by plugin censor",)
+
+
+async def test_killing_a_held_message_ends_the_web_socket() -> None:
+    async with joined() as sides:
+        seer = Seer(sides)
+        seer.verdicts[b"wait"] = Hold("plugin censor")
+        sides.server.say(frame(TEXT, b"wait") + frame(TEXT, b"behind"))
+        await until(lambda: sides.held.ids())
+        assert sides.held.decide(FlowId(7), Decision.KILL)
+        await sides.over.wait()
+        assert sides.client.sent == b""
+        assert sides.client.aborted
+        assert sides.server.aborted
+        assert sides.flow.error == "killed by the user"
+        assert sides.end == WebSocketEnd("proxy", 1006)
+        assert [(m.payload, m.dropped, m.by) for m in sides.log] == [(b"wait", True, ("the user",))]
+
+
+async def test_a_held_message_of_a_connection_that_is_ended_is_let_go() -> None:
+    async with joined(times=TunnelTimes(0.05, 0.05)) as sides:
+        seer = Seer(sides)
+        seer.verdicts[b"wait"] = Hold("plugin censor")
+        sides.server.say(frame(TEXT, b"wait"))
+        await sides.over.wait()
+        assert sides.held.ids() == []
+        assert sides.flow.error == "nothing came through the WebSocket for 0.05 s"
+        assert [(m.payload, m.cut) for m in sides.log] == [(b"wait", True)]
 
 
 async def test_text_is_not_edited_into_something_else() -> None:

@@ -69,6 +69,7 @@ def test_what_was_done_to_a_message_is_told() -> None:
     by = ("rule modify-messages 1", "plugin \x1b[2J")
     told = text(message(edited=True, by=by))
     assert "  [edited by rule modify-messages 1, plugin ␛[2J] hi" in told
+    assert "  [held] hi" in text(message(held=True))
     assert "  [cut] hi" in text(message(cut=True))
 
 
@@ -122,10 +123,10 @@ def test_a_message_keeps_its_key_while_older_ones_go() -> None:
 def test_a_message_shown_whole_has_all_that_is_known_of_it() -> None:
     edited = message(b"hi", edited=True, by=("rule x",), compressed=True)
     assert head(edited)[0].startswith("Message 7, client to server  ")
-    assert head(edited)[1:] == ["text, 2, compressed on the wire", "edited by rule x", ""]
+    assert head(edited)[1:] == ["text, 2 bytes, compressed on the wire", "edited by rule x", ""]
     closed = message(b"\x03\xe8bye \x1b", opcode=8, from_client=False)
     assert head(closed)[0].startswith("Message 7, server to client  ")
-    assert head(closed)[1] == "close, 7, code 1000"
+    assert head(closed)[1] == "close, 7 bytes, code 1000"
     content = message_content(closed)
     assert [p for p, _ in content.open("text").line(0)] == ["bye ␛"]
 
