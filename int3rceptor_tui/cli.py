@@ -18,7 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from int3rceptor_tui.descriptors import raise_descriptor_limit
-from int3rceptor_tui.options import CA_OPTIONS, Flags, takes, takes_settings
+from int3rceptor_tui.options import CA_OPTIONS, Flags, spell_out, takes, takes_settings
 from int3rceptor_tui.plugin_tools.group import group as plugin
 from proxy_core.errors import ConfigError, Int3rceptorError
 
@@ -207,8 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hold_standard_files()
     raise_descriptor_limit()
     command = typer.main.get_command(app)
+    given = spell_out(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = command.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        code = command.main(given, prog_name=PROGRAM, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from proxy_core.config import DEFAULT_API
 
 Flags = dict[str, Any]
 """Settings by name, as they were given; None for a flag that was not."""
@@ -82,8 +84,27 @@ OPTIONS: dict[str, Any] = {
     "refuse_private_clients": _switch(
         "refuse-private-clients", "Serve clients on this machine only."
     ),
+    "api": _option(_TEXT, "[HOST:PORT]", "Serve the API; on 127.0.0.1:3000 if not told where."),
+    "api_token_file": _option(_FILE, "FILE", "The API's token; made on first use."),
+    "api_hosts": _option(_TEXTS, "NAME", "Answer the API under this name too; may be repeated."),
     "config": _option(_FILE, "FILE", "Read settings from this TOML file."),
 }
+
+API_FLAG = "--api"
+
+
+def spell_out(arguments: Sequence[str]) -> list[str]:
+    """Give an `--api` without an address its default one; options take a value or never do."""
+    spelled: list[str] = []
+    for index, argument in enumerate(arguments):
+        if argument == "--":
+            return [*spelled, *arguments[index:]]
+        following = arguments[index + 1] if index + 1 < len(arguments) else ""
+        if argument == API_FLAG and (":" not in following or following.startswith("-")):
+            host, port = DEFAULT_API
+            argument = f"{API_FLAG}={host}:{port}"
+        spelled.append(argument)
+    return spelled
 
 
 CA_OPTIONS = ("data_dir", "ca_cert", "ca_key", "ca_passphrase", "config")

@@ -37,6 +37,10 @@ class ServedCore(Protocol):
     def listening(self) -> tuple[str, ...]:
         """`host:port` of each listener, once started."""
 
+    @property
+    def api_url(self) -> str:
+        """Where the API is served, once started; empty where it is not."""
+
     async def start(self) -> None:
         """Listen; raise an error of ours where that fails."""
 
@@ -64,7 +68,7 @@ async def serve_until_signal(make_core: Callable[[], ServedCore]) -> int:
             await core.start()
             garbage.settle()
             collector.start()
-            announce(core.listening)
+            announce(core.listening, core.api_url)
             await core.wait_stopped()
         except asyncio.CancelledError:
             if not signals.forgive():
@@ -75,11 +79,13 @@ async def serve_until_signal(make_core: Callable[[], ServedCore]) -> int:
     return 0
 
 
-def announce(addresses: tuple[str, ...]) -> None:
-    """Print a line for each address; nobody reading them is no reason to stop."""
+def announce(addresses: tuple[str, ...], api_url: str) -> None:
+    """Print a line for each address, one for the API too; that nobody reads them is harmless."""
     try:
         for address in addresses:
             print(f"listening on {address}")
+        if api_url:
+            print(f"API at {api_url}")
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:

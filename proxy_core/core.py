@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import itertools
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
@@ -21,7 +21,7 @@ from proxy_core.bus.rate_limiter import RateLimiter
 from proxy_core.ca import load_authority
 from proxy_core.ca.contexts import ServerContexts
 from proxy_core.ca.onboarding import OwnPages
-from proxy_core.config import RegularMode, Settings, default_plugin_dir
+from proxy_core.config import RegularMode, Settings, default_plugin_dir, join_host_port
 from proxy_core.control.local import LocalControl
 from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.connections import Connections
@@ -33,6 +33,7 @@ from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
+from proxy_core.net.bound import bind
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import Descriptors
@@ -46,6 +47,9 @@ from proxy_core.net.tls_session import TlsBuffers
 from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls
 from proxy_core.plugin_host.manager import PluginManager
 from proxy_core.policy.message_rules import message_rules
+
+if TYPE_CHECKING:
+    from proxy_core.api.server import ApiServer
 
 _REFUSALS_TOLD = 5  # a second
 _LIBRARY_LINES_TOLD = 20  # a second
@@ -74,9 +78,12 @@ class Core:
         )
         self.listening: tuple[str, ...] = ()
         """`host:port` of each listener, with the real port; empty before and after."""
+        self.api_url = ""
+        """Where the API is served; empty where it is not, before and after."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._pool: UpstreamPool | None = None
         self._listeners: list[Listener] = []
+        self._api: ApiServer | None = None
         self._stopped: asyncio.Future[None] | None = None
         self._stopping = False
         self._cleanup = contextlib.ExitStack()
@@ -178,6 +185,7 @@ class Core:
 
         self._own(clock.run())
         self._own(captures.run())
+        serve_api = None if settings.api is None else await self._prepare_api(settings.api, own)
         await self.plugins.start()
         for mode, host, port in settings.listeners:
             listener = Listener(
@@ -185,8 +193,42 @@ class Core:
             )
             self._listeners.append(listener)
             self.listening = (*self.listening, await listener.start(host, port))
+        if serve_api is not None:
+            await serve_api()
         # Behind the listening, which must not wait for it, and off the loop.
         self._own(asyncio.to_thread(dialer.prepare))
+
+    async def _prepare_api(
+        self, address: tuple[str, int], own: OwnAddresses
+    ) -> Callable[[], Awaitable[None]]:
+        """Take the API's port, and its token; return what serves it, once there is a core."""
+        from proxy_core.api.gate import Gate
+        from proxy_core.api.server import ApiServer  # uvicorn: only who asked for it loads it
+        from proxy_core.api.token_file import load_or_make_token
+
+        settings = self.settings
+        token = load_or_make_token(settings.api_token, settings.data_dir)
+        for repair in token.repairs:
+            self._log(LogLevel.WARN, repair)
+        if token.is_new:
+            self._log(LogLevel.INFO, f"made a token for the API: {token.path}")
+        bound = await bind(*address, "--api", own)
+        self._cleanup.callback(bound.close)
+        if not bound.is_local:
+            self._log(
+                LogLevel.WARN,
+                f"the API listens on {bound.address}, for other machines too, and does not "
+                "encrypt: whoever sees its token commands this proxy; better let it listen on "
+                "127.0.0.1 and come through ssh -L",
+            )
+        gate = Gate(token.secret, (*settings.api_hosts, join_host_port(*address)))
+
+        async def serve() -> None:
+            self._api = ApiServer(self.control(), bound, gate, self._log_fault)
+            await self._api.start()
+            self.api_url = f"http://{bound.address}"
+
+        return serve
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what the core cannot live without: its end is the core's."""
@@ -223,9 +265,12 @@ class Core:
             return
         self._stopping = True
         async with asyncio.TaskGroup() as group:
+            if self._api is not None:
+                group.create_task(self._api.stop())
             for listener in self._listeners:
                 group.create_task(listener.stop())
         self.listening = ()
+        self.api_url = ""
         if self._pool is not None:
             await self._pool.close()
         await self.plugins.stop()

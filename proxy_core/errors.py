@@ -31,6 +31,10 @@ class CaError(Int3rceptorError):
     """The certificate authority could not be made, read or trusted with its own files."""
 
 
+class PrivateFileError(Int3rceptorError):
+    """A file that only its owner may read could not be made, read or closed to others."""
+
+
 class ProtocolError(Int3rceptorError):
     """Bytes or calls broke a protocol's rules."""
 
@@ -116,6 +120,18 @@ class PluginError(Int3rceptorError):
 
 class PluginNotFound(PluginError):
     """No plugin of that name is known."""
+
+
+class ApiError(Int3rceptorError):
+    """A core answered that it will not, or not as asked; `status` is HTTP's (RFC 9110, 15)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ApiUnreachable(Int3rceptorError):
+    """No core answers where one was looked for, or it does not know who asks."""
 
 
 class ControlError(Int3rceptorError):

@@ -80,6 +80,9 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
             upstream_tls_min = "1.3"
             ignore_hosts = ["bank", "^a:443$"]
             proxy_auth = "me:secret"
+            api = true
+            api_token_file = "token"
+            api_hosts = ["proxy.example"]
             [client_certs]
             "Api.Example" = "api.pem"
             [limits]
@@ -106,6 +109,9 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
         upstream_tls_min="1.3",
         ignore_hosts=("bank", "^a:443$"),
         proxy_auth="me:secret",
+        api=("127.0.0.1", 3000),
+        api_token_file=here / "token",
+        api_hosts=("proxy.example",),
         client_certs={"api.example": here / "api.pem"},
         limits=Limits(streams=7, idle_timeout=9.0, captured_body=0),
         keys={"flow.replay": "ctrl+r", "app.quit": "f10"},
@@ -489,3 +495,36 @@ def test_any_text_is_a_mode_or_refused(text: str) -> None:
         return
     assert spec.port is None or 0 <= spec.port <= 65535
     assert not isinstance(spec.mode, ReverseMode | UpstreamMode) or spec.mode.host
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("on", ("127.0.0.1", 3000)),
+        ("True", ("127.0.0.1", 3000)),
+        ("off", None),
+        ("[::1]:4", ("::1", 4)),
+        ("localhost:0", ("localhost", 0)),
+    ],
+)
+def test_the_api_is_switched_on_or_told_where_to_listen(
+    text: str, address: tuple[str, int] | None
+) -> None:
+    assert load(environ={"INT3_API": text}).api == address
+
+
+def test_the_api_s_token_lies_in_the_data_directory_unless_named() -> None:
+    assert load({"data_dir": "/d"}).api_token == Path("/d/api/token")
+    assert load({"data_dir": "/d", "api_token_file": "/t"}).api_token == Path("/t")
+
+
+@pytest.mark.parametrize("value", ["3000", "maybe", 3000, ""])
+def test_an_api_that_is_no_address_is_refused(value: object) -> None:
+    with pytest.raises(ConfigError, match="--api = "):
+        load({"api": value})
+
+
+@pytest.mark.parametrize("name", ["http://a.example", "a.example:3000", "a b", "", "*"])
+def test_an_api_host_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="--api-hosts"):
+        load({"api_hosts": [name]})

@@ -21,6 +21,8 @@ def status_parts(status: CoreStatus | None, rate: float, note: str, width: int) 
     mode = " ".join(mode for mode in status.modes if mode != "regular")
     if mode:
         left.append((f"  {mode}", "dim"))
+    if status.api:
+        left.append((f"  API {status.api.removeprefix('http://')}", "dim"))
     lost = status.log_lines_dropped
     kept = f" ({status.flows_kept} kept)" if status.flows_evicted else ""
     # The most important first; what does not fit is left out from the end.

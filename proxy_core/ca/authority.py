@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy_core.ca.constraints import check_constraints
-from proxy_core.ca.private_files import private_directory, publish, read_private
-from proxy_core.errors import CaError
+from proxy_core.errors import CaError, PrivateFileError
+from proxy_core.private_files import private_directory, publish, read_private
 
 CERTIFICATE_NAME = "int3rceptor-ca.pem"
 KEY_NAME = "int3rceptor-ca.key"
@@ -30,6 +30,7 @@ _LIFETIME = datetime.timedelta(days=3650)
 _BACKDATED = datetime.timedelta(days=1)  # clients' clocks are not ours
 _WARN_BEFORE_EXPIRY = datetime.timedelta(days=30)
 _ATTEMPTS = 3
+_IF_READ = "delete the CA's files and let clients trust a new one"
 _RENEW = "move both files away to have a new CA made, which clients then must trust"
 
 
@@ -65,11 +66,18 @@ class Authority:
         Permissions that are too wide are repaired and told in `repairs`. Raises CaError where the
         files cannot be had, read, understood or matched.
         """
+        try:
+            return cls._load_or_create(directory)
+        except PrivateFileError as error:
+            raise CaError(str(error)) from error
+
+    @classmethod
+    def _load_or_create(cls, directory: Path) -> Authority:
         repairs = private_directory(directory)
         is_new = False
         certificate_path, key_path = directory / CERTIFICATE_NAME, directory / KEY_NAME
         for _ in range(_ATTEMPTS):
-            found = read_private(key_path)
+            found = read_private(key_path, _IF_READ)
             certificate_pem = _read_certificate(certificate_path)
             if found is None:
                 if certificate_pem is not None:

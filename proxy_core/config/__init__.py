@@ -15,6 +15,7 @@ from proxy_core.config.modes import (
 from proxy_core.config.replacements import Replacement, parse_replacement
 from proxy_core.config.settings import (
     CONFIG_NAME,
+    DEFAULT_API,
     Settings,
     default_config_file,
     default_data_dir,
@@ -23,6 +24,7 @@ from proxy_core.config.settings import (
 
 __all__ = [
     "CONFIG_NAME",
+    "DEFAULT_API",
     "MIB",
     "Limits",
     "Mode",

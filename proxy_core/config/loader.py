@@ -19,7 +19,7 @@ from typing import Any
 from proxy_core.config.limits import Limits
 from proxy_core.config.modes import ModeSpec, parse_mode, split_host_port
 from proxy_core.config.replacements import Replacement, parse_replacement
-from proxy_core.config.settings import Settings, default_config_file
+from proxy_core.config.settings import DEFAULT_API, Settings, default_config_file
 from proxy_core.errors import ConfigError
 
 _PREFIX = "INT3_"
@@ -98,6 +98,28 @@ def _address(given: _Given) -> tuple[str, int]:
         return split_host_port(_text(given))
     except ConfigError as error:
         raise given.refuse(*str(error).split("; ", 1)) from error
+
+
+def _api(given: _Given) -> tuple[str, int] | None:
+    value = given.value
+    if isinstance(value, str):
+        value = _BOOLEANS.get(value.lower(), value)
+    if isinstance(value, bool):
+        return DEFAULT_API if value else None
+    return _address(given)
+
+
+def _host_names(given: _Given) -> tuple[str, ...]:
+    names = _texts(given)
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise dataclasses.replace(given, value=name).refuse(
+                "no host name", "write it as in a URL, without scheme and port"
+            )
+    return names
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
 
 
 def _modes(given: _Given) -> tuple[ModeSpec, ...]:
@@ -213,13 +235,18 @@ _READERS: dict[str, Callable[[_Given], object]] = {
     "proxy_auth": _text,
     "allow_public_clients": _switch,
     "refuse_private_clients": _switch,
+    "api": _api,
+    "api_token_file": _path,
+    "api_hosts": _host_names,
 }
 _LISTS = {
     "mode": _SPACE,
     "plugins": os.pathsep,
     "modify_messages": "\n",
     "drop_messages": "\n",
-} | dict.fromkeys(("insecure_hosts", "ignore_hosts", "allow_hosts", "client_cert"), _SPACE)
+} | dict.fromkeys(
+    ("insecure_hosts", "ignore_hosts", "allow_hosts", "client_cert", "api_hosts"), _SPACE
+)
 """What separates the items of a list in the environment."""
 _SWITCHED = {name for name, reader in _READERS.items() if reader is _switch}
 

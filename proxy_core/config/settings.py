@@ -14,6 +14,8 @@ from proxy_core.config.replacements import Replacement
 
 APP_NAME = "int3rceptor"
 CONFIG_NAME = "int3rceptor.toml"
+DEFAULT_API = ("127.0.0.1", 3000)
+"""Where the API listens, and is looked for, unless told otherwise."""
 
 
 def default_data_dir() -> Path:
@@ -93,6 +95,13 @@ class Settings:
     refuse_private_clients: bool = False
     """Take clients from this machine only."""
 
+    api: tuple[str, int] | None = None
+    """Where the API listens, if it does: host and port; 0 for any that is free."""
+    api_token_file: Path | None = None
+    """Its token; in `data_dir` where not given, made on the first run."""
+    api_hosts: tuple[str, ...] = ()
+    """Names under which clients reach it, besides localhost and the address itself."""
+
     limits: Limits = field(default_factory=Limits)
     keys: Mapping[str, str] = field(default_factory=dict)
     """The console's keys that differ from its own: action id to key."""
@@ -108,6 +117,11 @@ class Settings:
             )
             for spec in self.mode
         )
+
+    @property
+    def api_token(self) -> Path:
+        """The file with the API's token."""
+        return self.api_token_file or self.data_dir / "api" / "token"
 
     @property
     def ca_dir(self) -> Path:

@@ -14,10 +14,11 @@ from proxy_core.control.views import (
     CoreStatus,
     FlowDetail,
     FlowSummary,
+    LogBatch,
     Update,
 )
 from proxy_core.model.ids import FlowId
-from proxy_core.model.log_line import LogLine
+from proxy_core.model.log_line import LogFilter, LogLine
 from proxy_core.model.plugin_status import (
     DiscoverReport,
     PermissionKind,
@@ -34,6 +35,16 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Stop collecting; idempotent."""
+
+
+class LogFollower(Protocol):
+    """Log lines as they come; within a bound, so that one who is slow loses the oldest."""
+
+    async def next(self) -> LogBatch | None:
+        """Wait for lines that are new, or for the word that some were lost; None once closed."""
+
+    def close(self) -> None:
+        """Follow no more; idempotent."""
 
 
 class Control(Protocol):
@@ -94,3 +105,9 @@ class Control(Protocol):
 
     async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         """Return the newest `limit` lines kept, of one plugin or of all, oldest first."""
+
+    async def select_logs(self, chosen: LogFilter, limit: int | None = None) -> list[LogLine]:
+        """Return the newest `limit` lines kept that match, oldest first."""
+
+    def follow_logs(self, chosen: LogFilter, backlog: int = 0) -> LogFollower:
+        """Follow the lines that match, beginning with up to `backlog` that are there already."""

@@ -11,13 +11,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from proxy_core.control.local_feed import LocalFeed
+from proxy_core.control.local_logs import LocalLogFollower, matching
 from proxy_core.control.parts import CoreParts
 from proxy_core.control.render import detail, summarize
 from proxy_core.control.views import CoreStatus, FlowDetail, FlowSummary
 from proxy_core.errors import ControlError
 from proxy_core.exchange.held import Decision
 from proxy_core.model.ids import FlowId
-from proxy_core.model.log_line import LogLine
+from proxy_core.model.log_line import LogFilter, LogLine
 from proxy_core.model.plugin_status import (
     DiscoverReport,
     PermissionKind,
@@ -64,6 +65,7 @@ class LocalControl:
             plugins_ready=sum(status.state is PluginState.READY for status in statuses),
             plugins_failing=sum(status.state in _FAILING for status in statuses),
             log_lines_dropped=parts.plugins.logs.dropped,
+            api=parts.api_url,
         )
 
     def subscribe(self) -> LocalFeed:
@@ -155,6 +157,14 @@ class LocalControl:
     async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         """Return the newest `limit` lines kept, of one plugin or of all, oldest first."""
         return self._parts.plugins.logs.snapshot(plugin, limit)
+
+    async def select_logs(self, chosen: LogFilter, limit: int | None = None) -> list[LogLine]:
+        """Return the newest `limit` lines kept that match, oldest first."""
+        return matching(self._parts, chosen, limit)
+
+    def follow_logs(self, chosen: LogFilter, backlog: int = 0) -> LocalLogFollower:
+        """Follow the lines that match, beginning with up to `backlog` that are there already."""
+        return LocalLogFollower(self._parts, chosen, backlog)
 
     async def _on_core(self, command: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run `command` on the core's loop; raise ControlError, never hang, where that is gone."""

@@ -102,5 +102,9 @@ class CoreParts(Protocol):
         """The listeners' modes, as they were given."""
 
     @property
+    def api_url(self) -> str:
+        """Where the API is served; empty where it is not."""
+
+    @property
     def ca_path(self) -> Path:
         """The CA certificate's file, PEM."""

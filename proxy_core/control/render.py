@@ -143,6 +143,7 @@ def _body(body: Body, head: RequestHead | ResponseHead | None) -> BodyView:
         content_type=_first(_CONTENT_TYPE, raw),
         encoding=_first(_CONTENT_ENCODING, raw),
         trailers=_texts(body.trailers or []),
+        raw_trailers=tuple(body.trailers or ()),
     )
 
 

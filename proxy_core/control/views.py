@@ -46,6 +46,7 @@ class BodyView(msgspec.Struct, frozen=True):
     content_type: str | None = None
     encoding: str | None = None
     trailers: tuple[tuple[str, str], ...] = ()
+    raw_trailers: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def truncated(self) -> bool:
@@ -181,6 +182,17 @@ class CoreStatus(msgspec.Struct, frozen=True):
     plugins_ready: int
     plugins_failing: int
     log_lines_dropped: int
+    api: str = ""
+    """The URL at which the API is served, empty where it is not."""
+
+
+class LogBatch(msgspec.Struct, frozen=True):
+    """What a follower of the log gets at a time."""
+
+    lines: tuple[LogLine, ...]
+    """Oldest first."""
+    lost: int = 0
+    """Lines dropped before these, because the follower came too late."""
 
 
 class Update(msgspec.Struct, frozen=True):

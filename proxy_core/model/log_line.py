@@ -30,3 +30,25 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
     """Seconds since the epoch."""
     flow_id: FlowId | None
     text: str
+
+
+class LogFilter(msgspec.Struct, frozen=True):
+    """Which lines are meant."""
+
+    plugin: str | None = None
+    """One plugin's alone; the program's own have an empty name."""
+    level: LogLevel = LogLevel.DEBUG
+    """This one and worse."""
+    since: int = 0
+    """Lines after the one with this `seq`."""
+    after: float = 0.0
+    """Lines later than this, in seconds since the epoch."""
+
+    def admits(self, line: LogLine) -> bool:
+        """Tell whether a line is meant."""
+        return (
+            (self.plugin is None or line.plugin == self.plugin)
+            and line.level >= self.level
+            and line.seq > self.since
+            and line.time > self.after
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from proxy_core.config import join_host_port
 from proxy_core.errors import ListenError
 from proxy_core.model.counters import Counters
+from proxy_core.net.bound import why_not
 from proxy_core.net.channel import Channel
 from proxy_core.net.client import ClientSession
 from proxy_core.net.client_parts import ClientParts
@@ -52,7 +52,7 @@ class Listener:
         try:
             self._server = await loop.create_server(self._accept, host, port, backlog=batch)
         except OSError as error:
-            raise ListenError(_why_not(error, where, port)) from error
+            raise ListenError(why_not(error, where, port, "--listen")) from error
         for sock in self._server.sockets:
             _lengthen_queue(sock.fileno())
             self._parts.own.add(*sock.getsockname()[:2])
@@ -124,15 +124,3 @@ def _lengthen_queue(number: int) -> None:
     """Let as many clients wait as is right: to create_server both numbers are one."""
     with socket.socket(fileno=os.dup(number)) as same:
         same.listen(_BACKLOG)
-
-
-def _why_not(error: OSError, where: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken ({where}); pass --listen or stop the other listener"
-    if error.errno == errno.EACCES:
-        return f"{where} needs more rights than you have; pass --listen with a port above 1023"
-    # From Python 3.13 on, asyncio raises one without a number where no address could be bound.
-    if error.errno in (errno.EADDRNOTAVAIL, None):
-        return f"{where} is no address of this machine; pass --listen with one that is"
-    reason = os.strerror(error.errno).lower() if error.errno > 0 else str(error)
-    return f"cannot listen on {where}: {reason}; pass --listen HOST:PORT"

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from proxy_core.ca import authority, private_files
+from proxy_core import private_files
+from proxy_core.ca import authority
 from proxy_core.ca.authority import CERTIFICATE_NAME, KEY_NAME, Authority
 from proxy_core.errors import CaError
 from tests.ca.certificates import Pair, make

@@ -181,6 +181,7 @@ class RunningCore:
         self.web_sockets = ScriptedSockets()
         self.listening = ["127.0.0.1:8080"]
         self.modes = ["regular"]
+        self.api_url = ""
         self.ca_path = Path("/data/ca/int3rceptor-ca.pem")
         self.seq = 0
         self.loop = asyncio.new_event_loop()
@@ -227,10 +228,12 @@ class RunningCore:
     def publish(self, flow: Flow) -> None:
         self.call(self.bus.flows.publish, flow)
 
-    def log(self, text: str, plugin: str = "alpha") -> None:
+    def log(
+        self, text: str, plugin: str = "alpha", level: LogLevel = LogLevel.INFO, at: float = 1000.0
+    ) -> None:
         def there() -> None:
             self.seq += 1
-            line = LogLine(self.seq, plugin, LogLevel.INFO, 1000.0, None, text)
+            line = LogLine(self.seq, plugin, level, at, None, text)
             self.plugins.logs.append(line)
             self.bus.logs.publish(line)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from proxy_core.errors import ControlError, PluginNotFound
 from proxy_core.exchange.held import Decision
 from proxy_core.model.flow import FlowState
 from proxy_core.model.ids import FlowId
-from proxy_core.model.log_line import LogLine
+from proxy_core.model.log_line import LogFilter, LogLevel, LogLine
 from proxy_core.model.plugin_status import (
     AskedPermission,
     PermissionState,
@@ -276,3 +277,71 @@ async def test_a_message_that_cannot_be_sent_says_why(rig: Rig) -> None:
     rig.core.web_sockets.takes = False
     with pytest.raises(ControlError, match="1 bytes could not be sent to the server"):
         await rig.control.inject_message(FlowId(8), True, 1, b"x")
+
+
+async def test_lines_are_chosen_by_plugin_level_number_and_time(rig: Rig) -> None:
+    for text, plugin, level, at in [
+        ("one", "alpha", LogLevel.DEBUG, 10.0),
+        ("two", "alpha", LogLevel.WARN, 20.0),
+        ("three", "beta", LogLevel.ERROR, 30.0),
+        ("four", "alpha", LogLevel.ERROR, 40.0),
+    ]:
+        rig.core.log(text, plugin, level, at)
+
+    async def texts(limit: int | None = None, **chosen: Any) -> list[str]:
+        return [line.text for line in await rig.control.select_logs(LogFilter(**chosen), limit)]
+
+    assert await texts() == ["one", "two", "three", "four"]
+    assert await texts(plugin="alpha") == ["one", "two", "four"]
+    assert await texts(plugin="alpha", level=LogLevel.WARN) == ["two", "four"]
+    assert await texts(since=2) == ["three", "four"]
+    assert await texts(after=20.0) == ["three", "four"]
+    assert await texts(plugin="alpha", limit=1) == ["four"]
+    assert await texts(limit=0) == []
+
+
+async def test_a_follower_gets_what_is_there_and_then_what_comes_each_once(rig: Rig) -> None:
+    for text in ("one", "two", "three"):
+        rig.core.log(text)
+    follower = rig.control.follow_logs(LogFilter(plugin="alpha"), backlog=2)
+    rig.core.log("four")
+    rig.core.log("not mine", plugin="beta")
+    got: list[str] = []
+    while len(got) < 3:
+        batch = await follower.next()
+        assert batch is not None
+        got.extend(line.text for line in batch.lines)
+    assert got == ["two", "three", "four"]
+    waiting = asyncio.get_running_loop().create_task(follower.next())
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    rig.core.log("five")
+    batch = await waiting
+    assert batch is not None
+    assert [line.text for line in batch.lines] == ["five"]
+    follower.close()
+
+
+async def test_a_follower_that_is_closed_ends_whoever_waits(rig: Rig) -> None:
+    follower = rig.control.follow_logs(LogFilter())
+    waiting = asyncio.get_running_loop().create_task(follower.next())
+    await asyncio.sleep(0.01)
+    follower.close()
+    follower.close()
+    assert await waiting is None
+    rig.core.log("after the end")
+    assert await follower.next() is None
+
+
+async def test_a_follower_that_is_late_loses_the_oldest_and_is_told(rig: Rig) -> None:
+    follower = rig.control.follow_logs(LogFilter())
+    for number in range(1203):
+        rig.core.log(str(number))
+    first = await follower.next()
+    assert first is not None
+    assert first.lost == 203
+    assert first.lines[0].text == "203"
+    second = await follower.next()
+    assert second is not None
+    assert second.lost == 0
+    follower.close()

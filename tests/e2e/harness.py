@@ -32,10 +32,18 @@ class ProxyProcess:
         self.process = process
         self.port = port
         self.ca = data_dir / "ca" / "int3rceptor-ca.pem"
+        self.data_dir = data_dir
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def read_api_url(self) -> str:
+        """Where its API is: the second line it says, where it was started with one."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("API at "), line
+        return line.removeprefix("API at ").strip()
 
     def client(self, *alpn: str) -> ProxyClient:
         return ProxyClient("127.0.0.1", self.port, self.ca, alpn or ("h2", "http/1.1"))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from proxy_core.control.control import LogFollower
 from proxy_core.control.views import (
     BodyView,
     ConnectionView,
@@ -21,7 +22,7 @@ from proxy_core.control.views import (
 from proxy_core.errors import ControlError, PluginNotFound
 from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.ids import FlowId
-from proxy_core.model.log_line import LogLevel, LogLine
+from proxy_core.model.log_line import LogFilter, LogLevel, LogLine
 from proxy_core.model.plugin_status import (
     DiscoverReport,
     PermissionKind,
@@ -251,6 +252,12 @@ class FakeControl:
 
     async def logs(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:
         return []
+
+    async def select_logs(self, chosen: LogFilter, limit: int | None = None) -> list[LogLine]:
+        return []
+
+    def follow_logs(self, chosen: LogFilter, backlog: int = 0) -> LogFollower:
+        raise NotImplementedError("the console reads its feed")
 
 
 class FakeRunnableCore:

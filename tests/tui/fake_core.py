@@ -24,6 +24,7 @@ class FakeCore:
         self.bus = Bus()
         self.counters = Counters()
         self.listening: tuple[str, ...] = ("127.0.0.1:1", "[::1]:2")
+        self.api_url = ""
         self._behaviour = behaviour
         self._stopped = asyncio.Event()
 

@@ -222,7 +222,7 @@ def test_help_is_short(command: list[str], capsys: pytest.CaptureFixture[str]) -
     assert cli.main([*command, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("Usage: int3rceptor-tui")
-    assert len(lines) < 65
+    assert len(lines) < 72
     assert all(len(line) <= 80 for line in lines)
 
 
@@ -310,3 +310,23 @@ def test_usage_error_loads_nothing_heavy() -> None:
     )
     assert "not HOST:PORT" in done.stderr
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "address"),
+    [
+        (["--api"], "console", ("127.0.0.1", 3000)),
+        (["serve", "--api"], "serve", ("127.0.0.1", 3000)),
+        (["--api", "serve"], "serve", ("127.0.0.1", 3000)),
+        (["serve", "--api", "--insecure"], "serve", ("127.0.0.1", 3000)),
+        (["serve", "--api", "[::1]:4"], "serve", ("::1", 4)),
+        (["--api", "h:5", "serve"], "serve", ("h", 5)),
+        (["serve", "--api=h:6"], "serve", ("h", 6)),
+        (["serve"], "serve", None),
+    ],
+)
+def test_the_api_s_address_may_be_left_out(
+    started: Started, arguments: list[str], what: str, address: tuple[str, int] | None
+) -> None:
+    assert cli.main(arguments) == 0
+    assert (started.what, started.settings.api) == (what, address)

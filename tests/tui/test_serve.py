@@ -143,6 +143,7 @@ async def test_cancellation_from_elsewhere_is_passed_on() -> None:
         bus = Bus()
         counters = Counters()
         listening: tuple[str, ...] = ()
+        api_url = ""
         stopped = False
 
         async def start(self) -> None:
