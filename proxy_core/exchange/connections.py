@@ -65,7 +65,7 @@ class Connections:
                 side,
                 connection,
                 self._tunnel_times,
-                self._ledger.tell,
+                self._ledger.grew,
                 None if tunnel is None else tunnel(flow),
             )
         except UpstreamError as error:

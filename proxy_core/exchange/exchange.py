@@ -138,7 +138,7 @@ class Exchange:
             return
 
         upstream = self._upstreams.acquire(route) or await self._upstreams.open(route)
-        upload = Upload(source, upstream, flow, self._ledger.tell)
+        upload = Upload(source, upstream, flow, self._ledger.grew)
         try:
             flow.server = upstream.server
             upstream.send_head(head, length, clean, received.upgrade)
@@ -280,7 +280,7 @@ class Exchange:
                 if data is None:
                     if news is None:
                         await client.drain()  # the head must not wait for a body slow to come
-                        news = News(flow, self._ledger.tell)
+                        news = News(flow, self._ledger.grew)
                     news.note()
                     data = await source.read()
                 if not data:
@@ -334,7 +334,7 @@ class Exchange:
             client_side,
             server_side,
             self._tunnel_times,
-            self._ledger.tell,
+            self._ledger.grew,
             None if tunnel is None else tunnel(flow),
         )
 

@@ -56,8 +56,17 @@ class Ledger:
         self._news.publish(flow)
 
     def grew(self, flow: Flow) -> None:
-        """Take note that a flow that goes on keeps more bytes than before."""
-        self._flows.weigh(flow)
+        """Take note that a flow that goes on keeps more bytes than before.
+
+        Where all flows together keep too much, and there is none left that is over, this one keeps
+        the beginnings of its bodies only.
+        """
+        flows = self._flows
+        flows.weigh(flow)
+        if flows.bytes > flows.max_bytes:
+            flow.request_body.shed()
+            flow.response_body.shed()
+            flows.weigh(flow)
         self._news.publish(flow)
 
     def hold(self, flow: Flow) -> None:

@@ -111,8 +111,8 @@ class Flow:
     @property
     def weight(self) -> int:
         """Roughly how many bytes of memory the flow keeps."""
-        weight = _FIXED_WEIGHT + len(self.request.raw) + len(self.request_body.kept)
-        weight += len(self.response_body.kept)
+        weight = _FIXED_WEIGHT + len(self.request.raw) + self.request_body.kept_size
+        weight += self.response_body.kept_size
         for head in (self.response, self.request_received, self.response_received):
             if head is not None:
                 weight += len(head.raw)

@@ -267,9 +267,20 @@ class Body:
         return b"".join(list(kept)) if isinstance(kept, list) else kept
 
     @property
+    def kept_size(self) -> int:
+        """How many bytes are kept."""
+        return self.size if self._room >= 0 else len(self._kept)
+
+    @property
     def truncated(self) -> bool:
         """Whether more passed than was kept."""
-        return self.size > len(self.kept)
+        return self.size > self.kept_size
+
+    def shed(self) -> None:
+        """Keep a beginning only, and nothing of what is still to come, to save memory."""
+        if self._room >= 0:
+            self._kept = self.kept[:PREVIEW]
+            self._room = -1
 
     def compact(self) -> None:
         """Join the pieces kept so far into one."""

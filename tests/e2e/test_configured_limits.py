@@ -13,6 +13,7 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from proxy_core.config import Limits
+from proxy_core.model.message import PREVIEW
 from proxy_core.net.clock import SWEEP_INTERVAL
 from tests.e2e.inside import Inside
 from tests.net.h2_peer import REQUEST, H2Peer
@@ -149,6 +150,30 @@ async def test_captured_total(opened: Opening) -> None:
     flows = await inside.core.control().flows()
     assert 0 < len(flows) < 12
     assert flows[-1].id == 12
+
+
+async def test_captured_total_of_flows_that_go_on(opened: Opening) -> None:
+    inside = await opened(captured_total=300_000, captured_body=1024 * 1024)
+    peers = []
+    for _ in range(4):
+        client = inside.client(reverse=True)
+        await client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        origin = await inside.origin.accept()
+        await origin.read_head()
+        await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 200001\r\n\r\n")
+        await origin.send(bytes(200_000))
+        head = await client.read_head()
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert await client.read_exactly(200_000) == bytes(200_000)  # whatever is kept of it
+        peers += [(client, origin)]
+
+    bodies = [flow.response_body for flow in inside.core.flows]
+    assert [body.size for body in bodies] == [200_000] * 4
+    await until(lambda: sum(body.kept_size for body in bodies) < 300_000)  # weighed now and then
+    assert min(body.kept_size for body in bodies) == PREVIEW
+    for client, origin in peers:
+        client.close()
+        origin.close()
 
 
 @pytest.mark.parametrize(

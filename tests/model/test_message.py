@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import (
+    PREVIEW,
     Body,
     RequestHead,
     join_authority,
@@ -145,3 +146,21 @@ def test_body_that_comes_in_shreds_takes_little_more_than_its_size() -> None:
     assert taken < 2 * body.size
     assert body.kept == b"".join(shreds)
     assert not body.truncated
+
+
+def test_body_that_sheds_keeps_its_beginning_and_goes_on_counting() -> None:
+    body = Body(1024 * 1024)
+    body.feed(b"a" * 100_000)
+    body.feed(b"b")
+    assert (body.kept_size, body.truncated) == (100_001, False)
+    body.shed()
+    body.feed(b"c" * 10)
+    body.shed()
+    assert (body.size, body.kept_size, body.truncated) == (100_011, PREVIEW, True)
+    assert body.kept == b"a" * PREVIEW
+    small = Body(1024 * 1024)
+    small.feed(b"abc")
+    small.shed()
+    assert (small.kept, small.truncated) == (b"abc", False)
+    small.feed(b"d")
+    assert (small.kept, small.size, small.truncated) == (b"abc", 4, True)
