@@ -32,7 +32,7 @@ _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.(
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _ABSOLUTE_FORM = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%\x80-\xff]+)(?::([0-9]{1,5}))?"
+    rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%\x80-\xff]+)(?::([0-9]{0,5}))?"
 )
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9]+)?")
 
@@ -114,6 +114,8 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
     else:
         raise RemoteProtocolError(f"request target {target[:80]!r} has no form that {method!r} has")
 
+    if authority[-1:] == b":":  # a port may be left empty (RFC 3986, section 3.2.3)
+        authority, clean = authority[:-1], False
     lines = _cut(raw, framing.removable) if clean else None
     return RequestReceived(
         RequestHead(

@@ -101,6 +101,7 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
         authority = hosts[0]
     if authority:
         _check_authority(authority)
+        authority = authority.removesuffix(b":")  # a port may be left empty
     if len(hosts) > 1:
         raise RemoteProtocolError("Host is given twice")
     if b":protocol" in pseudo and method != b"CONNECT":

@@ -38,6 +38,8 @@ def facts(head: RequestHead) -> tuple[bytes, str, bytes, bytes]:
         (b"GET http://h:1/a?x HTTP/1.1", (b"GET", "http", b"h:1", b"/a?x")),
         (b"GET http://h:1 HTTP/1.1", (b"GET", "http", b"h:1", b"/")),
         (b"GET http://h:1?x=/y HTTP/1.1", (b"GET", "http", b"h:1", b"/?x=/y")),
+        (b"GET http://h:/a HTTP/1.1", (b"GET", "http", b"h", b"/a")),
+        (b"GET http://[::1]:/ HTTP/1.1", (b"GET", "http", b"[::1]", b"/")),
         (b"GET HTTPS://h:1/ HTTP/1.1", (b"GET", "https", b"h:1", b"/")),
         (b"GET http://other/ HTTP/1.1", (b"GET", "http", b"other", b"/")),
         (b"GET http://[::1]:8/ HTTP/1.1", (b"GET", "http", b"[::1]:8", b"/")),
@@ -55,6 +57,13 @@ def test_every_form_of_target_is_read(
 ) -> None:
     head = head_of(line + b"\r\nHost: h:1\r\n\r\n").head
     assert facts(head) == expected
+
+
+def test_an_empty_port_is_left_out() -> None:
+    event = head_of(b"GET / HTTP/1.1\r\nHost: h:\r\n\r\n")
+    assert (event.head.authority, event.clean) == (b"h", None)
+    sent = encode_request_head(event.head, 0)
+    assert sent == b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 def test_inside_tls_an_origin_form_target_means_https() -> None:

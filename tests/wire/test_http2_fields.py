@@ -81,6 +81,10 @@ def test_a_host_field_stands_in_for_authority_and_never_beside_it() -> None:
     assert (beside.authority, beside.headers.fields) == (b"example.com", [])
 
 
+def test_an_empty_port_is_left_out() -> None:
+    assert read(line(authority=b"h:")).head.authority == b"h"
+
+
 def test_cookie_crumbs_are_joined_where_the_first_one_was() -> None:
     crumbs = [(b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")]
     assert read([*LINE, *crumbs]).head.headers.fields == [(b"cookie", b"a=1; b=2"), (b"x", b"y")]
