@@ -12,12 +12,12 @@ import asyncio
 import enum
 import os
 import time
-from typing import Protocol
 
 from proxy_core.config import Limits
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError, WebSocketError
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ports import ByteStream
+from proxy_core.exchange.websocket_watcher import Watcher
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import Block, Hold
 from proxy_core.model.websocket import WebSocketMessage
@@ -35,36 +35,6 @@ from proxy_core.wire.websocket_deflate import Compression, Deflater, Inflater
 
 _TURN = 1024 * 1024
 """Bytes decompressed before others on the loop have their turn."""
-
-
-class Watcher(Protocol):
-    """Who keeps the two directions together."""
-
-    over: bool
-    """Whether the connection has been given up: what still comes is thrown away."""
-    moved: float
-    """When anything came last, by the loop's clock."""
-
-    def record(self, message: WebSocketMessage) -> None:
-        """Take a message that is complete."""
-
-    async def may_pass(self, message: WebSocketMessage, by: str) -> bool:
-        """Wait for the user's word on a message that `by` wants held."""
-
-    def killed(self) -> None:
-        """End it all: the user has said so."""
-
-    def closed(self, direction: Direction, code: int, reason: str) -> None:
-        """Note a close frame that went on."""
-
-    def broken(self, direction: Direction, error: WebSocketError) -> None:
-        """Note that the direction's sender broke the protocol."""
-
-    def ended(self, direction: Direction) -> None:
-        """Note that the direction's sender has ended its side."""
-
-    def failed(self, direction: Direction, reason: str) -> None:
-        """Note that the direction cannot go on; `reason` is for people."""
 
 
 class _Killed(Exception):

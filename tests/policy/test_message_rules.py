@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
 from proxy_core.config import Replacement, Settings, parse_replacement
 from proxy_core.errors import ConfigError
-from proxy_core.exchange.hooks import Hooks
-from proxy_core.exchange.ruled_hooks import hooks_with
-from proxy_core.model.flow import Flow
-from proxy_core.model.verdict import CONTINUE, Block, Hold, Verdict
+from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.policy.message_rules import MessageRules, message_rules
 from tests.policy.flows import web_socket
@@ -116,33 +112,6 @@ def test_an_edit_that_would_last_is_given_up() -> None:
     assert "took longer" in flow.notes[0]
 
 
-def test_a_replacement_may_come_from_a_file(tmp_path: Path) -> None:
-    (tmp_path / "new").write_bytes(b"\\n from /a/ file")
-    made = parse_replacement("/~q/a/@new", tmp_path)
-    assert made == Replacement("a", b"\\n from /a/ file", "~q")
-
-
-@pytest.mark.parametrize(
-    ("text", "fact", "remedy"),
-    [
-        ("", "0 parts", "write /REGEX/REPLACEMENT"),
-        ("/a", "1 parts", "write /REGEX/REPLACEMENT"),
-        ("//b", "the regular expression is empty", "write one"),
-        ("/~q//b", "the regular expression is empty", "write one"),
-        (r"/a/\q", r"\q stands for nothing", "for a backslash"),
-        ("/a/\\", "stands for nothing", "for a backslash"),
-        ("|a|@/no/such", "cannot be read (no such file", "name a file"),
-        ("/a/@.", "cannot be read (is a directory", "name a file"),
-        ("/a/@\0", "cannot be read", "name a file"),
-    ],
-)
-def test_a_replacement_that_is_none_is_refused(text: str, fact: str, remedy: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        parse_replacement(text)
-    assert fact in str(caught.value)
-    assert remedy in str(caught.value).rsplit("; ", 1)[1]
-
-
 @pytest.mark.parametrize(
     ("settings", "part"),
     [
@@ -161,33 +130,3 @@ def test_a_rule_that_cannot_be_read_is_refused(settings: Settings, part: str) ->
     with pytest.raises(ConfigError) as caught:
         message_rules(settings)
     assert part in str(caught.value)
-
-
-# --- in front of the hooks
-
-
-async def test_without_rules_a_message_is_not_looked_at() -> None:
-    hooks = hooks_with(message_rules(Settings()))
-    assert type(hooks) is Hooks
-    assert hooks.websocket_message is None
-
-
-async def test_a_hook_sees_what_the_rules_have_left() -> None:
-    seen = []
-
-    async def hook(flow: Flow, message: WebSocketMessage) -> Verdict:
-        seen.append(message.payload)
-        return Hold("plugin p")
-
-    hooks = hooks_with(rules("/a/b", drop=("~b gone",)))
-    ask = hooks.websocket_message
-    assert ask is not None
-    assert await ask(web_socket(), said(b"a")) is CONTINUE
-    hooks.websocket_message = hook
-    ask = hooks.websocket_message
-    assert ask is not None
-    assert await ask(web_socket(), said(b"gone")) == Block("rule drop-messages 1")
-    assert await ask(web_socket(), said(b"a")) == Hold("plugin p")
-    hooks.websocket_message = None
-    assert await ask(web_socket(), said(b"a")) is CONTINUE
-    assert seen == [b"b"]

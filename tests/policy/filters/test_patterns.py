@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy_core.policy.filters.patterns import SEARCHED, PatternError, compile_search
+from proxy_core.policy.filters.patterns import (
+    SEARCHED,
+    NotReplacedError,
+    PatternError,
+    compile_replace,
+    compile_search,
+)
 
 _SIMPLE = ["a", "b", "A", ".", "\\.", "[ab]", "[^a]", "\\d", "\\w", "\\s", "\\b", "^", "$", "\\n"]
 _REST = ["(a|b)", "(?:ab)", "a*", "b+", "a?", "b{1,2}", "b{,2}", "(?=a)", "(?!b)", "[[:a]", "|"]
@@ -71,3 +77,27 @@ def test_a_pattern_too_large_when_compiled_is_refused() -> None:
     for pattern in (r"(\pL{900})" * 20, "((a?){1000}b)" * 40):
         with pytest.raises(PatternError, match="too large"):
             compile_search(pattern, binary=True)
+
+
+@pytest.mark.filterwarnings("ignore:Possible nested set:FutureWarning")
+@given(pieces=st.lists(PIECES, max_size=6), text=TEXTS)
+def test_replacing_is_what_python_does(pieces: list[str], text: str) -> None:
+    pattern = "".join(pieces).encode()
+    try:
+        expected = re.sub(pattern, lambda _: b"<\\1>", text.encode(), flags=re.S)
+    except re.error:
+        return
+    replace = compile_replace(pattern.decode(), b"<\\1>", 10_000)
+    assert replace(text.encode()) == expected
+
+
+@pytest.mark.parametrize("pattern", ["b", "[b]", "b|$"])
+def test_long_replacements_are_made_up_to_the_bound(pattern: str) -> None:
+    text = b"abc" * 100
+    long = b"\\1" * 120_000  # too long for all to be made before they are counted
+    for replacement in (b"x" * 10, long):
+        expected = re.sub(pattern.encode(), replacement.replace(b"\\", b"\\\\"), text)
+        replace = compile_replace(pattern, replacement, len(expected))
+        assert replace(text) == expected
+        with pytest.raises(NotReplacedError, match="larger than"):
+            compile_replace(pattern, replacement, len(expected) - 200)(text)
