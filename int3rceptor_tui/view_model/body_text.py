@@ -6,8 +6,8 @@ import codecs
 import re
 
 from int3rceptor_tui.view_model.visible import visible
-from proxy_core.wire import content_coding
-from proxy_core.wire.content_coding import LIMIT, DecodedBody
+from proxy_core.control import content
+from proxy_core.control.content import LIMIT, DecodedBody
 
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _BOMS = (
@@ -22,7 +22,7 @@ _NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined",
 
 def decode_body(kept: bytes, encoding: str | None, limit: int = LIMIT) -> DecodedBody:
     """Undo the codings in `encoding`, giving at most `limit` bytes; the notes can be drawn."""
-    decoded = content_coding.decode_body(kept, encoding, limit)
+    decoded = content.decode_body(kept, encoding, limit)
     return DecodedBody(decoded.data, tuple(visible(note) for note in decoded.notes))
 
 
