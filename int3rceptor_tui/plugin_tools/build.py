@@ -19,7 +19,7 @@ from typing import Final
 from int3rceptor_tui.plugin_tools.files import write_whole
 from int3rceptor_tui.plugin_tools.languages import Language, language_of
 from proxy_core.errors import ConfigError, PluginError
-from proxy_core.plugin_host.abi import agree
+from proxy_core.plugin_host.dialects import agree_with
 from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.manifest import MANIFEST_NAME
@@ -99,7 +99,7 @@ def _check(data: bytes) -> None:
     engine, _ = open_engine()
     try:
         code = engine.compile(data)
-        agree(code.imports, code.exports, HOST_FUNCTIONS)
+        agree_with(code, HOST_FUNCTIONS)
     finally:
         engine.close()
 

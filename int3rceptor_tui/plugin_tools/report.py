@@ -111,7 +111,7 @@ def lines_of(found: Inspection) -> Iterator[str]:
     if found.imports:
         yield "  imports:"
         for item in found.imports:
-            yield "    " + escaped(_import_line(item))
+            yield "    " + escaped(_import_line(item, found.foreign))
     if found.exports:
         yield "  exports:"
         for export in found.exports:
@@ -124,10 +124,13 @@ def lines_of(found: Inspection) -> Iterator[str]:
         yield "  would be loaded"
 
 
-def _import_line(item: ImportFinding) -> str:
+def _import_line(item: ImportFinding, foreign: bool) -> str:
     declared = item.declared
     parts = [f"{declared.module}.{declared.name} {type_of(declared) or declared.kind}"]
-    parts.append("unknown" if item.since is None else f"since v{item.since}")
+    if item.since is None:
+        parts.append("unknown")
+    elif not foreign:
+        parts.append(f"since v{item.since}")
     if item.permissions:
         parts.append(f"needs {' and '.join(item.permissions)}")
     if item.withheld:

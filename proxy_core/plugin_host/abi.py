@@ -90,11 +90,13 @@ class Contract:
     not_called: tuple[str, ...]
     """Hooks the module has and this version does not call."""
     has_memory: bool
+    dialect: str = ""
+    """The ABI's name where it is not ours."""
 
     @property
     def name(self) -> str:
         """The ABI for people."""
-        return f"int3 v{self.version}"
+        return self.dialect or f"int3 v{self.version}"
 
 
 def agree(

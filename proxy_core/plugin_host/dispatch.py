@@ -6,14 +6,21 @@ it changed. Block and respond end the round; hold is remembered and the round go
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-from proxy_core.exchange.hooks import ConnectAttempt, Hooks, RuleMatch
+from proxy_core.exchange.hooks import (
+    BodyFilter,
+    ConnectAttempt,
+    Hooks,
+    RuleMatch,
+    TunnelFilter,
+)
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.dialects import Driver
 from proxy_core.plugin_host.manifest import Manifest
 from proxy_core.plugin_host.plugin import Plugin
 
@@ -35,6 +42,8 @@ class Dispatcher:
         self._on_connect: Round = ()
         self._on_capture: Round = ()
         self._on_rule_match: Round = ()
+        self._driven: tuple[Plugin, ...] = ()
+        """Those that speak another ABI than ours, in order."""
 
     def subscribe(self, plugins: Iterable[Plugin]) -> None:
         """Call these plugins from now on, and no others."""
@@ -58,12 +67,63 @@ class Dispatcher:
         hooks.connect = self._connect if self._on_connect else None
         hooks.capture = self._capture if self._on_capture else None
         hooks.rule_match = self._rule_match if self._on_rule_match else None
+        driven = [plugin for plugin in ordered if plugin.driver is not None]
+        self._driven = tuple(driven)
+        hooks.request_body = self._request_body if driven else None
+        hooks.response_body = self._response_body if driven else None
+        hooks.request_stream = self._request_stream if driven else None
+        hooks.response_stream = self._response_stream if driven else None
+        hooks.tunnel = self._tunnel if driven else None
 
     def _request(self, flow: Flow) -> Awaitable[Verdict]:
         return self._run(self._on_request, Hook.REQUEST, flow)
 
     def _response(self, flow: Flow) -> Awaitable[Verdict]:
         return self._run(self._on_response, Hook.RESPONSE, flow)
+
+    def _request_body(self, flow: Flow) -> bool:
+        return any(driver.wants_body(Hook.REQUEST, flow) for driver in self._drivers())
+
+    def _response_body(self, flow: Flow) -> bool:
+        return any(driver.wants_body(Hook.RESPONSE, flow) for driver in self._drivers())
+
+    def _request_stream(self, flow: Flow) -> BodyFilter | None:
+        return self._stream(Hook.REQUEST, flow)
+
+    def _response_stream(self, flow: Flow) -> BodyFilter | None:
+        return self._stream(Hook.RESPONSE, flow)
+
+    def _stream(self, hook: Hook, flow: Flow) -> BodyFilter | None:
+        found = [driver.body_filter(hook, flow) for driver in self._drivers()]
+        filters = [each for each in found if each is not None]
+        if len(filters) < 2:
+            return filters[0] if filters else None
+
+        async def through(data: bytes, ended: bool) -> bytes:
+            for each in filters:
+                data = await each(data, ended)
+            return data
+
+        return through
+
+    def _tunnel(self, flow: Flow) -> TunnelFilter | None:
+        found = [driver.tunnel_filter(flow) for driver in self._drivers()]
+        filters = [each for each in found if each is not None]
+        if len(filters) < 2:
+            return filters[0] if filters else None
+
+        async def through(from_client: bool, data: bytes, ended: bool) -> bytes:
+            for each in filters:
+                data = await each(from_client, data, ended)
+            return data
+
+        return through
+
+    def _drivers(self) -> Iterator[Driver]:
+        for plugin in self._driven:
+            driver = plugin.driver
+            if driver is not None and not plugin.health.is_quarantined():
+                yield driver
 
     def _connect(self, attempt: ConnectAttempt) -> Awaitable[Verdict]:
         return self._run(self._on_connect, Hook.CONNECT, None, attempt=attempt)

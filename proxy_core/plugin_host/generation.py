@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxy_core.model.log_line import LogLevel
-from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, agree, check_version
+from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Signature, check_version
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.dialects import Driver, agree_with, dialect_of
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.guest import Code, Engine, Guest
 from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.logs import PluginLog, StartLog
-from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.manifest import FOREIGN_FUEL, Manifest
 from proxy_core.plugin_host.module_file import check_bytes
 
 SHUTDOWN: Final = "plugin_shutdown"
@@ -58,7 +59,9 @@ class Blueprint:
         """
         check_bytes(data)
         code = engine.compile(data) if cache is None else cache.compile(engine, data)
-        contract = agree(code.imports, code.exports, HOST_FUNCTIONS)
+        contract = agree_with(code, HOST_FUNCTIONS)
+        if contract.dialect and not manifest.says_fuel:
+            manifest = replace(manifest, limits=replace(manifest.limits, fuel=FOREIGN_FUEL))
         return cls(engine, manifest, code, contract, belongings or Belongings())
 
     def build(self, log: StartLog) -> Guest:
@@ -69,15 +72,12 @@ class Blueprint:
         call = self.start_call(log)
         entries = self.contract.entries
         guest = self.engine.instantiate(self.code, self.contract, self.manifest.limits, call)
+        dialect = dialect_of(self.code.exports)
         try:
-            if "_initialize" in entries:
-                guest.run("_initialize")
-            if VERSION_EXPORT in entries:
-                check_version(guest.run(VERSION_EXPORT))
-            if "plugin_init" in entries:
-                answer = guest.run("plugin_init")
-                if answer != 0:
-                    raise ModuleRefused(f"plugin_init returned {answer}; 0 means ready")
+            if dialect is not None:
+                dialect.load(guest, self.contract, call)
+            else:
+                _start(guest, entries)
             guest.settle()
         except BaseException:
             guest.close()
@@ -87,6 +87,17 @@ class Blueprint:
     def start_call(self, log: StartLog) -> HookCall:
         """Describe an entry that is about no flow."""
         return HookCall(Hook.START, self.manifest, log, belongings=self.belongings)
+
+
+def _start(guest: Guest, entries: Mapping[str, Signature]) -> None:
+    if "_initialize" in entries:
+        guest.run("_initialize")
+    if VERSION_EXPORT in entries:
+        check_version(guest.run(VERSION_EXPORT))
+    if "plugin_init" in entries:
+        answer = guest.run("plugin_init")
+        if answer != 0:
+            raise ModuleRefused(f"plugin_init returned {answer}; 0 means ready")
 
 
 class Generation:
@@ -105,7 +116,11 @@ class Generation:
         """Those that nobody uses; the last one was used last. Empty while anybody waits."""
         self.count = 1
         """How many instances there are, being built and shut down not counted."""
-        self._most = 1 if blueprint.manifest.single_instance else MOST_INSTANCES
+        alone = blueprint.manifest.single_instance or blueprint.contract.dialect
+        self._most = 1 if alone else MOST_INSTANCES
+        self.driver: Driver | None = None
+        """Who runs the hooks, where the module speaks another ABI than ours."""
+        self._leave: Callable[[], Awaitable[None]] | None = None
         self._log = log
         self._workers = workers
         self._queue: deque[asyncio.Future[Guest]] = deque()
@@ -115,6 +130,16 @@ class Generation:
         self._on_closed: Callable[[], None] | None = None
         self._trimmer: asyncio.TimerHandle | None = None
         self._unused = blueprint.start_call(StartLog(1))
+
+    def employ(self, driver: Driver, leave: Callable[[], Awaitable[None]]) -> None:
+        """Have hooks run by `driver`, and `leave` awaited before the generation retires."""
+        self.driver, self._leave = driver, leave
+
+    async def take_leave(self) -> None:
+        """Let the driver go."""
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            await leave()
 
     async def acquire(self) -> Guest:
         """Wait for an instance, no longer than a call may take if there is one.

@@ -15,6 +15,7 @@ from typing import Final
 from proxy_core.errors import ConfigError, PluginError
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Declared, agree
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.dialects import agree_with, dialect_of
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.faults import ManifestError, ModuleRefused
 from proxy_core.plugin_host.generation import Blueprint
@@ -68,6 +69,8 @@ class Inspection:
     """SHA-256 of the module, in hexadecimal."""
     abi: str = ""
     """Empty where it is not one that this host runs."""
+    foreign: bool = False
+    """Whether that ABI is not ours."""
     imports: tuple[ImportFinding, ...] = ()
     exports: tuple[Declared, ...] = ()
     hooks: tuple[str, ...] = ()
@@ -138,8 +141,12 @@ def _judge(
     problems: list[str] = []
     abi, hooks = "", frozenset[Hook]()
     not_called: tuple[str, ...] = ()
+    dialect = dialect_of(code.exports)
     try:
-        alone = agree((), code.exports, functions)
+        if dialect is None:
+            alone = agree((), code.exports, functions)
+        else:
+            alone = dialect.agree((), code.exports)
         abi, hooks, not_called = alone.name, alone.hooks, alone.not_called
     except ModuleRefused as error:
         problems.append(str(error))
@@ -153,13 +160,14 @@ def _judge(
         )
     if not problems:
         try:
-            contract = agree(code.imports, code.exports, functions)
+            contract = agree_with(code, functions)
             _start(Blueprint(engine, manifest, code, contract))
         except PluginError as error:
             problems.append(str(error))
     return replace(
         found,
         abi=abi,
+        foreign=dialect is not None,
         imports=imports,
         exports=code.exports,
         hooks=tuple(sorted(hook.export for hook in hooks)),
@@ -177,12 +185,14 @@ def _judge_import(
     manifest: Manifest,
     functions: Mapping[str, HostFunction],
 ) -> ImportFinding:
-    problem = None
+    problem, foreign = None, None
     try:
-        _agree_on(item, code, functions)
+        contract = _agree_on(item, code, functions)
+        if contract.dialect and contract.imports:
+            foreign = contract.imports[0].function
     except ModuleRefused as error:
         problem = str(error)
-    function = functions.get(item.name) if item.module == "env" else None
+    function = foreign or (functions.get(item.name) if item.module == "env" else None)
     needed = _permissions(item.name, hooks) if item.module == "env" else ()
     given = manifest.permissions.names()
     return ImportFinding(
@@ -196,6 +206,9 @@ def _judge_import(
 
 def _agree_on(item: Declared, code: Code, functions: Mapping[str, HostFunction]) -> Contract:
     """Judge one import beside exports that are beyond reproach."""
+    dialect = dialect_of(code.exports)
+    if dialect is not None:
+        return dialect.agree([item], code.exports)
     to_i32 = ((), ("i32",))
     exports = [Declared(Hook.REQUEST.export, "function", to_i32)]
     for name, shape in ((VERSION_EXPORT, to_i32), ("memory", None)):

@@ -36,6 +36,7 @@ from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.plugin import Plugin
+from proxy_core.plugin_host.room import furnish
 from proxy_core.plugin_host.state import StateKeeper
 
 WORKERS: Final = 2
@@ -84,6 +85,7 @@ class PluginManager:
         self._engine: Engine | None = None
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._data_dir = data_dir
         self._code_cache: CodeCache | None = None
         self._grants = Grants(data_dir, self._warn)
@@ -196,6 +198,8 @@ class PluginManager:
             self._plugins.clear()
             if self._closing:
                 await asyncio.wait(self._closing, timeout=STOP_SECONDS)
+            for leaving in self._leaving:
+                leaving.cancel()
             await self._states.stop()
             if self._workers is not None:
                 self._workers.shutdown(wait=False, cancel_futures=True)
@@ -283,6 +287,7 @@ class PluginManager:
         plugin.generation = Generation(
             plugin.generations, loaded.blueprint, loaded.guest, plugin.log, self._pool()
         )
+        furnish(plugin.generation, plugin.log, plugin.complain)
         plugin.manifest = manifest
         plugin.belongings = loaded.blueprint.belongings
         plugin.refused = False
@@ -333,7 +338,12 @@ class PluginManager:
             if unloaded is not None:
                 self._states.release(unloaded, keep=unloaded in self._plugins)
 
-        generation.retire(on_closed)
+        if generation.driver is None:
+            generation.retire(on_closed)
+            return
+        leaving = asyncio.get_running_loop().create_task(_retire(generation, on_closed))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     def _forget_all_but(self, paths: set[Path]) -> list[str]:
         gone = [plugin for plugin in self._plugins.values() if plugin.source.path not in paths]
@@ -412,6 +422,13 @@ def _build(
     blueprint = Blueprint.draw(engine, manifest, data, belongings, cache)
     guest = blueprint.build(log)
     return _Loaded(blueprint, guest, time.perf_counter() - began)
+
+
+async def _retire(generation: Generation, on_closed: Callable[[], None]) -> None:
+    try:
+        await generation.take_leave()
+    finally:
+        generation.retire(on_closed)
 
 
 def _close_unused(building: asyncio.Future[_Loaded]) -> None:

@@ -22,6 +22,9 @@ MANIFEST_BYTES: Final = 64 * 1024
 CONFIG_BYTES: Final = 64 * 1024
 """The configuration as JSON, in bytes."""
 MIB: Final = 1024 * 1024
+FOREIGN_FUEL: Final = 100_000_000
+"""The default for each entry where other ABIs are spoken: their filters bring a language's runtime
+along, which collects its garbage in the middle of a hook."""
 START_FACTOR: Final = 1000
 """How much more fuel loading (start function, `_initialize`, `plugin_init`) gets than a hook."""
 
@@ -86,6 +89,8 @@ class Manifest:
     single_instance: bool = False
     permissions: Permissions = field(default_factory=Permissions)
     limits: GuestLimits = field(default_factory=GuestLimits)
+    says_fuel: bool = False
+    """Whether `limits.fuel` was given, and is not our default."""
     config: bytes = b"{}"
     """The `[config]` table as compact JSON, UTF-8; or what is in `config_file`, as it is."""
     config_file: str | None = None
@@ -114,7 +119,7 @@ def parse(text: str) -> Manifest:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(f"not valid TOML: {error}") from error
-    known = {f.name for f in fields(Manifest)} | {"filter"}
+    known = {f.name for f in fields(Manifest)} - {"says_fuel"} | {"filter"}
     _refuse_unknown(data, known, "")
     if _value(data, "filter", str, ""):
         raise ManifestError("filter is not supported by this version; remove it")
@@ -132,6 +137,7 @@ def parse(text: str) -> Manifest:
         single_instance=_value(data, "single_instance", bool, False),
         permissions=_permissions(_value(data, "permissions", dict, {})),
         limits=_limits(_value(data, "limits", dict, {})),
+        says_fuel="fuel" in _value(data, "limits", dict, {}),
         config=_config(_value(data, "config", dict, {})),
         config_file=_config_file(data),
         proxy_wasm=parse_proxy_wasm(_value(data, "proxy_wasm", dict, {})),

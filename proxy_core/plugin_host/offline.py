@@ -18,8 +18,8 @@ from proxy_core.bus.topic import Topic
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
-from proxy_core.plugin_host.abi import agree
 from proxy_core.plugin_host.codes import BAD_POINTER, NOT_PERMITTED, OVER_LIMIT
+from proxy_core.plugin_host.dialects import agree_with
 from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.generation import Blueprint, Generation
@@ -29,6 +29,7 @@ from proxy_core.plugin_host.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.module_file import MODULE_BYTES, check_bytes, read_file
 from proxy_core.plugin_host.plugin import Plugin
+from proxy_core.plugin_host.room import furnish
 
 EPOCH_NS: Final = 946_684_800 * 10**9
 """Where the clock stands at first: the year 2000."""
@@ -72,7 +73,7 @@ class OfflineHost:
         # Of its own: an engine keeps the first host functions of each name that it is given.
         self._engine, _ = open_engine()
         code = self._engine.compile(data)
-        contract = agree(code.imports, code.exports, self._functions())
+        contract = agree_with(code, self._functions())
         self._blueprint = Blueprint(self._engine, manifest, code, contract)
         self._topic: Topic[LogLine] = Topic()
         self._lines = self._topic.subscribe(LINES)
@@ -117,6 +118,7 @@ class OfflineHost:
         finally:
             self._log.replay(log)
         self.plugin.generation = Generation(1, self._blueprint, guest, self._log, self._worker)
+        furnish(self.plugin.generation, self._log, self.plugin.complain)
         Dispatcher(self.hooks, lambda plugin: None).subscribe([self.plugin])
         return self
 
@@ -129,6 +131,7 @@ class OfflineHost:
         """Throw the plugin away."""
         generation = self.plugin.generation
         if generation is not None:
+            await generation.take_leave()
             generation.close()
         self._end()
 

@@ -6,6 +6,7 @@ logged, counted, and answered with FAILED.
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from proxy_core.model.ids import FlowId
@@ -15,6 +16,7 @@ from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.dialects import Driver
 from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.generation import Generation
@@ -87,6 +89,11 @@ class Plugin:
         return frozenset() if generation is None else generation.blueprint.contract.hooks
 
     @property
+    def driver(self) -> Driver | None:
+        """Who runs its hooks, where it speaks another ABI than ours."""
+        return None if self.generation is None else self.generation.driver
+
+    @property
     def closed_on_failure(self) -> bool:
         """Whether a flow may not go on without it."""
         return self.manifest is not None and self.manifest.on_failure == "closed"
@@ -101,6 +108,8 @@ class Plugin:
             return codes.CONTINUE
         if self._ailing and self.health.is_quarantined():
             return SKIPPED
+        if generation.driver is not None:
+            return await self._drive(generation.driver, hook, call)
         try:
             idle = generation.idle
             guest = idle.pop() if idle else await generation.acquire()
@@ -134,6 +143,32 @@ class Plugin:
         if record.calls & _SAMPLED == 1:
             self.belongings.profile.pages = guest.host.memory.pages()
         generation.release(guest)
+        return self._conclude(hook, call, code)
+
+    async def _drive(self, driver: Driver, hook: Hook, call: HookCall) -> int:
+        """Have a driver run a hook of a module that speaks another ABI than ours."""
+        record = self.belongings.profile.records[hook.index]
+        began = time.perf_counter()
+        try:
+            code = await driver.hook(hook, call)
+        except TooBusy as failure:
+            return self._failed(hook, failure, call.flow_id)
+        except (GuestFailure, ModuleRefused) as failure:
+            return self._trapped(hook, failure, call.flow_id)
+        except Exception as error:  # a bug of ours must not end the flow
+            return self._trapped(hook, _InternalError(error), call.flow_id)
+        finally:
+            record.calls += 1
+            record.recent.append(time.perf_counter() - began)
+        return self._conclude(hook, call, code)
+
+    def complain(self, failure: GuestFailure) -> None:
+        """Account for a failure outside any hook."""
+        self._trapped(Hook.START, failure, None, "between hooks")
+
+    def _conclude(self, hook: Hook, call: HookCall, code: int) -> int:
+        """Take a hook's answer: commit its edits, or say why not."""
+        record = self.belongings.profile.records[hook.index]
         if code != codes.CONTINUE:
             wrong = _what_is_wrong(hook, code, call)
             if wrong is not None:
@@ -152,11 +187,13 @@ class Plugin:
         self._note(f"{hook.export} {failure}", flow_id)
         return FAILED
 
-    def _trapped(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
+    def _trapped(
+        self, hook: Hook, failure: Exception, flow_id: FlowId | None, where: str = ""
+    ) -> int:
         self.belongings.profile.records[hook.index].traps += 1
         self._ailing = self.news = True
         pause = self.health.note_trap()
-        self._note(f"{hook.export} {failure}", flow_id)
+        self._note(f"{where or hook.export} {failure}", flow_id)
         self.log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
         if pause is not None:
             self.log.notice(LogLevel.ERROR, f"in quarantine for {pause:g} s after repeated traps")

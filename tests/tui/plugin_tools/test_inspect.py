@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin_host.foreign.http_wasm.modules import handler
 from tests.plugin_host.guests import MEMORY, guest, importing, wasm
 from tests.plugins.conftest import PLUGINS
 from tests.tui.plugin_tools.conftest import Tool, put
@@ -42,6 +43,29 @@ def test_people_get_text(tool: Tool) -> None:
     assert "abi: int3 v0" in ran.out
     assert "hooks: on_connect, on_request, on_response" in ran.out
     assert ran.out.endswith("  would be loaded\n")
+
+
+def test_a_handler_for_http_wasm_is_a_plugin(tool: Tool, tmp_path: Path) -> None:
+    place = put(tmp_path, "handler", handler("get_uri", "log"))
+    ran = tool("inspect", place)
+    assert ran.code == 0, ran.out
+    assert "abi: http-wasm" in ran.out
+    assert "    http_handler.get_uri (i32, i32) -> (i32)\n" in ran.out
+    assert ran.out.endswith("  would be loaded\n")
+
+
+def test_an_import_that_http_wasm_does_not_have_is_named(tool: Tool, tmp_path: Path) -> None:
+    module = wasm(
+        f"""(module (import "http_handler" "get_path" (func)) {MEMORY}
+          (func (export "handle_request") (result i64) i64.const 1)
+          (func (export "handle_response") (param i32 i32)))"""
+    )
+    found = tool("inspect", put(tmp_path, "bad", module), "--json").document
+    assert found["abi"] == "http-wasm"
+    ((problem,), (item,)) = found["problems"], found["imports"]
+    assert problem == item["problem"]
+    assert "'http_handler.get_path'" in problem
+    assert item["since"] is None
 
 
 @pytest.mark.parametrize("form", ["plugin.toml", "header-modifier.wasm"])
@@ -113,7 +137,10 @@ def test_hooks_that_this_version_does_not_call_are_noted(tool: Tool, tmp_path: P
         (b"(module)", "text (.wat) must be assembled first"),
         (wasm("(module)")[:8] + b"\x01\x05", "truncated"),
         (wasm("(module)"), "exports no hook"),
-        (guest("i32.const 0", hook="handle_request", v1=False), "speaks http-wasm"),
+        (
+            guest("i32.const 0", hook="handle_request", v1=False),
+            "an http-wasm handler exports 'handle_request'",
+        ),
         (
             wasm(f'(module (memory (export "memory") 1000) {VERSION} {HOOK})'),
             "limits.memory_mb is 10",

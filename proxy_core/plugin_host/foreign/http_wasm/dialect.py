@@ -60,6 +60,7 @@ class HttpWasm:
             hooks=_HOOKS,
             not_called=(),
             has_memory=True,
+            dialect=self.name,
         )
 
     def load(self, guest: Guest, contract: Contract, call: HookCall) -> None:

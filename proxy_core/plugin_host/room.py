@@ -1,0 +1,91 @@
+"""The room in which a driver works, made of a generation and what belongs to its plugin."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from proxy_core.model.flow import Flow
+from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.dialects import dialect_of
+from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.generation import Generation
+from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.logs import PluginLog
+from proxy_core.plugin_host.manifest import Manifest
+
+T = TypeVar("T")
+
+
+def furnish(
+    generation: Generation, log: PluginLog, complain: Callable[[GuestFailure], None]
+) -> None:
+    """Give a generation its driver, where its module speaks another ABI than ours."""
+    blueprint = generation.blueprint
+    dialect = dialect_of(blueprint.code.exports)
+    if dialect is not None:
+        room = GenerationRoom(generation, log, complain)
+        driver = dialect.drive(room, blueprint.contract)
+
+        async def leave() -> None:
+            await driver.close()
+            await room.close()
+
+        generation.employ(driver, leave)
+
+
+class GenerationRoom:
+    """Implements `dialects.Room`; used on the core's loop only."""
+
+    def __init__(
+        self, generation: Generation, log: PluginLog, complain: Callable[[GuestFailure], None]
+    ) -> None:
+        """`complain` accounts for failures that no hook is told of."""
+        self._generation = generation
+        self._log = log
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.complain = complain
+
+    @property
+    def manifest(self) -> Manifest:
+        """See `Room.manifest`."""
+        return self._generation.blueprint.manifest
+
+    def call(self, hook: Hook, flow: Flow | None = None) -> HookCall:
+        """See `Room.call`."""
+        belongings = self._generation.blueprint.belongings
+        return HookCall(hook, self.manifest, self._log, flow, belongings)
+
+    async def enter(self, work: Callable[[Guest], Awaitable[T]]) -> T:
+        """See `Room.enter`."""
+        generation = self._generation
+        guest = generation.idle.pop() if generation.idle else await generation.acquire()
+        guest.fuel_used, guest.seconds = 0, 0.0  # it may not come to an entry
+        try:
+            result = await work(guest)
+        except BaseException:
+            generation.discard(guest)
+            raise
+        finally:
+            profile = generation.blueprint.belongings.profile
+            record = profile.records[guest.host.call.hook.index]
+            record.fuel += guest.fuel_used
+            record.seconds += guest.seconds
+        profile.pages = guest.host.memory.pages()
+        generation.release(guest)
+        return result
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """See `Room.spawn`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """End the tasks."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
