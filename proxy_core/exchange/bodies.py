@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import BodySource, ClientStream
-from proxy_core.exchange.sources import Filtered, Gathered, Ready
+from proxy_core.exchange.sources import Filtered, Gathered, Instead, Ready
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
@@ -113,8 +113,10 @@ class Bodies:
         """Return the request's body as it goes on after the hook; its head says the same."""
         whole, flow.whole = flow.whole, None
         if whole is not None and whole.edited:
+            ready = Ready(whole.data, whole.trailers)
+            # Nobody has to have read the body to replace it.
+            source = Instead(source, whole.data, whole.trailers) if length else ready
             length = CHUNKED if whole.trailers else len(whole.data)
-            source = Ready(whole.data, whole.trailers)
             flow.request = with_length(flow.request, length)
         stream = self._hooks.request_stream
         body_filter = stream(flow) if stream is not None and length else None

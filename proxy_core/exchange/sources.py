@@ -85,6 +85,42 @@ class Ready:
         return data
 
 
+class Instead:
+    """Bytes in the place of another body, which is read over first.
+
+    A client that is answered before it has sent everything may take that for a failure, and one
+    that is not read from stops sending.
+    """
+
+    __slots__ = ("_data", "_rest", "trailers")
+
+    def __init__(self, rest: BodySource, data: bytes, trailers: list[Field] | None) -> None:
+        self._rest: BodySource | None = rest
+        self._data = data
+        self.trailers = trailers
+
+    async def read(self) -> bytes:
+        """See `BodySource.read`."""
+        while self._rest is not None:
+            if not await self._rest.read():
+                self._rest = None
+        return self._take()
+
+    def read_nowait(self) -> bytes | None:
+        """See `BodySource.read_nowait`."""
+        while self._rest is not None:
+            data = self._rest.read_nowait()
+            if data is None:
+                return None
+            if not data:
+                self._rest = None
+        return self._take()
+
+    def _take(self) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+
 class Filtered:
     """A source whose pieces go through a hook."""
 

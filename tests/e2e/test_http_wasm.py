@@ -99,6 +99,16 @@ CLEANING = handler(
 )
 
 
+REPLACING = handler(
+    "enable_features",
+    "write_body",
+    start=ENABLE.format(2),
+    more=text("asked", "told"),
+    request=f"(call $write_body (i32.const 0) {at('asked')})",
+    response=f"(call $write_body (i32.const 1) {at('told', 'asked')})",
+)
+"""Puts bodies in the place of others that it never reads."""
+
 Serve = Callable[..., Curl]
 
 
@@ -169,6 +179,35 @@ def test_bodies_are_read_and_written_both_ways(
     assert answer.values("content-length") == ["12"]
     chunked = curl(url, flag, "-d", "x" * 5000, "-H", "Transfer-Encoding: chunked")
     assert chunked.body == b"x" * 20_000
+
+
+@each_version
+@pytest.mark.parametrize("size", [0, 10, 300_000, 20_000_000])
+def test_a_request_is_given_another_body_whatever_it_had(
+    serve: Serve, origin: BackgroundOrigin, tmp_path: Path, flag: str, size: int
+) -> None:
+    curl = serve(replacing=REPLACING)
+    sent = tmp_path / "sent"
+    sent.write_bytes(b"x" * size)
+    origin.recording.requests.clear()
+    answer = curl(f"https://localhost:{origin.https}/upload", flag, "--data-binary", f"@{sent}")
+    assert (answer.code, answer.status, answer.body) == (0, 200, b"told")
+    (seen,) = origin.recording.requests
+    assert (seen.size, seen.values(b"content-length")) == (5, [b"5"])
+    again = curl(f"https://localhost:{origin.https}/headers", flag)
+    assert (again.status, again.body) == (200, b"told")
+
+
+@each_version
+@pytest.mark.parametrize("path", ["/bytes/20000000", "/bytes/0", "/events"])
+def test_a_response_is_given_another_body_whatever_it_had(
+    serve: Serve, origin: BackgroundOrigin, flag: str, path: str
+) -> None:
+    curl = serve(replacing=REPLACING)
+    for _ in range(2):
+        answer = curl(f"https://localhost:{origin.https}{path}", flag)
+        assert (answer.code, answer.status, answer.body) == (0, 200, b"told")
+        assert answer.values("content-length") == ["4"]
 
 
 def test_handlers_work_one_after_the_other(serve: Serve, origin: BackgroundOrigin) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from proxy_core.errors import RefusedByHook
 from proxy_core.exchange.hooks import BodyFilter
-from proxy_core.exchange.sources import Filtered, Gathered
+from proxy_core.exchange.sources import Filtered, Gathered, Instead
+from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead
@@ -78,6 +79,22 @@ async def test_a_request_without_a_body_can_be_given_one(house: House) -> None:
     await house.exchange.run(FakeClient(), asked(b"POST"))
     assert (origin.data, origin.length) == (b"new", 3)
     assert origin.head.headers.get(b"content-length") == b"3"
+
+
+async def test_a_body_that_nobody_read_is_read_over_before_another_takes_its_place(
+    house: House,
+) -> None:
+    async def hook(flow: Flow) -> Verdict:
+        flow.whole = WholeBody(b"")
+        flow.whole.data = b"new"
+        return CONTINUE
+
+    house.hooks.request = hook
+    client, origin = upload(b"ab", b"cd", length=4), house.origin(answered())
+    await house.exchange.run(client, asked(b"POST", 4))
+    assert (origin.data, origin.length) == (b"new", 3)
+    assert house.flow.request_body.kept == b"new"
+    assert not client._coming
 
 
 async def test_a_chunked_body_that_is_not_replaced_stays_chunked(house: House) -> None:
@@ -294,6 +311,19 @@ async def test_a_gathered_source_gives_what_it_has_and_then_the_rest() -> None:
     assert [await source.read() for _ in range(2)] == [b"cd", b"ef"]
     assert source.read_nowait() == b""
     assert source.trailers == [(b"t", b"1")]
+
+
+async def test_a_source_in_the_place_of_another_waits_for_its_end() -> None:
+    for read_at_once in (True, False):
+        rest = FakeClient()
+        source = Instead(rest, b"new", None)
+        rest.body(b"a", b"b")
+        assert source.read_nowait() is None
+        rest.body(b"c", b"")
+        if read_at_once:
+            assert [source.read_nowait(), source.read_nowait()] == [b"new", b""]
+        else:
+            assert [await source.read(), await source.read()] == [b"new", b""]
 
 
 async def test_a_gathered_source_of_many_pieces_keeps_few() -> None:
