@@ -26,6 +26,7 @@ from proxy_core.control.local import LocalControl
 from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
+from proxy_core.exchange.fetch import Fetcher
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ruled_hooks import hooks_with
@@ -125,6 +126,7 @@ class Core:
             clock, upstream_tls, limits, self.counters, ids, own, descriptors, tls_buffers
         )
         self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
+        self.plugins.fetcher = Fetcher(self._pool)
         captures = CaptureQueue(self.hooks)
         ledger = Ledger(
             flows=self.flows,

@@ -92,6 +92,8 @@ class Contract:
     has_memory: bool
     dialect: str = ""
     """The ABI's name where it is not ours."""
+    unsupported: tuple[str, ...] = ()
+    """Imports that answer that they are not there, and exports that are never called."""
 
     @property
     def name(self) -> str:

@@ -10,13 +10,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
+from proxy_core.exchange.fetch import Fetched
 from proxy_core.exchange.hooks import BodyFilter, TunnelFilter
 from proxy_core.model.flow import Flow
+from proxy_core.model.headers import Field
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Declared, agree
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.http_wasm import dialect as http_wasm
+from proxy_core.plugin_host.foreign.proxy_wasm import dialect as proxy_wasm
 from proxy_core.plugin_host.guest import Code, Guest
 from proxy_core.plugin_host.host_side import HostFunction
 from proxy_core.plugin_host.manifest import Manifest
@@ -40,6 +43,11 @@ class Room(Protocol):
         After an exception out of `work` the instance is thrown away, and whoever comes next has a
         fresh one. Raises GuestFailure and ModuleRefused.
         """
+
+    async def fetch(
+        self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
+    ) -> Fetched:
+        """Make an HTTP exchange. Raises Int3rceptorError where there is no answer in time."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:
         """Do something in a task of the generation's, which ends with it."""
@@ -87,7 +95,12 @@ class Dialect(Protocol):
         """Return the driver of a generation."""
 
 
-FOREIGN: Final[Mapping[str, Dialect]] = MappingProxyType({http_wasm.MARKER: http_wasm.HttpWasm()})
+FOREIGN: Final[Mapping[str, Dialect]] = MappingProxyType(
+    {
+        **{marker: proxy_wasm.ProxyWasm(marker) for marker in proxy_wasm.MARKERS},
+        http_wasm.MARKER: http_wasm.HttpWasm(),
+    }
+)
 """Dialects by the export that tells them; ours is told by its own, and before these."""
 
 

@@ -141,6 +141,7 @@ def _judge(
     problems: list[str] = []
     abi, hooks = "", frozenset[Hook]()
     not_called: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     dialect = dialect_of(code.exports)
     try:
         if dialect is None:
@@ -161,6 +162,7 @@ def _judge(
     if not problems:
         try:
             contract = agree_with(code, functions)
+            unsupported = contract.unsupported
             _start(Blueprint(engine, manifest, code, contract))
         except PluginError as error:
             problems.append(str(error))
@@ -174,7 +176,7 @@ def _judge(
         not_called=not_called,
         memory=memory,
         problems=tuple(dict.fromkeys(problems)),
-        notes=_notes(imports, not_called, manifest),
+        notes=_notes(imports, not_called, unsupported, manifest),
     )
 
 
@@ -239,7 +241,10 @@ def _start(blueprint: Blueprint) -> None:
 
 
 def _notes(
-    imports: Sequence[ImportFinding], not_called: Sequence[str], manifest: Manifest
+    imports: Sequence[ImportFinding],
+    not_called: Sequence[str],
+    unsupported: Sequence[str],
+    manifest: Manifest,
 ) -> tuple[str, ...]:
     notes = [
         f"calls {item.declared.name} without permissions.{name}: the answer there is -2"
@@ -252,6 +257,8 @@ def _notes(
         if getattr(manifest.permissions, kind)
     ]
     notes += [f"{name} is not called by this version" for name in not_called]
+    if unsupported:
+        notes.append(f"not supported: {', '.join(unsupported)}")
     if not manifest.enabled:
         notes.append("enabled is false in its manifest; it is not loaded until it is enabled")
     return tuple(notes)

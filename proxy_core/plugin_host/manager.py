@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from proxy_core.bus.bus import Bus
 from proxy_core.errors import PluginError, PluginNotFound
+from proxy_core.exchange.fetch import Fetcher
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
@@ -86,6 +87,8 @@ class PluginManager:
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
+        self.fetcher: Fetcher | None = None
+        """What HTTP calls of plugins go through; none where it is None."""
         self._data_dir = data_dir
         self._code_cache: CodeCache | None = None
         self._grants = Grants(data_dir, self._warn)
@@ -287,7 +290,7 @@ class PluginManager:
         plugin.generation = Generation(
             plugin.generations, loaded.blueprint, loaded.guest, plugin.log, self._pool()
         )
-        furnish(plugin.generation, plugin.log, plugin.complain)
+        furnish(plugin.generation, plugin.log, plugin.complain, self.fetcher)
         plugin.manifest = manifest
         plugin.belongings = loaded.blueprint.belongings
         plugin.refused = False

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from proxy_core.errors import UpstreamError
+from proxy_core.exchange.fetch import Fetched, Fetcher
 from proxy_core.model.flow import Flow
+from proxy_core.model.headers import Field
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import dialect_of
@@ -20,13 +23,19 @@ T = TypeVar("T")
 
 
 def furnish(
-    generation: Generation, log: PluginLog, complain: Callable[[GuestFailure], None]
+    generation: Generation,
+    log: PluginLog,
+    complain: Callable[[GuestFailure], None],
+    fetcher: Fetcher | None = None,
 ) -> None:
-    """Give a generation its driver, where its module speaks another ABI than ours."""
+    """Give a generation its driver, where its module speaks another ABI than ours.
+
+    HTTP calls go through `fetcher`; without one they fail.
+    """
     blueprint = generation.blueprint
     dialect = dialect_of(blueprint.code.exports)
     if dialect is not None:
-        room = GenerationRoom(generation, log, complain)
+        room = GenerationRoom(generation, log, complain, fetcher)
         driver = dialect.drive(room, blueprint.contract)
 
         async def leave() -> None:
@@ -40,11 +49,16 @@ class GenerationRoom:
     """Implements `dialects.Room`; used on the core's loop only."""
 
     def __init__(
-        self, generation: Generation, log: PluginLog, complain: Callable[[GuestFailure], None]
+        self,
+        generation: Generation,
+        log: PluginLog,
+        complain: Callable[[GuestFailure], None],
+        fetcher: Fetcher | None,
     ) -> None:
         """`complain` accounts for failures that no hook is told of."""
         self._generation = generation
         self._log = log
+        self._fetcher = fetcher
         self._tasks: set[asyncio.Task[None]] = set()
         self.complain = complain
 
@@ -76,6 +90,14 @@ class GenerationRoom:
         profile.pages = guest.host.memory.pages()
         generation.release(guest)
         return result
+
+    async def fetch(
+        self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
+    ) -> Fetched:
+        """See `Room.fetch`."""
+        if self._fetcher is None:
+            raise UpstreamError("there is no network here")
+        return await self._fetcher.fetch(method, url, headers, body, seconds)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """See `Room.spawn`."""

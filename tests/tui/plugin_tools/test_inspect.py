@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugin_host.foreign.http_wasm.modules import handler
+from tests.plugin_host.foreign.proxy_wasm.filters import CONTINUE, filter_of, on
 from tests.plugin_host.guests import MEMORY, guest, importing, wasm
 from tests.plugins.conftest import PLUGINS
 from tests.tui.plugin_tools.conftest import Tool, put
@@ -51,6 +52,17 @@ def test_a_handler_for_http_wasm_is_a_plugin(tool: Tool, tmp_path: Path) -> None
     assert ran.code == 0, ran.out
     assert "abi: http-wasm" in ran.out
     assert "    http_handler.get_uri (i32, i32) -> (i32)\n" in ran.out
+    assert ran.out.endswith("  would be loaded\n")
+
+
+def test_a_proxy_wasm_filter_is_a_plugin_and_what_is_not_there_is_listed(
+    tool: Tool, tmp_path: Path
+) -> None:
+    module = filter_of(on("request_headers", 3, CONTINUE), on("grpc_close", 3, "", ""))
+    ran = tool("inspect", put(tmp_path, "filter", module))
+    assert ran.code == 0, ran.out
+    assert "abi: Proxy-Wasm 0.2.1" in ran.out
+    assert "  note: not supported: proxy_grpc_cancel, proxy_on_grpc_close\n" in ran.out
     assert ran.out.endswith("  would be loaded\n")
 
 

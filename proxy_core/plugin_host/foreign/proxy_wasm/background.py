@@ -87,11 +87,12 @@ class Background:
     async def _exchange(self, instance: Instance, call: OutgoingCall) -> None:
         answer = CallAnswer()
         try:
-            status, headers, body, trailers = await self._room.fetch(
+            fetched = await self._room.fetch(
                 call.method, call.url, call.headers, call.body, call.seconds
             )
-            pairs = [(b":status", b"%d" % status), *headers]
-            answer = CallAnswer(status, "", pairs, body, list(trailers))
+            head = fetched.head
+            pairs = [(b":status", b"%d" % head.status), *head.headers]
+            answer = CallAnswer(head.status, "", pairs, fetched.body, list(fetched.trailers))
         except Int3rceptorError as refusal:
             answer.message = str(refusal)
             self._call.journal.write(

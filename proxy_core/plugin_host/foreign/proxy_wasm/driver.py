@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -16,10 +17,10 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import HTTP_2, RequestHead
 from proxy_core.plugin_host import codes as abi
+from proxy_core.plugin_host.abi import Signature
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure
-from proxy_core.plugin_host.foreign.proxy_wasm.abi import Terms
 from proxy_core.plugin_host.foreign.proxy_wasm.background import Background
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import Peer, StreamType
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Instance, Stream
@@ -46,18 +47,18 @@ _USUALLY_EMPTY: Final = (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CON
 class ProxyWasmDriver:
     """Implements `Driver`."""
 
-    def __init__(self, room: Room, terms: Terms) -> None:
+    def __init__(self, room: Room, entries: Mapping[str, Signature]) -> None:
         self._room = room
         self._bodies = room.manifest.permissions.access_bodies
         kind = room.manifest.proxy_wasm.kind
-        speaks_http = any(name in terms.entries for name in _HTTP)
-        speaks_stream = any(name in terms.entries for name in _STREAM)
+        speaks_http = any(name in entries for name in _HTTP)
+        speaks_stream = any(name in entries for name in _STREAM)
         self._is_http = speaks_http if kind is None else kind == "http"
         self._is_stream = speaks_stream and not speaks_http if kind is None else kind == "stream"
-        self._entries = terms.entries
+        self._entries = entries
         self._call = room.call(Hook.START)
         self._background = Background(room, self._call)
-        self._entrance = Entrance(room, terms.entries, self._look)
+        self._entrance = Entrance(room, entries, self._look)
         self._background.use(self._entrance)
         self._passage = Passage(room, self._entrance)
         self.streams: dict[FlowId, Stream] = {}
@@ -140,14 +141,15 @@ class ProxyWasmDriver:
         announced = b"content-length" in response.headers or _has_no_body(flow)
         return announced and self._entrance.has(names.body, names.trailers)
 
-    def pieces(self, kind: StreamType, flow: Flow) -> BodyFilter | None:
+    def body_filter(self, hook: Hook, flow: Flow) -> BodyFilter | None:
         """Return what a body goes through that was not there whole."""
+        kind = StreamType.REQUEST if hook is Hook.REQUEST else StreamType.RESPONSE
         stream = self.streams.get(flow.id)
         if stream is None or stream.is_tunnel or stream.sides[kind].shown or not self._bodies:
             return None
         if not self._entrance.has(MESSAGES[kind].body):
             return None
-        call = self._room.call(Hook.REQUEST if kind is StreamType.REQUEST else Hook.RESPONSE, flow)
+        call = self._room.call(hook, flow)
         return partial(self._passage.piece, stream, call, kind)
 
     # Tunnels.

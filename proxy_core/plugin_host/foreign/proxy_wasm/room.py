@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
+from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.call import HookCall
@@ -14,9 +15,6 @@ from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.manifest import Manifest
 
 T = TypeVar("T")
-
-Answer = tuple[int, Sequence[Field], bytes, Sequence[Field]]
-"""Status, fields, body and trailers of a response."""
 
 
 class Room(Protocol):
@@ -37,7 +35,7 @@ class Room(Protocol):
 
     async def fetch(
         self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
-    ) -> Answer:
+    ) -> Fetched:
         """Make an HTTP exchange. Raises Int3rceptorError where there is no answer in time."""
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:

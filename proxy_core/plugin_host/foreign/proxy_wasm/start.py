@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from proxy_core.plugin_host.abi import Signature
 from proxy_core.plugin_host.faults import ModuleRefused
-from proxy_core.plugin_host.foreign.proxy_wasm.abi import ALLOCATORS, Terms
+from proxy_core.plugin_host.foreign.proxy_wasm.abi import ALLOCATORS
 from proxy_core.plugin_host.foreign.proxy_wasm.buffers import configuration
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import ROOT
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.guest import Guest
 
 
-def start(guest: Guest, terms: Terms) -> None:
+def start(guest: Guest, entries: Mapping[str, Signature], version: tuple[int, int, int]) -> None:
     """Bring a new instance to where it can be shown flows; blocks.
 
     Raises ModuleRefused where the filter does not want to run like this, and GuestFailure.
     """
     instance = instance_of(guest.host)
-    entries = terms.entries
-    instance.version = terms.version
+    instance.version = version
     instance.allocator = next((name for name in ALLOCATORS if name in entries), None)
     if "_initialize" in entries:
         guest.run("_initialize")

@@ -125,6 +125,15 @@ uint32_t EXPORT(proxy_on_request_headers)(uint32_t context, size_t count, uint32
     memcpy(&value, port.at, port.length < 8 ? port.length : 8);
     add(REQUEST_HEADERS, T("x-port"), number(value));
     proxy_set_property("flow\0comment", 12, "seen by the filter", 18);
+  } else if (same(path, T("/metrics"))) {
+    uint64_t value = 0;
+    proxy_get_metric(hits, &value);
+    add(REQUEST_HEADERS, T("x-hits"), number(value));
+  } else if (same(path, T("/ticks"))) {
+    text value;
+    uint32_t cas;
+    proxy_get_shared_data("ticks", 5, &value.at, &value.length, &cas);
+    add(REQUEST_HEADERS, T("x-ticks"), value);
   } else if (same(path, T("/foreign"))) {
     uint32_t status = proxy_call_foreign_function("f", 1, "", 0, 0, 0);
     add(REQUEST_HEADERS, T("x-foreign"), number(status));
@@ -141,14 +150,11 @@ static void rewrite(uint32_t which, text before) {
   proxy_set_buffer_bytes(which, 0, 0, before.at, before.length);
 }
 
-/* Paths beginning with /body have their bodies written in capitals, once they are there whole. */
-static int has_body(void) {
-  text path = property(T("request\0path"));
-  return path.length >= 5 && same((text){path.at, 5}, T("/body"));
-}
+/* Bodies are written in capitals where the request asks for it, once they are there whole. */
+static int in_capitals(void) { return header(REQUEST_HEADERS, T("x-capitals")).length > 0; }
 
 uint32_t EXPORT(proxy_on_request_body)(uint32_t context, size_t length, uint32_t ended) {
-  if (!has_body()) return CONTINUE;
+  if (!in_capitals()) return CONTINUE;
   if (!ended) return PAUSE;
   rewrite(REQUEST_BODY, T("REQUEST: "));
   return CONTINUE;
@@ -158,12 +164,12 @@ uint32_t EXPORT(proxy_on_response_headers)(uint32_t context, size_t count, uint3
   proxy_remove_header_map_value(RESPONSE_HEADERS, "server", 6);
   add(RESPONSE_HEADERS, T("x-filter"), T("was here"));
   add(RESPONSE_HEADERS, T("x-ended"), number(ended));
-  if (has_body()) proxy_remove_header_map_value(RESPONSE_HEADERS, "content-length", 14);
+  if (in_capitals()) proxy_remove_header_map_value(RESPONSE_HEADERS, "content-length", 14);
   return CONTINUE;
 }
 
 uint32_t EXPORT(proxy_on_response_body)(uint32_t context, size_t length, uint32_t ended) {
-  if (!has_body()) return CONTINUE;
+  if (!in_capitals()) return CONTINUE;
   if (!ended) return PAUSE;
   rewrite(RESPONSE_BODY, T("RESPONSE: "));
   return CONTINUE;

@@ -45,6 +45,9 @@ IMPORT(proxy_send_local_response)(uint32_t status, const char *, size_t, const c
                                   const char *, size_t, uint32_t grpc);
 IMPORT(proxy_call_foreign_function)(const char *, size_t, const char *, size_t, char **, size_t *);
 
+/* Not every filter needs everything. */
+#define MAYBE __attribute__((unused))
+
 void EXPORT(proxy_abi_version_0_2_1)(void) {}
 
 /* Memory is given out in one direction, round and round: what a filter keeps, it copies. */
@@ -77,14 +80,14 @@ typedef struct {
 
 #define T(literal) ((text){(literal), sizeof(literal) - 1})
 
-static int same(text a, text b) {
+static MAYBE int same(text a, text b) {
   if (a.length != b.length) return 0;
   for (size_t i = 0; i < a.length; i++)
     if (a.at[i] != b.at[i]) return 0;
   return 1;
 }
 
-static text number(uint64_t value) {
+static MAYBE text number(uint64_t value) {
   static char digits[24];
   size_t at = sizeof digits;
   do digits[--at] = (char)('0' + value % 10);
@@ -92,32 +95,32 @@ static text number(uint64_t value) {
   return (text){digits + at, sizeof digits - at};
 }
 
-static text header(uint32_t map, text name) {
+static MAYBE text header(uint32_t map, text name) {
   text value = {NULL, 0};
   proxy_get_header_map_value(map, name.at, name.length, &value.at, &value.length);
   return value;
 }
 
-static text property(text path) {
+static MAYBE text property(text path) {
   text value = {NULL, 0};
   proxy_get_property(path.at, path.length, &value.at, &value.length);
   return value;
 }
 
-static text buffer(uint32_t which) {
+static MAYBE text buffer(uint32_t which) {
   text value = {NULL, 0};
   proxy_get_buffer_bytes(which, 0, (size_t)-1, &value.at, &value.length);
   return value;
 }
 
-static uint32_t add(uint32_t map, text name, text value) {
+static MAYBE uint32_t add(uint32_t map, text name, text value) {
   return proxy_add_header_map_value(map, name.at, name.length, value.at, value.length);
 }
 
-static void say(uint32_t level, text line) { proxy_log(level, line.at, line.length); }
+static MAYBE void say(uint32_t level, text line) { proxy_log(level, line.at, line.length); }
 
 /* Write `pairs` of names and values as a map; returns its length. */
-static size_t serialise(char *to, const text *pairs, uint32_t count) {
+static MAYBE size_t serialise(char *to, const text *pairs, uint32_t count) {
   char *at = to;
   memcpy(at, &count, 4), at += 4;
   for (uint32_t i = 0; i < 2 * count; i++) memcpy(at, &pairs[i].length, 4), at += 4;

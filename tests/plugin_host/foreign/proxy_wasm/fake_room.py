@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from proxy_core.errors import UpstreamError
+from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
@@ -15,10 +17,9 @@ from proxy_core.plugin_host.abi import Contract
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import settle_terms
 from proxy_core.plugin_host.foreign.proxy_wasm.driver import ProxyWasmDriver
-from proxy_core.plugin_host.foreign.proxy_wasm.room import Answer
 from proxy_core.plugin_host.foreign.proxy_wasm.start import start
 from proxy_core.plugin_host.grants import Permits
 from proxy_core.plugin_host.guest import Engine, Guest
@@ -39,7 +40,7 @@ class FakeRoom:
         self.belongings.permits = Permits(
             "", [AskedPermission("network", ("auth",), PermissionState.GRANTED)]
         )
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, Fetched] = {}
         """What `fetch` answers, by URL; it fails for others."""
         self.asked: list[tuple[bytes, str, bytes]] = []
         self.may_answer = asyncio.Event()
@@ -50,6 +51,7 @@ class FakeRoom:
         self._code = engine.compile(data)
         self._turn = asyncio.Lock()
         self._guest: Guest | None = None
+        self._building: asyncio.Future[Guest] | None = None
         self.terms = settle_terms(self._code.imports, self._code.exports)
 
     def call(self, hook: Hook, flow: Flow | None = None) -> HookCall:
@@ -61,7 +63,7 @@ class FakeRoom:
         call = self.call(Hook.START)
         guest = self._engine.instantiate(self._code, contract, self.manifest.limits, call)
         try:
-            start(guest, terms)
+            start(guest, terms.entries, terms.version)
         except BaseException:
             guest.close()
             raise
@@ -71,7 +73,9 @@ class FakeRoom:
     async def enter(self, work: Callable[[Guest], Awaitable[T]]) -> T:
         async with self._turn:
             if self._guest is None:
-                self._guest = await asyncio.to_thread(self.build)
+                loop = asyncio.get_running_loop()
+                self._building = loop.run_in_executor(None, self.build)
+                self._guest = await asyncio.shield(self._building)
             try:
                 return await work(self._guest)
             except BaseException:
@@ -81,7 +85,7 @@ class FakeRoom:
 
     async def fetch(
         self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
-    ) -> Answer:
+    ) -> Fetched:
         self.asked.append((method, url, body))
         await self.may_answer.wait()
         if url not in self.answers:
@@ -112,8 +116,10 @@ class FakeRoom:
         for task in list(self.tasks):
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        if self._guest is not None:
-            self._guest.close()
+        if self._building is not None:
+            # Also where whoever waited for it was cancelled.
+            with contextlib.suppress(ModuleRefused, GuestFailure):
+                (await self._building).close()
 
 
 class Driven:
@@ -124,7 +130,7 @@ class Driven:
     ) -> None:
         limits = GuestLimits(deadline_ms=deadline_ms)
         self.room = FakeRoom(engine, data, Manifest("p", "p.wasm", limits=limits, **manifest))
-        self.driver = ProxyWasmDriver(self.room, self.room.terms)
+        self.driver = ProxyWasmDriver(self.room, self.room.terms.entries)
 
     async def request(self, flow: Flow, whole: WholeBody | None = None) -> tuple[int, HookCall]:
         """Run the hook, and commit what it did where it ended well."""

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from proxy_core.errors import RefusedByHook
+from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
+from proxy_core.model.message import ResponseHead
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
-from proxy_core.plugin_host.foreign.proxy_wasm.codes import StreamType
 from proxy_core.plugin_host.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.header_block import pack
 from proxy_core.plugin_host.manifest import Permissions
@@ -239,7 +240,7 @@ async def test_bodies_are_rewritten_whole(load: Load) -> None:
 async def test_bodies_are_rewritten_piece_by_piece(load: Load) -> None:
     driven, flow = load(filter_of(*REPLACE_BODY, texts={100: b"new:"})), a_flow()
     await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
-    passing = driven.driver.pieces(StreamType.REQUEST, flow)
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
     assert passing is not None
     assert [await passing(b"ab", False), await passing(b"", False)] == [b"", b""]
     assert await passing(b"cd", True) == b"new:abcd"
@@ -248,7 +249,7 @@ async def test_bodies_are_rewritten_piece_by_piece(load: Load) -> None:
 async def test_a_body_that_was_whole_is_not_shown_again(load: Load) -> None:
     driven, flow = load(filter_of(*REPLACE_BODY, texts={100: b"new:"})), a_flow()
     await driven.request(flow, WholeBody(b"x"))
-    assert driven.driver.pieces(StreamType.REQUEST, flow) is None
+    assert driven.driver.body_filter(Hook.REQUEST, flow) is None
 
 
 async def test_bodies_are_not_shown_without_permission(load: Load) -> None:
@@ -258,7 +259,7 @@ async def test_bodies_are_not_shown_without_permission(load: Load) -> None:
     flow = a_flow()
     assert not driven.driver.wants_body(Hook.REQUEST, flow)
     await driven.request(flow)
-    assert driven.driver.pieces(StreamType.REQUEST, flow) is None
+    assert driven.driver.body_filter(Hook.REQUEST, flow) is None
 
 
 async def test_a_response_is_gathered_where_its_length_is_announced(load: Load) -> None:
@@ -315,7 +316,7 @@ async def test_an_answer_amid_a_streamed_body_ends_the_exchange(load: Load) -> N
     driven = load(filter_of(on("request_body", 3, RESPOND + PAUSE), texts={100: b"tea"}))
     flow = a_flow()
     await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
-    passing = driven.driver.pieces(StreamType.REQUEST, flow)
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
     assert passing is not None
     with pytest.raises(RefusedByHook, match="plugin p"):
         await passing(b"x", False)
@@ -352,7 +353,7 @@ def calling() -> bytes:
 
 async def test_a_flow_waits_for_an_http_call_while_others_go_on(load: Load) -> None:
     driven, flow = load(calling()), a_flow()
-    driven.room.answers["http://auth/token"] = (200, [], b"secret", [])
+    driven.room.answers["http://auth/token"] = Fetched(ResponseHead(200), b"secret", ())
     driven.room.may_answer.clear()
     async with asyncio.TaskGroup() as group:
         first = group.create_task(driven.request(flow))
@@ -484,7 +485,7 @@ async def test_a_trap_amid_a_body_lets_it_go_on_without_the_filter(load: Load) -
     )
     flow = a_flow()
     await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
-    passing = driven.driver.pieces(StreamType.REQUEST, flow)
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
     assert passing is not None
     assert [await passing(b"ab", False), await passing(b"cd", True)] == [b"", b"abcd"]
     assert ["unreachable" in str(failure) for failure in driven.room.failures] == [True]
@@ -494,7 +495,7 @@ async def test_it_ends_the_exchange_where_the_plugin_fails_closed(load: Load) ->
     driven = load(filter_of(on("request_body", 3, "unreachable")), on_failure="closed")
     flow = a_flow()
     await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
-    passing = driven.driver.pieces(StreamType.REQUEST, flow)
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
     assert passing is not None
     with pytest.raises(RefusedByHook, match="unreachable"):
         await passing(b"ab", False)
