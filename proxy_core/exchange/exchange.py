@@ -28,7 +28,7 @@ from proxy_core.exchange.connection_auth import (
 )
 from proxy_core.exchange.decisions import Decisions
 from proxy_core.exchange.held import HeldFlows
-from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.hooks import AnsweredByHook, Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import (
@@ -90,7 +90,11 @@ class Exchange:
         except RemoteProtocolError as error:
             self._fail(flow, client, error.status, f"the client sent a bad body: {error}")
         except RefusedByHook as error:
-            self._fail(flow, client, 403, str(error))
+            if isinstance(error, AnsweredByHook) and not client.head_sent:
+                flow.notes = (*flow.notes, str(error))
+                respond(client, flow, error.verdict.head, error.verdict.body)
+            else:
+                self._fail(flow, client, 403, str(error))
         except ClientDisconnected as error:
             flow.error = str(error)
             client.abort(flow.error)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from proxy_core.errors import RefusedByHook
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.flow import Flow
-from proxy_core.model.verdict import Verdict
+from proxy_core.model.verdict import Respond, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 
 
@@ -30,6 +31,17 @@ class RuleMatch:
 
     rule_id: str
     flow: Flow
+
+
+class AnsweredByHook(RefusedByHook):
+    """A hook ended an exchange in the middle of a request's body, and says what the client gets.
+
+    Where the response has begun already it is broken off instead.
+    """
+
+    def __init__(self, verdict: Respond) -> None:
+        super().__init__(f"answered by {verdict.by}")
+        self.verdict = verdict
 
 
 BodyFilter = Callable[[bytes, bool], Awaitable[bytes]]

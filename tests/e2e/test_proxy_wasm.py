@@ -125,6 +125,18 @@ def test_text_marks_messages_both_ways(serve: Serve, origin: BackgroundOrigin, f
     assert answer.body == b"abcit"
 
 
+def test_text_answers_amid_a_body_that_is_not_gathered(
+    serve: Serve, origin: BackgroundOrigin
+) -> None:
+    respond = """(drop (call $send_local_response (i32.const 418) (i32.const 0) (i32.const 0)
+        (i32.const 100) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const -1))) (i32.const 1)"""
+    served = serve(filter_of(on("request_body", 3, respond), texts={100: b"tea"}))
+    answer = served.curl(
+        f"{served.url}/upload", "-d", "x" * 1000, "-H", "Content-Type: application/grpc"
+    )
+    assert (answer.status, answer.body) == (418, b"tea")
+
+
 async def test_text_marks_bytes_of_a_tunnel(serve: Serve, origin: BackgroundOrigin) -> None:
     served = serve(MARK, '[proxy_wasm]\nkind = "stream"')
     wires = Wires(served.proxy)

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from proxy_core.errors import RefusedByHook
-from proxy_core.exchange.hooks import BodyFilter
+from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter
 from proxy_core.exchange.sources import Filtered, Gathered, Instead
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead
-from proxy_core.model.verdict import CONTINUE, Block, Verdict
+from proxy_core.model.verdict import CONTINUE, Block, Respond, Verdict
 from proxy_core.wire.events import CHUNKED
 from tests.exchange.fakes import FakeClient, Side, answered, asked
 from tests.exchange.house import House
@@ -284,6 +284,31 @@ async def test_a_refusal_of_a_request_body_is_answered_403(house: House) -> None
     await house.exchange.run(client, asked(b"POST", 2))
     assert client.head.status == 403
     assert origin.data == b""
+
+
+async def test_an_answer_in_the_place_of_a_request_body_goes_to_the_client(house: House) -> None:
+    async def through(data: bytes, end: bool) -> bytes:
+        raise AnsweredByHook(Respond("plugin p", ResponseHead(418), b"tea"))
+
+    house.hooks.request_stream = lambda flow: through
+    client, origin = upload(b"ab", length=2), house.origin()
+    await house.exchange.run(client, asked(b"POST", 2))
+    assert (client.head.status, client.data) == (418, b"tea")
+    assert house.flow.notes == ("answered by plugin p",)
+    assert (house.flow.error, origin.data) == (None, b"")
+
+
+async def test_an_answer_that_comes_too_late_cuts_the_response(house: House) -> None:
+    async def through(data: bytes, end: bool) -> bytes:
+        if data == b"cd":
+            raise AnsweredByHook(Respond("plugin p", ResponseHead(418)))
+        return data
+
+    house.hooks.response_stream = lambda flow: through
+    client = FakeClient()
+    house.origin(answered(length=4), body=(b"ab", b"cd", b""))
+    await house.exchange.run(client, asked())
+    assert (client.data, client.aborted) == (b"ab", "answered by plugin p")
 
 
 async def test_a_filter_that_swallows_everything_sends_an_empty_body(house: House) -> None:

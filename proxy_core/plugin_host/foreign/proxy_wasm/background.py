@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from proxy_core.errors import Int3rceptorError
 from proxy_core.model.log_line import LogLevel
@@ -16,8 +17,9 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
 from proxy_core.plugin_host.foreign.proxy_wasm.entrance import Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
 
-REST_AFTER_FAILURE = 1.0
-"""Seconds; at least so long after a tick that failed there is no other."""
+SHORTEST_REST: Final = 1.0
+LONGEST_REST: Final = 300.0
+"""Seconds; at least so long after a tick that failed there is no other, twice as long each time."""
 
 
 class Background:
@@ -76,7 +78,7 @@ class Background:
                     await self._period_changed.wait()
             except TimeoutError:
                 ended_well = await self._back("proxy_on_tick")
-                rest = 0.0 if ended_well else REST_AFTER_FAILURE
+                rest = 0.0 if ended_well else min(max(2 * rest, SHORTEST_REST), LONGEST_REST)
         self._ticking = False
 
     async def _tell_news(self, instance: Instance) -> None:

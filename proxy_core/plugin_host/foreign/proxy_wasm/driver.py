@@ -103,7 +103,7 @@ class ProxyWasmDriver:
     async def _request(self, call: HookCall, flow: Flow) -> int:
         if len(self.streams) >= MOST_CONTEXTS and not self._make_room():
             return abi.CONTINUE
-        stream = self.streams[flow.id] = await self._entrance.open(call, flow)
+        stream = await self._entrance.open(call, flow, self._keep)
         stream.request_call = call
         whole = flow.whole
         if whole is None:
@@ -114,6 +114,9 @@ class ProxyWasmDriver:
             return await self._passage.message(stream, call, StreamType.REQUEST, whole, ended)
         finally:
             stream.request_call = None
+
+    def _keep(self, stream: Stream) -> None:
+        self.streams[stream.flow.id] = stream
 
     async def _response(self, call: HookCall, flow: Flow) -> int:
         stream = self.streams.get(flow.id)
@@ -178,9 +181,8 @@ class ProxyWasmDriver:
 
     async def _connect(self, flow: Flow, call: HookCall) -> Stream | None:
         try:
-            stream = await self._entrance.open(call, flow)
+            stream = await self._entrance.open(call, flow, self._keep)
             stream.is_tunnel = True
-            self.streams[flow.id] = stream
             await self._passage.wait(stream, StreamType.DOWNSTREAM, "proxy_on_new_connection")
         except GuestFailure as failure:
             self._room.complain(failure)

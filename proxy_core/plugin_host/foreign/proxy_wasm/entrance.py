@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.abi import Signature
@@ -49,13 +49,17 @@ class Entrance:
         """Whether any of these callbacks is there."""
         return any(name in self.entries for name in names)
 
-    async def open(self, call: HookCall, flow: Flow) -> Stream:
-        """Make a context for a flow. Raises GuestFailure."""
+    async def open(self, call: HookCall, flow: Flow, keep: Callable[[Stream], None]) -> Stream:
+        """Make a context for a flow, and let it be kept before the filter knows it.
+
+        Raises GuestFailure.
+        """
 
         async def work(guest: Guest) -> Stream:
             instance = self._meet(guest)
             stream = Stream(instance.new_id(), instance, call, flow)
             instance.streams[stream.id] = stream
+            keep(stream)
             if "proxy_on_context_create" in self.entries:
                 await self._run(
                     guest, instance, None, call, "proxy_on_context_create", stream.id, ROOT
@@ -121,13 +125,16 @@ class Entrance:
         """Enter in a task of the room's.
 
         Whoever asked may be cancelled meanwhile, because its client has gone; an instance that is
-        left half-way would be lost to all other flows.
+        left half-way would be lost to all other flows. What has not begun by then is not done.
         """
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[T | None] = asyncio.get_running_loop().create_future()
+
+        async def unless_gone(guest: Guest) -> T | None:
+            return None if done.done() else await work(guest)
 
         async def enter() -> None:
             try:
-                result = await self._room.enter(work)
+                result = await self._room.enter(unless_gone)
             except asyncio.CancelledError:
                 done.cancel()
                 raise
@@ -141,7 +148,7 @@ class Entrance:
                     done.set_result(result)
 
         self._room.spawn(enter())
-        return await done
+        return cast("T", await done)
 
     def _meet(self, guest: Guest) -> Instance:
         instance = instance_of(guest.host)

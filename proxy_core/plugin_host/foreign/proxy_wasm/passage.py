@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy_core.errors import RefusedByHook
+from proxy_core.exchange.hooks import AnsweredByHook
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.log_line import LogLevel
+from proxy_core.model.verdict import Respond
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import GuestFailure
@@ -171,8 +173,12 @@ class Passage:
         else:
             if problem is not None:
                 call.journal.write(LogLevel.ERROR, problem, stream.flow.id)
-        if stream.local_response or stream.closed:
-            raise RefusedByHook(f"ended by plugin {self._room.manifest.name}")
+        by = f"plugin {self._room.manifest.name}"
+        head = stream.last_call.respond_head
+        if stream.local_response and head is not None:
+            raise AnsweredByHook(Respond(by, head, stream.last_call.respond_body))
+        if stream.closed:
+            raise RefusedByHook(f"ended by {by}")
         if problem is not None and self._closed_on_failure:
             raise RefusedByHook(f"plugin {self._room.manifest.name}: {problem}")
         return b"" if paused else _take(side)

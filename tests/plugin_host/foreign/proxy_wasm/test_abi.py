@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy_core.plugin_host.abi import Declared, Signature
+from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import FUNCTIONS, settle_terms
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import UNIMPLEMENTED
-from tests.plugin_host.foreign.fake_guest import FakeGuest
+from tests.plugin_host.foreign.fake_guest import HIGH, PAGE, FakeGuest
+from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
+from tests.plugin_host.guests import make_flow, respond_with
 
 MARKER = Declared("proxy_abi_version_0_2_1", "function", ((), ()))
 MEMORY = Declared("memory", "memory", pages=(1, None))
@@ -123,6 +128,29 @@ def test_pointers_need_a_plain_memory() -> None:
 def test_every_function_takes_as_many_numbers_as_it_says() -> None:
     for function in FUNCTIONS.values():
         assert isinstance(function.run(FakeGuest().host, *[0] * len(function.params)), int)
+
+
+POINTERS = st.sampled_from([0, 1, 8, 64, 1000, PAGE - 4, PAGE - 1, PAGE, 2**31, HIGH - 3, HIGH])
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(FUNCTIONS)))
+def test_nothing_that_a_filter_passes_makes_a_function_fail(data: st.DataObject, name: str) -> None:
+    function = FUNCTIONS[name]
+    flow = respond_with(make_flow())
+    guest = FakeFilter(data.draw(st.sampled_from([Hook.REQUEST, Hook.RESPONSE])), flow)
+    assert guest.stream is not None
+    for side in guest.stream.sides.values():
+        side.data, side.trailers = bytearray(b"data"), [(b"t", b"1")]
+    pattern = data.draw(st.binary(min_size=1, max_size=64))
+    guest.buffer[: PAGE // 2] = (pattern * (PAGE // 2))[: PAGE // 2]
+    arguments = [
+        data.draw(st.one_of(POINTERS, st.integers(0, 12), st.integers(0, HIGH)))
+        for _ in function.params
+    ]
+    status = function.run(guest.host, *arguments)
+    assert isinstance(status, int)
+    assert 0 <= status <= 12
+    guest.call.commit()
 
 
 @pytest.mark.parametrize("number", [1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])

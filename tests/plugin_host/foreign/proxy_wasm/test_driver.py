@@ -10,6 +10,7 @@ import pytest
 
 from proxy_core.errors import RefusedByHook
 from proxy_core.exchange.fetch import Fetched
+from proxy_core.exchange.hooks import AnsweredByHook
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
@@ -318,8 +319,9 @@ async def test_an_answer_amid_a_streamed_body_ends_the_exchange(load: Load) -> N
     await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
     passing = driven.driver.body_filter(Hook.REQUEST, flow)
     assert passing is not None
-    with pytest.raises(RefusedByHook, match="plugin p"):
+    with pytest.raises(AnsweredByHook, match="plugin p") as caught:
         await passing(b"x", False)
+    assert (caught.value.verdict.head.status, caught.value.verdict.body) == (418, b"tea")
 
 
 # Pauses.
