@@ -21,7 +21,7 @@ from proxy_core.plugin_host.abi import Contract
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.draft import ResponseDraft
-from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.foreign.http_wasm.arguments import instance_of
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features, Instance, Passage
 from proxy_core.plugin_host.foreign.http_wasm.room import Room
@@ -29,6 +29,8 @@ from proxy_core.plugin_host.guest import Guest
 
 MOST_PASSAGES: Final = 10_000
 """Flows between request and response that are remembered."""
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""What is kept for them of responses that were begun."""
 _LOW: Final = 0xFFFFFFFF
 _CODED: Final = b"content-encoding"
 _JOINED: Final = b"set-cookie"
@@ -43,6 +45,7 @@ class HandlerDriver:
         self._reads_bodies = "read_body" in imported
         self._touches_bodies = bool(imported & {"read_body", "write_body"})
         self._passages: dict[FlowId, Passage] = {}
+        self._bytes = 0
         self._features: Features | None = None
         """Switched on while it was loaded; None until it was looked into."""
         room.spawn(self._look_in())
@@ -55,6 +58,8 @@ class HandlerDriver:
             await self._room.enter(work)
         except GuestFailure as failure:
             self._room.complain(failure)
+        except ModuleRefused:
+            return  # there is no instance, as the next hook is told
 
     async def hook(self, hook: Hook, call: HookCall) -> int:
         """See `Driver.hook`."""
@@ -63,7 +68,7 @@ class HandlerDriver:
             return codes.CONTINUE
         if hook is Hook.REQUEST:
             return await self._request(call, flow)
-        passage = self._passages.pop(flow.id, None)
+        passage = self._forget(flow.id)
         if passage is None:
             return codes.CONTINUE
         if hook is Hook.RESPONSE:
@@ -90,10 +95,24 @@ class HandlerDriver:
         if edited is not None:
             flow.whole = edited
         passage.end_request(answer >> 32 & _LOW)
-        while len(self._passages) >= MOST_PASSAGES:
-            del self._passages[next(iter(self._passages))]
-        self._passages[flow.id] = passage
+        self._remember(flow.id, passage)
         return codes.CONTINUE
+
+    def _remember(self, flow_id: FlowId, passage: Passage) -> None:
+        """Keep what belongs to a flow; the oldest go where it is too much.
+
+        A flow takes its own along when it is over, unless the plugin is in quarantine then.
+        """
+        self._passages[flow_id] = passage
+        self._bytes += passage.weight
+        while self._passages and (len(self._passages) > MOST_PASSAGES or self._bytes > MOST_BYTES):
+            self._forget(next(iter(self._passages)))
+
+    def _forget(self, flow_id: FlowId) -> Passage | None:
+        passage = self._passages.pop(flow_id, None)
+        if passage is not None:
+            self._bytes -= passage.weight
+        return passage
 
     async def _response(self, call: HookCall, flow: Flow, passage: Passage) -> int:
         draft = call.draft
@@ -157,6 +176,7 @@ class HandlerDriver:
     async def close(self) -> None:
         """See `Driver.close`."""
         self._passages.clear()
+        self._bytes = 0
 
 
 async def _enter(

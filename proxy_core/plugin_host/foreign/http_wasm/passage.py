@@ -126,11 +126,17 @@ class Passage:
         """Whether it wrote something for the response while it had the request."""
         return bool(self.made.headers.fields or self.made_body)
 
+    @property
+    def weight(self) -> int:
+        """Bytes that it keeps of a response that was begun, once the request went."""
+        fields = self.made.headers.fields
+        return len(self.made_body) + sum(len(name) + len(value) for name, value in fields)
+
     def end_request(self, context: int) -> None:
         """Keep what is needed for the response, and nothing of the request's body."""
         self.context = context
         self.made_body = self.body.edited or b""
-        self.request_body = BodyAccess(None)
+        self.request_body = self.body = BodyAccess(None)
         self.request_trailers = None
         self.after_next = True
 

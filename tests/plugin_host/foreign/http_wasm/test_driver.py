@@ -127,6 +127,22 @@ async def test_passages_are_bounded(open_room: Open, monkeypatch: pytest.MonkeyP
     assert room.texts == ["20", "30"]
 
 
+async def test_what_was_begun_and_is_kept_is_bounded_in_bytes(
+    open_room: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drivers, "MOST_BYTES", 100)
+    writes = "(call $write_body (i32.const 1) (i32.const 0) (i32.const 40))"
+    room = open_room(handler("write_body", request=writes))
+    flows = [make_flow() for _ in range(3)]
+    for number, flow in enumerate(flows):
+        flow.id = type(flow.id)(number)
+        await room.request(flow)
+    assert [room.driver.wants_body(Hook.RESPONSE, flow) for flow in flows] == [False, True, True]
+    for flow in flows:
+        await room.call(Hook.CAPTURE, flow)
+    assert room.driver._bytes == 0
+
+
 ANSWERING = handler(
     "set_status_code",
     "add_header_value",
