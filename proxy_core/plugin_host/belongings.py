@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,3 +24,9 @@ class Belongings:
     foreign: Any = None
     """What a foreign ABI shares between contexts beside these, in memory."""
     permits: Permits = field(default_factory=Permits)
+    now_ns: Callable[[], int] = time.time_ns
+    """The wall clock of foreign ABIs, and of WASI."""
+    steady_ns: Callable[[], int] = time.monotonic_ns
+    """A clock that never goes back."""
+    random_bytes: Callable[[int], bytes] = os.urandom
+    """Where their random bytes come from."""

@@ -18,6 +18,7 @@ from proxy_core.bus.topic import Topic
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
+from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.codes import BAD_POINTER, NOT_PERMITTED, OVER_LIMIT
 from proxy_core.plugin_host.dialects import agree_with
 from proxy_core.plugin_host.discovery import Source
@@ -74,7 +75,12 @@ class OfflineHost:
         self._engine, _ = open_engine()
         code = self._engine.compile(data)
         contract = agree_with(code, self._functions())
-        self._blueprint = Blueprint(self._engine, manifest, code, contract)
+        belongings = Belongings(
+            now_ns=lambda: self.now_ns,
+            steady_ns=lambda: self.now_ns,
+            random_bytes=lambda length: self._random.randbytes(length),
+        )
+        self._blueprint = Blueprint(self._engine, manifest, code, contract, belongings)
         self._topic: Topic[LogLine] = Topic()
         self._lines = self._topic.subscribe(LINES)
         self._log = _EveryLine(manifest.name, LogRing(1, self._topic))
@@ -87,7 +93,7 @@ class OfflineHost:
         self.plugin.health = Health(lambda: next(ticks) * _HOUR)
         self.hooks = Hooks()
         self.now_ns = EPOCH_NS
-        """What `host_now_ns` answers."""
+        """What every clock of the plugin's shows."""
 
     @property
     def failures(self) -> int:

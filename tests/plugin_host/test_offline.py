@@ -68,3 +68,27 @@ def test_text_is_assembled_or_refused_with_its_place() -> None:
     assert assemble("(module)") == b"\0asm\1\0\0\0"
     with pytest.raises(ModuleRefused, match="at line 2:"):
         assemble("(module\n  (fun))")
+
+
+async def test_filters_of_other_abis_have_the_same_clock_and_chance(tmp_path: Path) -> None:
+    tell = """(drop (call $time (i32.const 0) (i64.const 0) (i32.const 64)))
+        (drop (call $random (i32.const 72) (i32.const 8)))
+        (drop (call $log (i32.const 2) (i32.const 64) (i32.const 16))) (i32.const 0)"""
+    module = wasm(
+        f"""(module
+        (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+        (import "wasi_unstable" "clock_time_get"
+          (func $time (param i32 i64 i32) (result i32)))
+        (import "wasi_unstable" "random_get" (func $random (param i32 i32) (result i32)))
+        {MEMORY} (func (export "proxy_abi_version_0_2_0"))
+        (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) {tell}))"""
+    )
+    told = []
+    for _ in range(2):
+        async with OfflineHost(source(tmp_path, module)) as host:
+            assert host.hooks.request is not None
+            host.now_ns = 0x4141414141414141
+            await host.hooks.request(make_flow())
+            told += [line.text for line in host.take_lines()]
+    assert told[0] == told[1]
+    assert told[0].startswith("AAAAAAAA")

@@ -8,9 +8,7 @@ as far as it goes here.
 
 from __future__ import annotations
 
-import os
 import struct
-import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -116,7 +114,8 @@ def _exit(host: HostSide, code: int) -> int:
 def _clock_time(host: HostSide, clock: int, precision: int, at: int) -> int:
     if clock not in (_REALTIME, _MONOTONIC):
         return NOTSUP
-    now = time.time_ns() if clock == _REALTIME else time.monotonic_ns()
+    belongings = host.call.belongings
+    now = belongings.now_ns() if clock == _REALTIME else belongings.steady_ns()
     return SUCCESS if host.memory.write(at, struct.pack("<Q", now)) else FAULT
 
 
@@ -131,7 +130,7 @@ def _random(host: HostSide, at: int, length: int) -> int:
         return INVAL
     if not host.memory.holds(at, length):
         return FAULT
-    host.memory.write(at, os.urandom(length))
+    host.memory.write(at, host.call.belongings.random_bytes(length))
     return SUCCESS
 
 

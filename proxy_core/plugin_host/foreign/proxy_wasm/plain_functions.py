@@ -5,7 +5,6 @@ And what is not there: gRPC calls, and foreign functions, which each proxy has o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -56,7 +55,7 @@ def _log_level(host: HostSide, at: int) -> int:
 
 
 def _now(host: HostSide, at: int) -> int:
-    return give_u64(host, time.time_ns(), at)
+    return give_u64(host, host.call.belongings.now_ns(), at)
 
 
 def _set_tick(host: HostSide, milliseconds: int) -> int:
