@@ -365,6 +365,18 @@ class ConsoleApp(OrderedKeys):
                 self.pop_screen()
             self._open(PluginScreen(self.books, wanted))
 
+    def do_plugins_changes(self, name: str) -> None:
+        """Show what a plugin, named or under the cursor, did to the flow selected in the list."""
+        wanted, flow_id = name or self.selected_plugin, self.selected_flow
+        if wanted is None or wanted not in self.books.plugins:
+            self.tell(f"no plugin is called {wanted!r}" if wanted else "No plugin there.", bad=True)
+        elif flow_id is None or self._last_driver is None:
+            self.tell("There is no flow to choose.")
+        elif isinstance(self.screen, DetailScreen):
+            self.screen.show_changes(f"plugin {wanted}")
+        else:
+            self._open(DetailScreen(self.books, self._last_driver, flow_id, f"plugin {wanted}"))
+
     def do_app_back(self) -> None:
         """Close what is open; from another main screen, go to the flows."""
         screen = self.screen

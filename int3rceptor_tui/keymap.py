@@ -114,7 +114,13 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "detail.previous_pane", "shift+tab", "Go to the part before", Where.DETAIL, listed=False
     ),
-    Action("detail.mode", "m", "Change the content view", Where.DETAIL, "JSON, text, hex, ..."),
+    Action(
+        "detail.mode",
+        "m",
+        "Change the content view",
+        Where.DETAIL,
+        "JSON, text, hex, ...; of changes: those by all, or by one.",
+    ),
     Action("detail.full", "f", "Show the content alone", Where.DETAIL, "And the heads again."),
     Action(
         "detail.next", "space", "Show the next flow", Where.DETAIL, "In a message: the next one."
@@ -183,6 +189,14 @@ ACTIONS: tuple[Action, ...] = (
         "Show the plugin's profile",
         Where.PLUGINS,
         "What its hooks cost, what it counts, what it may reach.",
+        argument="NAME",
+    ),
+    Action(
+        "plugins.changes",
+        "c",
+        "Show what the plugin did to the flow",
+        Where.PLUGINS,
+        "To the one that is selected in the flow list.",
         argument="NAME",
     ),
     Action(

@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Where, bindings
 from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.view_model.change_lines import EVERYBODY, change_lines, editors
 from int3rceptor_tui.view_model.content import Content
 from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
 from int3rceptor_tui.view_model.lines import FixedLines, JoinedLines, Lines
@@ -28,6 +29,7 @@ from int3rceptor_tui.widgets.tab_line import TabLine
 from proxy_core.control.control import Control
 from proxy_core.control.views import (
     BodyView,
+    ChangeView,
     FlowDetail,
     Update,
     WebSocketMessageView,
@@ -35,8 +37,9 @@ from proxy_core.control.views import (
 )
 from proxy_core.model.ids import FlowId
 
-_PARTS = ("Request", "Response", "Details")
+_PARTS = ("Request", "Response", "Details", "Changes")
 _DETAILS = _PARTS.index("Details")
+_CHANGES = _PARTS.index("Changes")
 _MESSAGES = len(_PARTS)  # the part that only a WebSocket has
 
 _RELOAD_INTERVAL = 0.3
@@ -49,12 +52,17 @@ class DetailScreen(ConsoleScreen):
     BINDINGS = bindings(Where.DETAIL)
     WHERE = Where.DETAIL
 
-    def __init__(self, books: Books, control: Control, flow_id: FlowId) -> None:
+    def __init__(
+        self, books: Books, control: Control, flow_id: FlowId, changes_by: str | None = None
+    ) -> None:
+        """Show a flow; its changes by an editor, such as `plugin NAME`, where one is named."""
         super().__init__(books)
         self.flow_id = flow_id
         self._control = control
         self._flow: FlowDetail | None = None
-        self._part = 1
+        self._part = 1 if changes_by is None else _CHANGES
+        self._changes_by = changes_by or EVERYBODY
+        self._changes: tuple[tuple[ChangeView, ...], str, Lines] | None = None
         self._modes: dict[int, str] = {}
         self._full = False
         self._contents: dict[int, tuple[BodyView | WebSocketMessageView, Content]] = {}
@@ -106,7 +114,9 @@ class DetailScreen(ConsoleScreen):
         self._flow = flow
         if first:
             self._contents.clear()
-            if flow.web_socket is not None:
+            if self._part == _CHANGES:
+                pass  # the changes of one flow after the other
+            elif flow.web_socket is not None:
                 self.rows.show(flow.web_socket)
                 self._part = _MESSAGES
             elif flow.response is None:
@@ -131,6 +141,8 @@ class DetailScreen(ConsoleScreen):
         mode = ""
         if self._part == _DETAILS:
             lines: Lines = FixedLines(fact_lines(flow))
+        elif self._part == _CHANGES:
+            lines, mode = self._changes_of(flow)
         elif self._part == _MESSAGES and flow.web_socket is not None:
             lines, mode = self._messages(flow.web_socket, keep_place)
         else:
@@ -144,6 +156,20 @@ class DetailScreen(ConsoleScreen):
                 self.focus_main()
         if not in_list:
             self.viewer.show(lines, keep_place)
+
+    # --- what was done to it on its way
+
+    def show_changes(self, by: str) -> None:
+        """Show what one editor did to the flow."""
+        self._changes_by = by
+        self._show_part(_CHANGES)
+
+    def _changes_of(self, flow: FlowDetail) -> tuple[Lines, str]:
+        by = self._changes_by
+        known = self._changes
+        if known is None or known[:2] != (flow.changes, by) or not flow.changes:
+            known = self._changes = (flow.changes, by, FixedLines(change_lines(flow, by)))
+        return known[2], f"by {visible(by)}" if by else "by all" if flow.changes else ""
 
     # --- messages of a WebSocket
 
@@ -192,8 +218,15 @@ class DetailScreen(ConsoleScreen):
 
     @property
     def _titles(self) -> tuple[str, ...]:
-        is_web_socket = self._flow is not None and self._flow.web_socket is not None
-        return (*_PARTS, "Messages") if is_web_socket else _PARTS
+        flow = self._flow
+        if flow is None:
+            return _PARTS
+        titles = list(_PARTS)
+        if flow.changes:
+            titles[_CHANGES] += f" {len(flow.changes)}"
+        if flow.web_socket is not None:
+            titles.append("Messages")
+        return tuple(titles)
 
     def _message(self, flow: FlowDetail) -> tuple[Lines, str]:
         asked = self._part == 0
@@ -241,7 +274,10 @@ class DetailScreen(ConsoleScreen):
         self._show_part(event.index)
 
     def do_detail_mode(self) -> None:
-        """Show the body in the next way that suits it."""
+        """Show the body in the next way that suits it; of changes, those by the next editor."""
+        if self._part == _CHANGES:
+            self._next_editor()
+            return
         known = self._contents.get(self._part)
         if known is None or len(known[1].modes) < 2:
             return
@@ -249,6 +285,13 @@ class DetailScreen(ConsoleScreen):
         at = content.modes.index(self._mode_of(content))
         self._modes[self._part] = content.modes[(at + 1) % len(content.modes)]
         self._render_part()
+
+    def _next_editor(self) -> None:
+        if self._flow is None:
+            return
+        turns = (EVERYBODY, *editors(self._flow))
+        here = turns.index(self._changes_by) if self._changes_by in turns else -1
+        self.show_changes(turns[(here + 1) % len(turns)])
 
     def do_detail_full(self) -> None:
         """Show the content alone, or the head above it again."""

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from proxy_core.control.views import (
     BodyView,
     CertificateView,
+    ChangeView,
     ConnectionView,
     FlowDetail,
     FlowSummary,
@@ -23,6 +24,7 @@ from proxy_core.control.views import (
     WebSocketView,
 )
 from proxy_core.model.connection import Address, ClientConnection, ServerConnection, TlsFacts
+from proxy_core.model.edits import Change
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field, text_of
 from proxy_core.model.message import (
@@ -104,6 +106,7 @@ def detail(flow: Flow) -> FlowDetail:
         first_byte=flow.first_byte,
         ended=flow.ended,
         edited_by=flow.edited_by,
+        changes=_changes(flow),
         notes=flow.notes,
         annotations=dict(flow.annotations or {}),
         web_socket=None if web_socket is None else _web_socket(web_socket),
@@ -144,6 +147,43 @@ def _body(body: Body, head: RequestHead | ResponseHead | None) -> BodyView:
         encoding=_first(_CONTENT_ENCODING, raw),
         trailers=_texts(body.trailers or []),
         raw_trailers=tuple(body.trailers or ()),
+    )
+
+
+def _changes(flow: Flow) -> tuple[ChangeView, ...]:
+    """Put beside each change what came after it: the next one's `before`, or how it ended."""
+    changes, request, response = flow.changes, flow.request, flow.response
+    heads: dict[bool, RequestHead | ResponseHead | None] = {False: request, True: response}
+    bodies = {False: _body(flow.request_body, request), True: _body(flow.response_body, response)}
+    shown: list[ChangeView] = []
+    for change in reversed(changes):
+        side, before = change.of_response, change.before
+        head, body = heads[side] or before, None
+        if change.body is not None:
+            body = _body_before(change, change.body)
+        shown.append(
+            ChangeView(
+                by=change.by,
+                of_response=side,
+                before=_head(before),
+                after=_head(head),
+                body_before=body,
+                body_after=None if body is None else bodies[side],
+            )
+        )
+        heads[side] = before
+        if body is not None:
+            bodies[side] = body
+    return tuple(reversed(shown))
+
+
+def _body_before(change: Change, kept: bytes) -> BodyView:
+    raw = change.before.raw
+    return BodyView(
+        kept=kept,
+        size=len(kept),
+        content_type=_first(_CONTENT_TYPE, raw),
+        encoding=_first(_CONTENT_ENCODING, raw),
     )
 
 

@@ -62,6 +62,19 @@ class HeadView(msgspec.Struct, frozen=True):
     raw: bytes
 
 
+class ChangeView(msgspec.Struct, frozen=True):
+    """One edit of a message on its way, and who made it."""
+
+    by: str
+    """`plugin NAME`, `rule NAME`."""
+    of_response: bool
+    before: HeadView
+    after: HeadView
+    body_before: BodyView | None = None
+    """None, as `body_after`, where the body was left as it was."""
+    body_after: BodyView | None = None
+
+
 class CertificateView(msgspec.Struct, frozen=True):
     """A certificate for people; times in seconds since the epoch."""
 
@@ -157,6 +170,8 @@ class FlowDetail(msgspec.Struct, frozen=True):
     first_byte: float | None = None
     ended: float | None = None
     edited_by: tuple[str, ...] = ()
+    changes: tuple[ChangeView, ...] = ()
+    """What each of them did, in order."""
     notes: tuple[str, ...] = ()
     annotations: dict[str, str] = {}
     web_socket: WebSocketView | None = None

@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import serialization
 
 from proxy_core.control.render import detail, media_type, summarize
 from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
+from proxy_core.model.edits import Change
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId, FlowId
@@ -198,3 +199,37 @@ def test_a_peer_s_certificate_is_shown_and_one_that_is_none_is_left_out() -> Non
             assert view.names == ("good.example",)
             assert view.begins < view.ends
             assert len(view.sha256) == 64
+
+
+def test_each_change_is_shown_with_what_it_became() -> None:
+    flow = make_flow(1)
+    first, second = flow.request, flow.request.replace(path=b"/2")
+    flow.request = second.replace(path=b"/3")
+    finish(flow, body=b"three")
+    assert flow.response is not None
+    came = flow.response.replace(status=201)
+    flow.changes = (
+        Change("plugin a", first),
+        Change("plugin a", came, b"one"),
+        Change("rule b", second),
+        Change("plugin c", flow.response),
+        Change("rule d", flow.response, b"two"),
+    )
+    changes = detail(flow).changes
+    assert [(change.by, change.of_response) for change in changes] == [
+        ("plugin a", False),
+        ("plugin a", True),
+        ("rule b", False),
+        ("plugin c", True),
+        ("rule d", True),
+    ]
+    lines = [(change.before.start_line, change.after.start_line) for change in changes]
+    assert lines[0] == ("GET / HTTP/1.1", "GET /2 HTTP/1.1")
+    assert lines[1] == ("HTTP/1.1 201 OK", "HTTP/1.1 200 OK")
+    assert lines[2] == ("GET /2 HTTP/1.1", "GET /3 HTTP/1.1")
+    bodies = [
+        (change.body_before.kept, change.body_after.kept)
+        for change in changes
+        if change.body_before is not None and change.body_after is not None
+    ]
+    assert bodies == [(b"one", b"two"), (b"two", b"three")]

@@ -177,7 +177,7 @@ async def test_the_messages_of_a_web_socket_have_a_part_of_their_own_and_are_fol
         await console.press("p")
         await until(lambda: '"number": 1' in console.text)
         assert "Messages" not in console.text
-        await console.press("tab", "tab", "tab")
+        await console.press("tab", "tab", "tab", "tab")
         assert '"number": 1' in console.text
 
 
