@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 from rich.console import RenderableType
 from textual import on, work
@@ -34,6 +35,7 @@ from int3rceptor_tui.screens.core_down import CoreDownScreen
 from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.flows import FlowsScreen
 from int3rceptor_tui.screens.help import HelpScreen
+from int3rceptor_tui.screens.permission import PermissionScreen
 from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.terminal import frame_interval, is_behind
@@ -44,6 +46,7 @@ from proxy_core.control.control import Control
 from proxy_core.control.views import Update
 from proxy_core.errors import ControlError, Int3rceptorError
 from proxy_core.model.ids import FlowId
+from proxy_core.model.plugin_status import AskedPermission
 
 _FIGURES_INTERVAL = 0.5
 _STOP_PATIENCE = 4.0
@@ -57,6 +60,8 @@ class ConsoleApp(OrderedKeys):
     COMMANDS = {ActionProvider}
     COMMAND_PALETTE_BINDING = "ctrl+p"
     ENABLE_COMMAND_PALETTE = True
+    IDLE_SECONDS: ClassVar[float] = 1.0
+    """How long no key may have come before a dialog opens that nobody asked for."""
     VERTICAL_BREAKPOINTS = [(0, "-short"), (12, "-tall")]
 
     def __init__(
@@ -80,10 +85,11 @@ class ConsoleApp(OrderedKeys):
         )
         self._flows = FlowsScreen(self.books)
         self._plugins = PluginsScreen(self.books)
+        self._plugin_commands = PluginCommands(self)
         self._command_groups = (
             self,
             FlowCommands(self),
-            PluginCommands(self),
+            self._plugin_commands,
             MessageCommands(self),
         )
         self._note = ""
@@ -192,8 +198,26 @@ class ConsoleApp(OrderedKeys):
     async def _refresh_figures(self) -> None:
         """Fetch the plugins' figures, which change without being news."""
         screen = self.console_screen
-        if screen is self._plugins or isinstance(screen, PluginScreen):
+        shown = screen is self._plugins or isinstance(screen, PluginScreen)
+        if shown or any(plugin.undecided for plugin in self.books.plugins.values()):
             await self.fetch_plugins()
+        self._ask_on_first_use()
+
+    def _ask_on_first_use(self) -> None:
+        """Ask what a plugin may reach that was refused it, but not while the user types."""
+        first_uses = self.books.first_uses
+        before = first_uses.open
+        first_uses.update(self.books.plugins)
+        screen, question = self.screen, first_uses.unseen
+        if first_uses.open != before:
+            self._show_status()
+        if question is None or self.control is None or not isinstance(screen, ConsoleScreen):
+            return
+        if screen.prompt.display or time.monotonic() - self.last_key_at < self.IDLE_SECONDS:
+            return
+        first_uses.note_seen(question.plugin, question.asked)
+        asking = self._plugin_commands.decide(question.plugin, question.asked, by_itself=True)
+        self.run_worker(self._see_through(asking), group="command")
 
     async def fetch_plugins(self) -> None:
         """See `Desk.fetch_plugins`."""
@@ -234,6 +258,13 @@ class ConsoleApp(OrderedKeys):
         """Ask a question that is answered with yes or no; call it in a worker."""
         dialog: Screen[bool] = ConfirmScreen(question)
         return await self.push_screen_wait(dialog)
+
+    async def ask_permission(
+        self, plugin: str, asked: AskedPermission, by_itself: bool = False
+    ) -> bool | None:
+        """See `Desk.ask_permission`; call it in a worker."""
+        self.books.first_uses.note_seen(plugin, asked)
+        return await self.push_screen_wait(PermissionScreen(plugin, asked, by_itself))
 
     # --- doing what the user says
 
@@ -305,6 +336,14 @@ class ConsoleApp(OrderedKeys):
             return screen.plugin_name
         selected = self._plugins.selected
         return None if selected is None else selected.name
+
+    @property
+    def asking_plugin(self) -> str | None:
+        """See `Desk.asking_plugin`."""
+        question = self.books.first_uses.open
+        if question is None or isinstance(self.console_screen, PluginsScreen | PluginScreen):
+            return None
+        return question.plugin
 
     # --- screens
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from int3rceptor_tui.view_model.first_uses import FirstUses
 from int3rceptor_tui.view_model.flow_book import FlowBook
 from int3rceptor_tui.view_model.log_book import LogBook
 from proxy_core.control.control import Control, Feed
@@ -25,6 +26,7 @@ class Books:
         self.flows = FlowBook()
         self.logs = LogBook()
         self.plugins: dict[str, PluginStatus] = {}
+        self.first_uses = FirstUses()
         self.status: CoreStatus | None = None
         self.rate = 0.0
         """Flows per second, over the last status interval."""

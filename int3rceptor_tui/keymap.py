@@ -101,6 +101,15 @@ ACTIONS: tuple[Action, ...] = (
         Where.ALL,
         "After it could not be started, or has stopped.",
     ),
+    Action(
+        "plugins.permissions",
+        "P",
+        "Decide what the plugin may reach",
+        Where.ALL,
+        "Asks about the hosts and directories that its manifest names; of the plugin under the "
+        "cursor, or the one that the line at the bottom tells of.",
+        argument="NAME",
+    ),
     # flows
     Action("flow.open", "enter", "Open the flow", Where.FLOWS, listed=False),
     Action("flow.page", "space", "Page down", Where.FLOWS, listed=False),
@@ -197,14 +206,6 @@ ACTIONS: tuple[Action, ...] = (
         "Show what the plugin did to the flow",
         Where.PLUGINS,
         "To the one that is selected in the flow list.",
-        argument="NAME",
-    ),
-    Action(
-        "plugins.permissions",
-        "P",
-        "Decide what the plugin may reach",
-        Where.PLUGINS,
-        "Asks about the hosts and directories that its manifest names.",
         argument="NAME",
     ),
     Action("plugins.follow", "F", "Follow the log", Where.PLUGINS, "On and off."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 
 from textual import events
 from textual.app import App
@@ -22,6 +23,9 @@ _PATIENCE = 1.0
 class OrderedKeys(App[int]):
     """An app that takes one key at a time."""
 
+    last_key_at = 0.0
+    """When the last one came, by `time.monotonic`."""
+
     async def on_event(self, event: events.Event) -> None:
         """Take keys from the terminal ourselves; the rest is Textual's."""
         if isinstance(event, events.Key) and not event.is_forwarded:
@@ -30,6 +34,7 @@ class OrderedKeys(App[int]):
             await super().on_event(event)
 
     async def _take_key(self, event: events.Key) -> None:
+        self.last_key_at = time.monotonic()
         if await self._check_bindings(event.key, priority=True):
             return
         target: Widget = self.focused or self.screen

@@ -7,6 +7,7 @@ from typing import Protocol
 from int3rceptor_tui.feed import Books
 from proxy_core.control.control import Control
 from proxy_core.model.ids import FlowId
+from proxy_core.model.plugin_status import AskedPermission
 
 
 class Desk(Protocol):
@@ -34,6 +35,18 @@ class Desk(Protocol):
 
     async def ask(self, question: str) -> bool:
         """Ask a question that is answered with yes or no."""
+
+    @property
+    def asking_plugin(self) -> str | None:
+        """The plugin that has an open question, where none is under the cursor in sight."""
+
+    async def ask_permission(
+        self, plugin: str, asked: AskedPermission, by_itself: bool = False
+    ) -> bool | None:
+        """Ask whether a plugin may reach what it asks for; None for later.
+
+        `by_itself` where the user did not ask to be asked.
+        """
 
     async def fetch_plugins(self) -> None:
         """Show the plugins as they are now."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
-from int3rceptor_tui.view_model.visible import visible
 from proxy_core.errors import ControlError, PluginNotFound
-from proxy_core.model.plugin_status import PluginState
+from proxy_core.model.plugin_status import AskedPermission, PluginState
 
 
 class PluginCommands:
@@ -51,18 +50,23 @@ class PluginCommands:
 
     async def do_plugins_permissions(self, name: str) -> None:
         """Ask about each kind of thing that a plugin asks to reach, and tell the core."""
-        wanted = self._wanted(name)
+        wanted = self._wanted(name or self._desk.asking_plugin or "")
         plugin = self._desk.books.plugins.get(wanted)
         if plugin is None:
             raise PluginNotFound(f"no plugin is called {wanted!r}")
         if not plugin.asked:
             self._desk.tell(f"{wanted} asks to reach nothing.")
         for asked in plugin.asked:
-            verb = "call the hosts" if asked.kind == "network" else "read the directories"
-            entries = "\n".join(f"  {visible(entry)}" for entry in asked.entries)
-            granted = await self._desk.ask(f"Let {wanted} {verb}\n{entries}\n?")
-            await self._desk.driver.decide_permission(wanted, asked.kind, granted)
-            self._desk.tell(f"{wanted} may{'' if granted else ' not'} {verb}.")
+            await self.decide(wanted, asked)
+
+    async def decide(self, plugin: str, asked: AskedPermission, by_itself: bool = False) -> None:
+        """Ask about one kind of thing, and tell the core, unless the user says later."""
+        granted = await self._desk.ask_permission(plugin, asked, by_itself)
+        if granted is None:
+            return
+        await self._desk.driver.decide_permission(plugin, asked.kind, granted)
+        verb = "call the hosts" if asked.kind == "network" else "read the directories"
+        self._desk.tell(f"{plugin} may{'' if granted else ' not'} {verb} it asks for.")
         await self._desk.fetch_plugins()
 
     async def _enable(self, name: str, enabled: bool) -> None:

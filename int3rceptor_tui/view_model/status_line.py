@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
+from int3rceptor_tui.view_model.first_uses import Question
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import CoreStatus
 
 Part = tuple[str, str]
 
 
-def status_parts(status: CoreStatus | None, rate: float, note: str, width: int) -> list[Part]:
+_LEAST_QUESTION = 40  # cells; in fewer it says nothing
+
+
+def status_parts(
+    status: CoreStatus | None,
+    rate: float,
+    note: str,
+    width: int,
+    question: Question | None = None,
+) -> list[Part]:
     """Return (text, style name) pieces that fill at most `width` cells."""
     if status is None or note:
         return [(f" {visible(note)}"[:width], "warn" if status is not None else "dim")]
@@ -39,6 +49,9 @@ def status_parts(status: CoreStatus | None, rate: float, note: str, width: int) 
         [(f"{status.client_connections} clients", "dim")],
     ]
     used = sum(cell_len(text) for text, _ in left)
+    room = width - used - 3
+    if question is not None and room >= _LEAST_QUESTION:
+        fields.insert(0, [(question.line(room), "warn")])
     parts = list(left)
     for field in fields:
         need = 3 + sum(cell_len(text) for text, _ in field)

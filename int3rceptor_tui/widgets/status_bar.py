@@ -27,7 +27,9 @@ class StatusBar(LineWindow, can_focus=False):
         """See `LineWindow.draw_line`."""
         segments: list[Segment] = []
         base = self.rich_style
-        parts = status_parts(self._books.status, self._books.rate, self.note, width)
+        books = self._books
+        question = books.first_uses.open
+        parts = status_parts(books.status, books.rate, self.note, width, question)
         for text, name in parts:
             segments.append(Segment(text, base + self.style_named(name) if name else base))
         return Strip(segments).adjust_cell_length(width, base)

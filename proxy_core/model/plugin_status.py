@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
 
 import msgspec
 
@@ -22,6 +24,16 @@ class PluginState(enum.Enum):
 
 
 PermissionKind = Literal["network", "filesystem"]
+
+
+NEEDED_BY: Final[Mapping[str, PermissionKind]] = MappingProxyType(
+    {
+        "host_http_request": "network",
+        "host_read_file": "filesystem",
+        "proxy_http_call": "network",
+    }
+)
+"""Which kind of permission an import needs, in any ABI."""
 
 
 class PermissionState(enum.Enum):
@@ -91,6 +103,21 @@ class PluginStatus(msgspec.Struct, frozen=True):
     """How many there are just now."""
     asked: tuple[AskedPermission, ...] = ()
     """What it asks the user for."""
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it asks for something about which nobody has decided yet."""
+        return any(each.state is PermissionState.UNASKED for each in self.asked)
+
+    @property
+    def refused_unasked(self) -> tuple[AskedPermission, ...]:
+        """What it tried to use, and was refused only because nobody has decided yet."""
+        denied = {NEEDED_BY.get(name) for told in self.profile for name, _ in told.denied}
+        return tuple(
+            each
+            for each in self.asked
+            if each.state is PermissionState.UNASKED and each.kind in denied
+        )
 
     @property
     def loaded(self) -> bool:

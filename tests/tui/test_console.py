@@ -8,11 +8,11 @@ import pytest
 from textual import events
 
 from int3rceptor_tui.keymap import ACTIONS, Where, check_remapped
-from int3rceptor_tui.screens.confirm import ConfirmScreen
 from int3rceptor_tui.screens.core_down import CoreDownScreen
 from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.flows import FlowsScreen
 from int3rceptor_tui.screens.help import HelpScreen
+from int3rceptor_tui.screens.permission import PermissionScreen
 from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.widgets.prompt import Prompt
@@ -589,12 +589,12 @@ async def test_what_a_plugin_may_reach_is_asked_and_told_to_the_core() -> None:
     async with open_console(control) as console:
         await console.tick()
         await console.press("2", "P")
-        await until(lambda: isinstance(console.app.screen, ConfirmScreen))
+        await until(lambda: isinstance(console.app.screen, PermissionScreen))
         first = console.app.screen
         assert "example.com" in console.text
         await console.press("y")
         await until(lambda: console.app.screen is not first)
-        await until(lambda: isinstance(console.app.screen, ConfirmScreen))
+        await until(lambda: isinstance(console.app.screen, PermissionScreen))
         await console.press("n")
         await until(lambda: len(control.asked) == 2)
         assert control.asked == [
