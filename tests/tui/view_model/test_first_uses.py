@@ -44,12 +44,14 @@ def test_only_what_was_refused_for_want_of_a_decision_is_a_question() -> None:
 def test_a_question_comes_once_for_a_plugin_and_a_kind() -> None:
     both = refused("a", "host_read_file", "host_http_request", asked=(NETWORK, FILES))
     uses = seen_of(both)
-    assert uses.unseen == Question("a", NETWORK)
+    put = [uses.unseen]
     uses.note_seen("a", NETWORK)
-    assert uses.unseen == Question("a", FILES)
+    put.append(uses.unseen)
     uses.note_seen("a", FILES)
     uses.update({"a": both})
-    assert (uses.unseen, uses.open) == (None, Question("a", NETWORK))
+    put.append(uses.unseen)
+    assert put == [Question("a", NETWORK), Question("a", FILES), None]
+    assert uses.open == Question("a", NETWORK)
 
 
 def test_other_entries_are_another_question() -> None:
