@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.formats import duration, size
 from int3rceptor_tui.view_model.lines import Piece
-from int3rceptor_tui.view_model.plugin_rows import count
+from int3rceptor_tui.view_model.plugin_rows import count, progress
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.model.plugin_status import HookProfile, PermissionState, PluginStatus
 
@@ -20,6 +20,8 @@ _DECIDED = {
 
 def plugin_lines(plugin: PluginStatus) -> Rows:
     """Return everything that is known of a plugin besides its log."""
+    phase = f", {plugin.phase.value} ({progress(plugin)})" if plugin.phase else ""
+    loaded = f", loaded in {duration(plugin.load_seconds)}" if plugin.load_seconds else ""
     rows: Rows = []
     if plugin.last_error:
         rows += [[("Last error", "bad")], [("  " + visible(plugin.last_error), "bad")], []]
@@ -29,8 +31,8 @@ def plugin_lines(plugin: PluginStatus) -> Rows:
         _fact("version", plugin.version),
         _fact("what it is", plugin.description),
         _fact("abi", plugin.abi),
-        _fact("state", plugin.state.value),
-        _fact("generation", str(plugin.generation)),
+        _fact("state", plugin.state.value + phase),
+        _fact("generation", f"{plugin.generation}{loaded}"),
         _fact("module", plugin.path),
         _fact("permissions", ", ".join(plugin.permissions)),
         _fact("instances", str(plugin.instances)),

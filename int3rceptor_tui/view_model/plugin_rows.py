@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.view_model.columns import Column
+from int3rceptor_tui.view_model.formats import duration
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.model.plugin_status import PermissionState, PluginState, PluginStatus
 
@@ -71,7 +72,7 @@ class PluginRows:
         return (
             (visible(plugin.name), "heading" if plugin.loaded else "dim"),
             (visible(plugin.version), "dim"),
-            (plugin.state.value, _STATES.get(plugin.state, "notice")),
+            _state(plugin),
             (plugin.abi, "dim"),
             (str(plugin.generation), ""),
             (str(plugin.calls), ""),
@@ -83,8 +84,23 @@ class PluginRows:
         )
 
 
+def _state(plugin: PluginStatus) -> tuple[str, str]:
+    word = plugin.state if plugin.phase is None else plugin.phase
+    return word.value, _STATES.get(plugin.state, "notice")
+
+
+def progress(plugin: PluginStatus) -> str:
+    """Return how long the load takes that is under way; empty where none is."""
+    if plugin.phase is None:
+        return ""
+    meanwhile = f"; generation {plugin.generation} goes on" if plugin.generation else ""
+    return f"{duration(plugin.loading_for)} so far{meanwhile}"
+
+
 def _last(plugin: PluginStatus) -> tuple[str, str]:
-    """What is most worth telling: an error, an open question, or what the plugin is."""
+    """What is most worth telling: a load, an error, an open question, or what the plugin is."""
+    if plugin.phase is not None:
+        return progress(plugin), "notice"
     if plugin.last_error:
         return visible(plugin.last_error), "bad"
     open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]

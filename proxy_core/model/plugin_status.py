@@ -23,6 +23,15 @@ class PluginState(enum.Enum):
     """It could not be loaded; `last_error` says why."""
 
 
+class LoadPhase(enum.Enum):
+    """How far a load has come."""
+
+    READING = "reading"
+    COMPILING = "compiling"
+    STARTING = "starting"
+    """Its first instance is made, and its start functions run."""
+
+
 PermissionKind = Literal["network", "filesystem"]
 
 
@@ -103,6 +112,12 @@ class PluginStatus(msgspec.Struct, frozen=True):
     """How many there are just now."""
     asked: tuple[AskedPermission, ...] = ()
     """What it asks the user for."""
+    phase: LoadPhase | None = None
+    """Where the load has come to that is under way; None where none is."""
+    loading_for: float = 0.0
+    """Seconds since that load began."""
+    load_seconds: float = 0.0
+    """How long the load of the present generation took, reading to start."""
 
     @property
     def undecided(self) -> bool:

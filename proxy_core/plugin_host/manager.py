@@ -7,6 +7,7 @@ Operations come one after another; hooks are never kept waiting by them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
     DiscoverReport,
+    LoadPhase,
     PermissionKind,
     PermissionState,
     PluginStatus,
@@ -33,6 +35,7 @@ from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.grants import Grants, hash_of, wanted_by
 from proxy_core.plugin_host.guest import Engine, Guest
+from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
@@ -141,7 +144,8 @@ class PluginManager:
                 return ReloadReport(name, False, plugin.generations, message)
             problem = await self._load(plugin)
             if problem is None:
-                message = f"{name}: generation {plugin.generations} is at work"
+                took = f"{plugin.load_seconds * 1000:.1f} ms"
+                message = f"{name}: generation {plugin.generations} is at work, loaded in {took}"
             elif plugin.generation is None:
                 message = f"{name} could not be loaded: {problem}"
             else:
@@ -247,7 +251,7 @@ class PluginManager:
     async def _load(self, plugin: Plugin) -> str | None:
         """Bring the plugin's files to work, or leave all as it was and return why not."""
         log = StartLog(_DEFAULT_RATE)
-        plugin.loading = True
+        plugin.loading = loading = Loading(lambda: self._tell_progress(plugin))
         self._tell(plugin)
         try:
             engine = await self._open_engine()
@@ -261,7 +265,9 @@ class PluginManager:
             base = plugin.source.path.parent
 
             def build() -> _Loaded:
-                return _build(manifest, module, base, belongings, self._grants, engine, cache, log)
+                return _build(
+                    manifest, module, base, belongings, self._grants, engine, cache, log, loading
+                )
 
             building = self._start(build)
             try:
@@ -273,7 +279,7 @@ class PluginManager:
             self._refuse(plugin, str(error))
             return str(error)
         finally:
-            plugin.loading = False
+            plugin.loading = None
             plugin.log.replay(log)
         self._swap(plugin, loaded)
         return None
@@ -294,6 +300,7 @@ class PluginManager:
         plugin.manifest = manifest
         plugin.belongings = loaded.blueprint.belongings
         plugin.refused = False
+        plugin.load_seconds = loaded.seconds
         plugin.last_error = None
         plugin.health.forget()
         plugin.log.set_rate(manifest.limits.log_lines_per_second)
@@ -316,7 +323,7 @@ class PluginManager:
         self._tell(plugin)
 
     def _refuse(self, plugin: Plugin, problem: str) -> None:
-        plugin.loading = False
+        plugin.loading = None
         plugin.refused = plugin.generation is None
         plugin.last_error = problem
         plugin.log.notice(LogLevel.ERROR, f"not loaded: {problem}")
@@ -374,6 +381,17 @@ class PluginManager:
     def _tell(self, plugin: Plugin) -> None:
         self._bus.plugins.publish(plugin.status())
 
+    def _tell_progress(self, plugin: Plugin) -> None:
+        """Tell of a load that goes on, from a worker thread."""
+
+        def tell() -> None:
+            if plugin.loading is not None:
+                self._tell(plugin)
+
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody is there
+                self._loop.call_soon_threadsafe(tell)
+
     async def _open_engine(self) -> Engine:
         if self._engine is None:
             engine, weakness = await self._on_worker(_open)
@@ -417,12 +435,15 @@ def _build(
     engine: Engine,
     cache: CodeCache | None,
     log: StartLog,
+    loading: Loading,
 ) -> _Loaded:
     began = time.perf_counter()
     data = read_file(module, MODULE_BYTES)
     permits = grants.permits(manifest.name, hash_of(data), wanted_by(manifest, base))
     belongings = replace(belongings, permits=permits)
+    loading.enter(LoadPhase.COMPILING)
     blueprint = Blueprint.draw(engine, manifest, data, belongings, cache)
+    loading.enter(LoadPhase.STARTING)
     guest = blueprint.build(log)
     return _Loaded(blueprint, guest, time.perf_counter() - began)
 

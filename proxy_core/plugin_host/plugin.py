@@ -21,6 +21,7 @@ from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.generation import Generation
 from proxy_core.plugin_host.health import Health
+from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import PluginLog
 from proxy_core.plugin_host.manifest import Manifest
 from proxy_core.plugin_host.profile import Profile
@@ -65,7 +66,10 @@ class Plugin:
         self.generation: Generation | None = None
         self.generations = 0
         self.enabled = True
-        self.loading = False
+        self.loading: Loading | None = None
+        """The load that is under way."""
+        self.load_seconds = 0.0
+        """How long the load of this generation took."""
         self.refused = False
         self.last_error: str | None = None
         self._ailing = False
@@ -208,7 +212,7 @@ class Plugin:
     @property
     def state(self) -> PluginState:
         """Where it stands in its lifecycle."""
-        if self.loading:
+        if self.loading is not None:
             return PluginState.LOADING
         if not self.enabled:
             return PluginState.DISABLED
@@ -220,7 +224,7 @@ class Plugin:
 
     def status(self) -> PluginStatus:
         """Return a snapshot."""
-        manifest, generation = self.manifest, self.generation
+        manifest, generation, loading = self.manifest, self.generation, self.loading
         contract = None if generation is None else generation.blueprint.contract
         profile = self.belongings.profile
         path = self.source.path
@@ -252,4 +256,7 @@ class Plugin:
             memory_pages=profile.pages,
             asked=self.belongings.permits.asked,
             instances=0 if generation is None else generation.count,
+            phase=None if loading is None else loading.phase,
+            loading_for=0.0 if loading is None else loading.seconds,
+            load_seconds=self.load_seconds,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,13 +13,14 @@ from proxy_core.bus.bus import Bus
 from proxy_core.errors import PluginNotFound
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
-from proxy_core.model.plugin_status import PluginState
+from proxy_core.model.plugin_status import LoadPhase, PluginState
 from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import PluginManager
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.logs import StartLog
 from tests.plugin_host.guests import LOG, MEMORY, Host, guest, living, make_flow, wasm
+from tests.waiting import until
 
 PASS = guest("i32.const 0")
 BLOCK = guest("i32.const 1")
@@ -131,6 +133,44 @@ async def test_the_first_directory_wins_a_name(tmp_path: Path) -> None:
 
 
 # loading
+
+
+async def test_a_load_is_told_phase_by_phase_and_how_long_it_took(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await host.load("a", PASS)
+    first = host.status("a")
+    assert (first.phase, first.loading_for) == (None, 0.0)
+    assert first.load_seconds > 0
+    go_on = threading.Event()
+    draw = Blueprint.draw
+
+    def draw_slowly(*arguments: Any) -> Blueprint:
+        assert go_on.wait(10)
+        return draw(*arguments)
+
+    monkeypatch.setattr(Blueprint, "draw", draw_slowly)
+    news = host.bus.plugins.subscribe(100)
+    async with asyncio.TaskGroup() as group:
+        reloading = group.create_task(host.manager.reload("a"))
+        await until(lambda: host.status("a").phase is LoadPhase.COMPILING)
+        told = host.status("a")
+        assert (told.state, told.generation) == (PluginState.LOADING, 1)
+        assert 0 < told.loading_for <= host.status("a").loading_for
+        go_on.set()
+    assert reloading.result().message.startswith("a: generation 2 is at work, loaded in ")
+    phases = [status.phase for status in news.drain()]
+    assert phases == [*LoadPhase, None]
+    assert host.status("a").phase is None
+
+
+async def test_a_load_that_fails_is_in_no_phase_any_more(host: Host) -> None:
+    await host.load("a", PASS)
+    took = host.status("a").load_seconds
+    host.put("a", b"")
+    await host.manager.reload("a")
+    status = host.status("a")
+    assert (status.phase, status.load_seconds) == (None, took)
 
 
 async def test_lines_of_plugin_init_are_kept(host: Host) -> None:
@@ -386,7 +426,7 @@ async def test_changes_are_told_on_the_bus(host: Host) -> None:
     await host.load("a", PASS)
     await host.manager.set_enabled("a", False)
     assert [status.state for status in news.drain()] == [
-        PluginState.LOADING,
+        *[PluginState.LOADING] * len(LoadPhase),
         PluginState.READY,
         PluginState.DISABLED,
     ]

@@ -24,6 +24,7 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
     AskedPermission,
+    LoadPhase,
     PermissionKind,
     PermissionState,
     PluginState,
@@ -577,6 +578,22 @@ async def test_a_plugins_profile_is_shown_and_goes_on() -> None:
         assert "What beta does" in console.text
         console.app.run_command("plugins.profile gamma")
         await until(lambda: "no plugin is called 'gamma'" in console.notes)
+
+
+async def test_a_load_under_way_shows_its_phase_and_how_long_it_takes() -> None:
+    control = with_plugins()
+    async with open_console(control, size=(80, 24)) as console:
+        await console.press("2")
+        for phase, seconds in ((LoadPhase.COMPILING, 1.5), (LoadPhase.STARTING, 2.5)):
+            control.put(
+                plugins=[
+                    make_plugin("beta", state=PluginState.LOADING, phase=phase, loading_for=seconds)
+                ]
+            )
+            await console.tick()
+            row = next(line for line in console.text.splitlines() if " beta " in f" {line} ")
+            assert phase.value in row
+            assert f"{seconds}s" in row
 
 
 async def test_what_a_plugin_may_reach_is_asked_and_told_to_the_core() -> None:

@@ -6,7 +6,9 @@ from int3rceptor_tui.view_model.plugin_lines import plugin_lines
 from proxy_core.model.plugin_status import (
     AskedPermission,
     HookProfile,
+    LoadPhase,
     PermissionState,
+    PluginState,
     PluginStatus,
 )
 from tests.tui.fake_control import make_plugin
@@ -70,3 +72,13 @@ def test_what_a_plugin_wrote_is_made_visible() -> None:
         )
     )
     assert not any(character in "".join(told) for character in "\x1b\u202e")
+
+
+def test_a_load_is_told_while_it_goes_on_and_by_its_time_after_it() -> None:
+    told = texts(make_plugin("alpha", generation=2, load_seconds=0.0123))
+    assert "  generation     2, loaded in 12ms" in told
+    assert "  state          ready" in told
+    told = texts(
+        make_plugin("a", state=PluginState.LOADING, phase=LoadPhase.STARTING, loading_for=2.0)
+    )
+    assert "  state          loading, starting (2.0s so far; generation 1 goes on)" in told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.view_model.plugin_rows import PluginRows
-from proxy_core.model.plugin_status import AskedPermission, PermissionState
+from proxy_core.model.plugin_status import AskedPermission, LoadPhase, PermissionState, PluginState
 from tests.tui.fake_control import make_plugin
 
 OPEN = AskedPermission("network", ("example.com",), PermissionState.UNASKED)
@@ -21,3 +21,18 @@ def test_an_error_is_told_before_an_open_question_and_that_before_what_it_is() -
     assert last_cell(asked=(DECIDED,)) == ("What alpha does", "dim")
     assert last_cell(asked=(OPEN, DECIDED)) == ("asks for network: P decides", "warn")
     assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "bad")
+
+
+def test_a_load_under_way_is_told_before_all_else() -> None:
+    rows = PluginRows()
+    loading = {"state": PluginState.LOADING, "phase": LoadPhase.COMPILING, "loading_for": 3.2}
+    rows.put(
+        [
+            make_plugin("alpha", generation=0, **loading),
+            make_plugin("beta", generation=4, last_error="trapped", **loading),
+        ]
+    )
+    first, second = rows.cells_at(0), rows.cells_at(1)
+    assert first[2] == ("compiling", "notice")
+    assert first[-1] == ("3.2s so far", "notice")
+    assert second[-1] == ("3.2s so far; generation 4 goes on", "notice")
