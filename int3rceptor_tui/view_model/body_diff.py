@@ -114,7 +114,14 @@ def _near(edits: list[Edit]) -> list[int]:
     for at, edit in enumerate(edits):
         if edit.mark != " ":
             shown.update(range(max(0, at - _CONTEXT), min(len(edits), at + _CONTEXT + 1)))
-    return sorted(shown)
+    # Where one line only would be left out, "..." takes no less room.
+    lone = {at for at in range(len(edits)) if _is_lone(at, shown, len(edits))}
+    return sorted(shown | lone)
+
+
+def _is_lone(at: int, shown: set[int], count: int) -> bool:
+    before, after = at == 0 or at - 1 in shown, at == count - 1 or at + 1 in shown
+    return before and after and count > 1
 
 
 def _partner(edits: list[Edit], at: int) -> int | None:

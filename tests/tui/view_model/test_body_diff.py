@@ -28,6 +28,22 @@ def test_json_on_one_line_is_told_apart_by_its_members() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("1 a b x c d 2", "1 a b y c d 2", "  1|  a|  b|- x|+ y|  c|  d|  2"),
+        ("0 1 a b x c d 2 3", "0 1 a b y c d 2 3", "  ...|  a|  b|- x|+ y|  c|  d|  ..."),
+        ("x a b - c d x", "y a b - c d y", "- x|+ y|  a|  b|  -|  c|  d|- x|+ y"),
+        ("x a b - - c d x", "y a b - - c d y", "- x|+ y|  a|  b|  ...|  c|  d|- x|+ y"),
+    ],
+)
+def test_what_is_the_same_is_left_out_but_for_what_stands_near(
+    before: str, after: str, expected: str
+) -> None:
+    texts = [text.replace(" ", "\n").encode() for text in (before, after)]
+    assert "|".join(diff(*texts)[1:]) == expected
+
+
 def test_json_that_differs_in_its_white_space_alone_is_told_apart_as_it_is() -> None:
     assert diff(b'{"a":1}', b'{"a": 1}')[1:] == ['- {"a":1}', '+ {"a": 1}']
 
