@@ -40,8 +40,8 @@ def test_json_on_one_line_is_told_apart_by_its_members() -> None:
 def test_what_is_the_same_is_left_out_but_for_what_stands_near(
     before: str, after: str, expected: str
 ) -> None:
-    texts = [text.replace(" ", "\n").encode() for text in (before, after)]
-    assert "|".join(diff(*texts)[1:]) == expected
+    old, new = (text.replace(" ", "\n").encode() for text in (before, after))
+    assert "|".join(diff(old, new)[1:]) == expected
 
 
 def test_json_that_differs_in_its_white_space_alone_is_told_apart_as_it_is() -> None:
