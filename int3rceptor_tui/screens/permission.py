@@ -51,7 +51,7 @@ class PermissionScreen(ModalScreen[bool | None]):
         if more > 0:
             entries.append(f"  and {more} more, which its profile shows")
         name = visible(self._plugin)
-        tried = "It has just tried to, and was refused." if self._by_itself else ""
+        tried = "It has tried to, and was refused." if self._by_itself else ""
         with Vertical(id="box"):
             yield Static(f"{name} asks for {self._asked.kind}", markup=False, id="title")
             yield Static(f"It wants {_WORDS[self._asked.kind]}:", markup=False)

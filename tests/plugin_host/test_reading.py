@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from proxy_core.model.plugin_status import AskedPermission, PermissionState
+from proxy_core.model.plugin_status import NEEDED_BY, AskedPermission, PermissionState
 from proxy_core.model.verdict import CONTINUE
 from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, NOT_PERMITTED, OVER_LIMIT, Hook
+from proxy_core.plugin_host.foreign.proxy_wasm import http_calls
 from proxy_core.plugin_host.grants import Permits
 from proxy_core.plugin_host.reading import PATH_BYTES, READ_BYTES, READING, read_first
 from tests.plugin_host.guests import Host, guest, make_flow
@@ -185,6 +186,12 @@ COUNT = (
 )
 
 
+def test_imports_that_reach_out_are_known_to_need_a_decision() -> None:
+    needed = {READING.name: "filesystem"}
+    needed |= {function.name: "network" for function in http_calls.FUNCTIONS}
+    assert needed.items() <= dict(NEEDED_BY).items()
+
+
 async def test_hooks_and_plugin_init_read_once_it_is_granted(any_host: Host) -> None:
     host = any_host
     init = f'(func (export "plugin_init") (result i32) {COUNT} i32.const 0)'
@@ -200,7 +207,9 @@ async def test_hooks_and_plugin_init_read_once_it_is_granted(any_host: Host) -> 
         return dict(host.status("a").metrics)["list"]
 
     assert await counted() == 2 * NOT_PERMITTED
+    assert [asked.kind for asked in host.status("a").refused_unasked] == ["filesystem"]
     await host.manager.decide_permission("a", "filesystem", True)
+    assert host.status("a").refused_unasked == ()
     assert await counted() == 2 * NOT_PERMITTED + 10
     assert (await host.manager.reload("a")).ok
     assert await counted() == 2 * NOT_PERMITTED + 30
