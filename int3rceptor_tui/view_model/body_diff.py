@@ -38,15 +38,16 @@ def body_diff(before: BodyView, after: BodyView) -> Rows:
     if old == new:
         what = "the same bytes" if before.kept == after.kept else "only the content coding differs"
         return [[(f"  {head}: {what}", "dim")]]
+    rows: Rows = [[(f"~ {head}", "notice")]]
     if looks_binary(old) or looks_binary(new):
-        return [[(f"~ {head}", "notice")], *_bytes(old, new)]
+        return rows + _bytes(old, new)
     old_lines, new_lines = _lines(old, before), _lines(new, after)
     if old_lines == new_lines or not (old and new):  # told apart by white space that is laid out
         old_lines, new_lines = _plain(old, before), _plain(new, after)
-    rows: Rows = [[(f"~ {head}", "notice")]]
-    rows += _hunks(old_lines[:MOST_LINES], new_lines[:MOST_LINES])
-    if max(len(old_lines), len(new_lines)) > MOST_LINES or max(len(old), len(new)) >= TEXT_BYTES:
-        rows.append([(f"  only the first {MOST_LINES} lines were compared", "notice")])
+    rows += _hunks(old_lines[:MOST_LINES], new_lines[:MOST_LINES]) or _bytes(old, new)
+    if max(len(old_lines), len(new_lines)) > MOST_LINES or max(len(old), len(new)) > TEXT_BYTES:
+        most = f"{MOST_LINES} lines and {size(TEXT_BYTES)}"
+        rows.append([(f"  no more than {most} were compared", "notice")])
     return rows
 
 
@@ -56,21 +57,22 @@ def _sizes(*bodies: BodyView) -> str:
 
 
 def _decoded(body: BodyView) -> bytes:
-    return decode_body(body.kept, body.encoding, TEXT_BYTES).data[:TEXT_BYTES]
+    return decode_body(body.kept, body.encoding).data
 
 
 def _lines(data: bytes, body: BodyView) -> list[str]:
     text = to_text(data, body.content_type)
     laid_out = json_lines(text)
-    if laid_out is None or len(laid_out) > MOST_LINES:
+    if laid_out is None:
         return _plain(data, body)
-    return ["".join(piece for piece, _ in laid_out.line(at)) for at in range(len(laid_out))]
+    count = min(len(laid_out), MOST_LINES + 1)
+    return ["".join(piece for piece, _ in laid_out.line(at)) for at in range(count)]
 
 
 def _plain(data: bytes, body: BodyView) -> list[str]:
     if not data:
         return []
-    lines = TextLines(to_text(data, body.content_type))
+    lines = TextLines(to_text(data[:TEXT_BYTES], body.content_type))
     return ["".join(piece for piece, _ in lines.line(at)) for at in range(len(lines))]
 
 
@@ -146,8 +148,12 @@ def _narrowed(line: str, other: str) -> str:
 
 
 def _common(one: AnyStr, other: AnyStr) -> int:
-    """Return how much of both beginnings is the same."""
-    for at, (left, right) in enumerate(zip(one, other, strict=False)):
-        if left != right:
-            return at
-    return min(len(one), len(other))
+    """Return how much of both beginnings is the same; comparing slices is quicker than looping."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

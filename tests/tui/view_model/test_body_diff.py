@@ -90,4 +90,19 @@ def test_a_text_without_end_costs_a_bounded_number_of_lines() -> None:
     rows = diff(before, before.replace(b"1", b"one"))
     assert len(rows) <= MOST_ROWS + 3
     assert rows[-2].endswith("more lines differ")
-    assert rows[-1] == f"  only the first {MOST_LINES} lines were compared"
+    assert rows[-1] == f"  no more than {MOST_LINES} lines and 512k were compared"
+
+
+def test_what_differs_beyond_what_is_compared_as_text_is_told_by_its_place() -> None:
+    same = b"line\n" * MOST_LINES
+    rows = diff(same + b"a", same + b"b")
+    assert rows[1] == f"  first difference at byte {len(same)} (0x{len(same):x})"
+    assert rows[-1].startswith("  no more than")
+    far = b"\0" * 2_000_000
+    assert diff(far + b"a", far + b"b")[1].startswith("  first difference at byte 2000000 ")
+
+
+def test_json_of_many_lines_is_laid_out_as_far_as_it_is_compared() -> None:
+    before = b"[" + b",".join(b'{"a":%d}' % number for number in range(MOST_LINES)) + b"]"
+    rows = diff(before, before.replace(b"7}", b"null}", 1))
+    assert rows[3:8] == ["    {", '-     "a": 7', '+     "a": null', "    },", "    {"]
