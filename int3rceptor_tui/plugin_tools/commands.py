@@ -26,7 +26,7 @@ from int3rceptor_tui.plugin_tools.report import (
 )
 from proxy_core.config import default_plugin_dir
 from proxy_core.config.loader import load_settings
-from proxy_core.errors import ConfigError, Int3rceptorError
+from proxy_core.errors import ApiUnreachable, ConfigError, Int3rceptorError
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.inspection import Inspection, find_source, inspect
 from proxy_core.plugin_host.offline import OfflineHost
@@ -35,6 +35,7 @@ FINE: Final = 0
 NOT_FINE: Final = 1
 ASKED_WRONGLY: Final = 2
 TOOL_MISSING: Final = 3
+NO_CORE: Final = 4
 _PROGRAM: Final = "int3rceptor-tui"
 
 
@@ -51,6 +52,8 @@ def answer(as_json: bool, work: Callable[[], int]) -> int:
         print(f"{_PROGRAM}: {escaped(' '.join(str(error).split()))}", file=sys.stderr)
         if isinstance(error, ConfigError):
             return ASKED_WRONGLY
+        if isinstance(error, ApiUnreachable):
+            return NO_CORE
         return TOOL_MISSING if isinstance(error, ToolMissing) else NOT_FINE
 
 

@@ -1,23 +1,36 @@
 """The typer wiring of `int3rceptor-tui plugin ...`; the work is in `commands`.
 
-Exit codes: 0 fine, 1 what was asked about is not fine, 2 asked wrongly, 3 a compiler is missing.
+Exit codes: 0 fine, 1 what was asked about is not fine, 2 asked wrongly, 3 a compiler is missing,
+4 no core answers, or it does not know who asks.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from int3rceptor_tui.options import Flags, takes
+from proxy_core.errors import ConfigError
 from proxy_core.model.plugin_status import PermissionKind
+
+if TYPE_CHECKING:
+    from int3rceptor_tui.plugin_tools.online import Where
 
 group = typer.Typer(rich_markup_mode=None, help="Write, check, test and install plugins.")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _Plugin = Annotated[
     Path, typer.Argument(metavar="FILE|DIR", help="A module, a plugin.toml, or its directory.")
+]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="The plugin's.")]
+_Api = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="The core's API; http://127.0.0.1:3000, or as configured."),
+]
+_TokenFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The API's token, if not in the data directory.")
 ]
 _Force = Annotated[bool, typer.Option("--force", help="Replace what is installed.")]
 
@@ -39,7 +52,7 @@ def inspect_command(plugin: _Plugin, as_json: _Json = False) -> int:
 
 
 @group.command()
-@takes("plugins", "config")
+@takes("plugins", "data_dir", "config")
 def discover(
     context: typer.Context,
     flags: Flags,
@@ -47,17 +60,129 @@ def discover(
         list[Path] | None,
         typer.Argument(metavar="[DIR]...", help="Look there; else where the proxy would."),
     ] = None,
+    api: _Api = None,
+    api_token_file: _TokenFile = None,
     as_json: _Json = False,
 ) -> int:
     """List the plugins in the plugin directories, and why any of them would not be loaded.
 
-    Exits with 1 where there is one that would not.
+    Without DIR or --plugins a running core is asked, where one answers, and takes up what is new.
+    Exits with 1 where there is one that would not be loaded.
     """
-    before: Flags = context.find_root().obj or {}
-    given = before | {name: value for name, value in flags.items() if value is not None}
+    given = _merged(context, flags)
     from int3rceptor_tui.plugin_tools import commands
 
-    return commands.answer(as_json, lambda: commands.discover(directories or [], given, as_json))
+    def work() -> int:
+        if api is not None and (directories or given.get("plugins")):
+            raise ConfigError("a core looks where it was told to; leave out --api or DIR")
+        if not directories and not given.get("plugins"):
+            from int3rceptor_tui.plugin_tools import online
+
+            named = _where(context, given, api, api_token_file)
+            core = online.core_for_discovery(named)
+            if core is not None:
+                return online.discover_online(core, as_json)
+        return commands.discover(directories or [], given, as_json)
+
+    return commands.answer(as_json, work)
+
+
+def _merged(context: typer.Context, flags: Flags) -> Flags:
+    before: Flags = context.find_root().obj or {}
+    return before | {name: value for name, value in flags.items() if value is not None}
+
+
+def _where(context: typer.Context, flags: Flags, api: str | None, file: Path | None) -> Where:
+    from int3rceptor_tui.plugin_tools.online import Where
+
+    given = dict(_merged(context, flags))
+    if file is not None:
+        given["api_token_file"] = file
+    before = given.pop("api", None)  # of the program's own flags: a place to listen, as good
+    return Where(api or before, given)
+
+
+@group.command("list")
+@takes("data_dir", "config")
+def list_command(
+    context: typer.Context,
+    flags: Flags,
+    api: _Api = None,
+    api_token_file: _TokenFile = None,
+    as_json: _Json = False,
+) -> int:
+    """List a running core's plugins."""
+    from int3rceptor_tui.plugin_tools import commands, online
+
+    return commands.answer(
+        as_json,
+        lambda: online.list_plugins(_where(context, flags, api, api_token_file), as_json),
+    )
+
+
+def _commanding(action: str, text: str) -> None:
+    """Make a command that tells a running core to do something with a plugin."""
+
+    def run(
+        context: typer.Context,
+        flags: Flags,
+        name: _Name,
+        api: _Api = None,
+        api_token_file: _TokenFile = None,
+        as_json: _Json = False,
+    ) -> int:
+        from int3rceptor_tui.plugin_tools import commands, online
+
+        return commands.answer(
+            as_json,
+            lambda: online.command(
+                _where(context, flags, api, api_token_file), name, action, as_json
+            ),
+        )
+
+    group.command(action, help=text)(takes("data_dir", "config")(run))
+
+
+_commanding("enable", "Let a running core load a plugin that is disabled.")
+_commanding("disable", "Let a running core unload a plugin until it is enabled again.")
+_commanding("reload", "Let a running core swap in a plugin's files as they are now.")
+
+
+@group.command("logs")
+@takes("data_dir", "config")
+def logs_command(
+    context: typer.Context,
+    flags: Flags,
+    name: _Name,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on with lines as they come.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Only lines after this: 10m, a time, or a line's seq."),
+    ] = None,
+    level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="This and worse: debug, info, warn, error.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=0, max=10_000, help="The newest so many.")
+    ] = None,
+    api: _Api = None,
+    api_token_file: _TokenFile = None,
+    as_json: _Json = False,
+) -> int:
+    """Show what a plugin of a running core has logged.
+
+    With -f and --json each line is a document of its own.
+    """
+    from int3rceptor_tui.plugin_tools import commands, online
+
+    return commands.answer(
+        as_json,
+        lambda: online.show_logs(
+            _where(context, flags, api, api_token_file), name, follow, since, level, limit, as_json
+        ),
+    )
 
 
 @group.command("new")

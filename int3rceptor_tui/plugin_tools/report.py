@@ -16,6 +16,11 @@ def print_document(document: dict[str, Any]) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=True))
 
 
+def print_line_document(document: dict[str, Any]) -> None:
+    """Print JSON on one line, at once: for scripts that read along."""
+    print(json.dumps(document, ensure_ascii=True), flush=True)
+
+
 def print_lines(lines: Iterator[str]) -> None:
     """Print lines for people."""
     for line in lines:
