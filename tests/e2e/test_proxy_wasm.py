@@ -219,6 +219,14 @@ def test_a_flow_that_nobody_resumes_goes_on(filtered: Served) -> None:
     filtered.await_log("paused the flow, and nothing has let it go on for 0.5 s")
 
 
+def test_a_flow_gets_502_where_the_plugin_fails_closed(serve: Serve, exchange: bytes) -> None:
+    served = serve(exchange, f'on_failure = "closed"{LIMITS}')
+    assert served.curl(f"{served.url}/trap").status == 502
+    assert served.curl(f"{served.url}/stuck").status == 502
+    assert served.curl(f"{served.url}/close").status == 403
+    assert served.curl(f"{served.url}/echo").status == 200
+
+
 def test_a_trap_harms_no_flow(filtered: Served) -> None:
     assert filtered.received("/trap")
     filtered.await_log("unreachable")

@@ -170,8 +170,6 @@ class Instance:
         self.news: deque[int] = deque()
         """Queues in which something is, once for each item."""
         self.tick_seconds = 0.0
-        self.root_done = False
-        """The plugin's own context has been asked whether it is done, and said no."""
         self.metrics: list[tuple[int, bytes]] = []
         """Kind and name of each metric; its number is its place."""
         self.metric_ids: dict[tuple[int, bytes], int] = {}

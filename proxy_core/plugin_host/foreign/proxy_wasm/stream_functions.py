@@ -116,11 +116,8 @@ def _done(host: HostSide) -> int:
     """The filter has done with a context, which it had wanted kept."""
     instance = instance_of(host)
     stream = instance.stream
-    if stream is None:
-        was_asked, instance.root_done = instance.root_done, False
-        return OK if was_asked else NOT_FOUND
-    if not stream.done or stream.finished:
-        return NOT_FOUND
+    if stream is None or not stream.done or stream.finished:
+        return NOT_FOUND  # nobody waits for the plugin's own
     stream.finished = True
     instance.touched.add(stream)
     return OK
