@@ -13,12 +13,12 @@ from tests.plugin_host.guests import Host
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 NO_TOOLCHAIN = 3
-"""What build-all.sh exits with where there is no compiler with the target."""
+"""What build-all.sh exits with where a compiler is missing."""
 
 
 @pytest.fixture(scope="session")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The plugins built from their sources just now, in a directory of their own."""
+    """The plugins whose compilers are there, built from their sources just now."""
     out = tmp_path_factory.mktemp("rebuilt")
     done = subprocess.run(
         [str(PLUGINS / "build-all.sh"), "--out", str(out)],
@@ -27,7 +27,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     if done.returncode == NO_TOOLCHAIN:
-        pytest.skip("no Rust compiler with the target wasm32-unknown-unknown")
+        return out
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return out
@@ -52,6 +52,8 @@ async def host(tmp_path: Path) -> AsyncIterator[Host]:
 
 def install(host: Host, directory: Path, name: str) -> Path:
     """Copy one plugin to where the host finds it; return its manifest."""
+    if not (directory / name / f"{name}.wasm").exists():
+        pytest.skip(f"no compiler for the language of {name}")
     place = host.directory / name
     place.mkdir()
     for file in (f"{name}.wasm", "plugin.toml"):
