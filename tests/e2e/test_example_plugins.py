@@ -40,3 +40,22 @@ async def test_mock_answers_for_the_origin_and_lets_the_rest_go_on(
         passed = await session.request("GET", f"{there}/other")
         assert b"there is no '/other' here" in passed.body  # the origin's word
     assert [record.target for record in origin.recording.requests] == [b"/other"]
+
+
+async def test_jwt_inspector_says_on_the_flow_what_the_token_says(
+    core: Core, origin: BackgroundOrigin
+) -> None:
+    # {"alg":"none"}, {"sub":"ann","exp":1000}
+    token = b"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm4iLCJleHAiOjEwMDB9."
+    host, _, port = core.listening[0].rpartition(":")
+    async with ProxyClient(host, int(port), core.ca_path).plain() as session:
+        url = f"http://127.0.0.1:{origin.http}/other"
+        await session.request("GET", url, [(b"authorization", b"Bearer " + token)])
+    control = core.control()
+    (summary,) = await control.flows()
+    flow = await control.flow(summary.id)
+    assert flow is not None
+    assert flow.annotations == {
+        "comment": "JWT alg=none sub=ann exp=1000 (expired)",
+        "tag": "jwt jwt-expired jwt-none",
+    }

@@ -89,6 +89,15 @@ async def test_status_headers_and_text_arrive_as_meant(host: Host, directory: Pa
     assert verdict.head.headers.get(b"x-two") == b"}]"
 
 
+async def test_a_configuration_of_the_longest_is_read_through_within_its_fuel(
+    host: Host, directory: Path
+) -> None:
+    answers = [f'method = "GET"\npath = "/nowhere/{number:03}"' for number in range(1000)]
+    await start(host, directory, *answers, 'path = "/last"\nbody = "found"')
+    assert await body_of(host, b"/last") == b"found"
+    assert host.status("mock").traps == 0
+
+
 async def test_what_the_host_refuses_goes_on_to_the_origin(host: Host, directory: Path) -> None:
     await start(host, directory, 'path = "/"\nstatus = 204\nbody = "no room for it"')
     assert await ask(host, b"/") is CONTINUE
