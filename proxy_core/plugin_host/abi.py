@@ -26,7 +26,6 @@ _LATER_IMPORTS: Final = frozenset(
     {
         "host_get_body",
         "host_set_body",
-        "host_http_request",
     }
 )
 _TO_I32: Final = ((), ("i32",))

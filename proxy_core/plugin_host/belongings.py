@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+from proxy_core.exchange.fetch import Fetched
+from proxy_core.model.headers import Field
 from proxy_core.plugin_host.grants import Permits
 from proxy_core.plugin_host.metrics import Metrics
 from proxy_core.plugin_host.profile import Profile
 from proxy_core.plugin_host.state import KeyValueState
+
+
+class Fetches(Protocol):
+    """Makes HTTP exchanges for plugins."""
+
+    async def fetch(
+        self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
+    ) -> Fetched:
+        """Return the whole answer. Raises Int3rceptorError where there is none in time."""
 
 
 @dataclass(slots=True)
@@ -24,6 +35,8 @@ class Belongings:
     foreign: Any = None
     """What a foreign ABI shares between contexts beside these, in memory."""
     permits: Permits = field(default_factory=Permits)
+    fetcher: Fetches | None = None
+    """The way to other origins; None where there is no network."""
     now_ns: Callable[[], int] = time.time_ns
     """The wall clock of foreign ABIs, and of WASI."""
     steady_ns: Callable[[], int] = time.monotonic_ns

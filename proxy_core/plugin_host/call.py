@@ -29,10 +29,12 @@ class HookCall:
         "authority",
         "belongings",
         "client",
+        "fetched",
         "flow",
         "hook",
         "journal",
         "manifest",
+        "requests_made",
         "respond_body",
         "respond_head",
         "rule_id",
@@ -57,6 +59,8 @@ class HookCall:
         self.annotations: dict[str, str] | None = None
         self.respond_head: ResponseHead | None = None
         self.respond_body = b""
+        self.requests_made = 0
+        self.fetched: bytes | None = None
         self._draft: RequestDraft | ResponseDraft | None = None
 
     @property

@@ -16,6 +16,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_11, ResponseHead
 from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host import header_block
+from proxy_core.plugin_host.asking import ASKING
 from proxy_core.plugin_host.call import ANNOTATION_BYTES, HookCall
 from proxy_core.plugin_host.codes import (
     ABSENT,
@@ -234,5 +235,6 @@ HOST_FUNCTIONS: Final = _all(
     HostFunction("host_random", 1, _I2, "i32", _random),
     *KEEPING,
     READING,
+    ASKING,
 )
 """Every host function by its name."""

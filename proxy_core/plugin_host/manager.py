@@ -17,7 +17,6 @@ from typing import Final, TypeVar
 
 from proxy_core.bus.bus import Bus
 from proxy_core.errors import PluginError, PluginNotFound
-from proxy_core.exchange.fetch import Fetcher
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
@@ -28,7 +27,7 @@ from proxy_core.model.plugin_status import (
     PluginStatus,
     ReloadReport,
 )
-from proxy_core.plugin_host.belongings import Belongings
+from proxy_core.plugin_host.belongings import Belongings, Fetches
 from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.dispatch import Dispatcher
@@ -90,7 +89,7 @@ class PluginManager:
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
-        self.fetcher: Fetcher | None = None
+        self.fetcher: Fetches | None = None
         """What HTTP calls of plugins go through; none where it is None."""
         self._data_dir = data_dir
         self._code_cache: CodeCache | None = None
@@ -287,7 +286,7 @@ class PluginManager:
     async def _belongings(self, plugin: Plugin, manifest: Manifest) -> Belongings:
         """What the next version gets: the state and figures of those before it."""
         state = await self._states.open(plugin.name, manifest.limits.kv_bytes)
-        return replace(plugin.belongings, state=state)
+        return replace(plugin.belongings, state=state, fetcher=self.fetcher)
 
     def _swap(self, plugin: Plugin, loaded: _Loaded) -> None:
         old = plugin.generation

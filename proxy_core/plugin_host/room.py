@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from proxy_core.errors import UpstreamError
-from proxy_core.exchange.fetch import Fetched, Fetcher
+from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
+from proxy_core.plugin_host.belongings import Fetches
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import dialect_of
@@ -26,7 +27,7 @@ def furnish(
     generation: Generation,
     log: PluginLog,
     complain: Callable[[GuestFailure], None],
-    fetcher: Fetcher | None = None,
+    fetcher: Fetches | None = None,
 ) -> None:
     """Give a generation its driver, where its module speaks another ABI than ours.
 
@@ -53,7 +54,7 @@ class GenerationRoom:
         generation: Generation,
         log: PluginLog,
         complain: Callable[[GuestFailure], None],
-        fetcher: Fetcher | None,
+        fetcher: Fetches | None,
     ) -> None:
         """`complain` accounts for failures that no hook is told of."""
         self._generation = generation

@@ -12,6 +12,7 @@ import pytest
 
 from proxy_core.model.plugin_status import NEEDED_BY, AskedPermission, PermissionState
 from proxy_core.model.verdict import CONTINUE
+from proxy_core.plugin_host.asking import ASKING
 from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, NOT_PERMITTED, OVER_LIMIT, Hook
 from proxy_core.plugin_host.foreign.proxy_wasm import http_calls
 from proxy_core.plugin_host.grants import Permits
@@ -187,7 +188,7 @@ COUNT = (
 
 
 def test_imports_that_reach_out_are_known_to_need_a_decision() -> None:
-    needed = {READING.name: "filesystem"}
+    needed = {READING.name: "filesystem", ASKING.name: "network"}
     needed |= {function.name: "network" for function in http_calls.FUNCTIONS}
     assert needed.items() <= dict(NEEDED_BY).items()
 
