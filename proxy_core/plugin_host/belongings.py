@@ -38,8 +38,8 @@ class Belongings:
     fetcher: Fetches | None = None
     """The way to other origins; None where there is no network."""
     now_ns: Callable[[], int] = time.time_ns
-    """The wall clock of foreign ABIs, and of WASI."""
+    """The wall clock."""
     steady_ns: Callable[[], int] = time.monotonic_ns
     """A clock that never goes back."""
     random_bytes: Callable[[int], bytes] = os.urandom
-    """Where their random bytes come from."""
+    """Where random bytes come from."""

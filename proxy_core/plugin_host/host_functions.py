@@ -6,8 +6,6 @@ return the full length, so that a plugin needs no allocator.
 
 from __future__ import annotations
 
-import os
-import time
 from types import MappingProxyType
 from typing import Final
 
@@ -198,7 +196,7 @@ def _annotate(host: HostSide, kp: int, kn: int, vp: int, vn: int) -> int:
 
 
 def _now_ns(host: HostSide) -> int:
-    return time.time_ns()
+    return host.call.belongings.now_ns()
 
 
 def _random(host: HostSide, buf: int, length: int) -> int:
@@ -206,7 +204,7 @@ def _random(host: HostSide, buf: int, length: int) -> int:
         return OVER_LIMIT
     if not host.memory.holds(buf, length):
         return BAD_POINTER
-    host.memory.write(buf, os.urandom(length))
+    host.memory.write(buf, host.call.belongings.random_bytes(length))
     return length
 
 

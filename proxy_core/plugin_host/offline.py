@@ -1,4 +1,4 @@
-"""One plugin with its real host, away from any proxy: no network, and no chance in it.
+"""A plugin with its real host, away from any proxy: no network, and no chance in it.
 
 The clock stands where `now_ns` puts it and random bytes come from a seed, so that the same calls
 give the same edits, answers and log lines. Nothing is dropped for being too much at once, and a
@@ -7,30 +7,29 @@ plugin that traps is called again: a test wants to see all of it.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from proxy_core.bus.topic import Topic
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
 from proxy_core.plugin_host.belongings import Belongings
-from proxy_core.plugin_host.codes import BAD_POINTER, NOT_PERMITTED, OVER_LIMIT
-from proxy_core.plugin_host.dialects import agree_with
 from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.generation import Blueprint, Generation
+from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.health import Health
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS, RANDOM_BYTES
-from proxy_core.plugin_host.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
-from proxy_core.plugin_host.module_file import MODULE_BYTES, check_bytes, read_file
+from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.room import furnish
+from proxy_core.plugin_host.state import KeyValueState
 
 EPOCH_NS: Final = 946_684_800 * 10**9
 """Where the clock stands at first: the year 2000."""
@@ -59,35 +58,39 @@ class _EveryLine(PluginLog):
         self.notice(level, text, flow_id)
 
 
-class OfflineHost:
-    """Fills `hooks` with one plugin. Use it as an asynchronous context."""
+class OfflinePlugin:
+    """Fills `hooks` with one version of a plugin. Use it as an asynchronous context.
 
-    def __init__(self, source: Source) -> None:
-        """Read and check `source`, blocking. Raises ManifestError and ModuleRefused."""
-        from proxy_core.plugin_host.runtime import open_engine  # 0.2 s
+    It has figures and a log of its own, and may reach nothing.
+    """
 
-        manifest, module = source.read()
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        source: Source,
+        workers: Executor,
+        state: KeyValueState | None = None,
+    ) -> None:
+        """Begin with `state`; instances are made on `workers`."""
+        manifest = blueprint.manifest
         limits = replace(manifest.limits, log_lines_per_second=_RATE)
-        manifest = replace(manifest, limits=limits)
-        data = read_file(module, MODULE_BYTES)
-        check_bytes(data)
-        # Of its own: an engine keeps the first host functions of each name that it is given.
-        self._engine, _ = open_engine()
-        code = self._engine.compile(data)
-        contract = agree_with(code, self._functions())
-        belongings = Belongings(
-            now_ns=lambda: self.now_ns,
-            steady_ns=lambda: self.now_ns,
-            random_bytes=lambda length: self._random.randbytes(length),
+        self._random = random.Random(0)  # noqa: S311 - chance is what must not be in it
+        self._workers = workers
+        self._blueprint = replace(
+            blueprint,
+            manifest=replace(manifest, limits=limits),
+            belongings=Belongings(
+                state=state or KeyValueState(),
+                now_ns=lambda: self.now_ns,
+                steady_ns=lambda: self.now_ns,
+                random_bytes=lambda length: self._random.randbytes(length),
+            ),
         )
-        self._blueprint = Blueprint(self._engine, manifest, code, contract, belongings)
         self._topic: Topic[LogLine] = Topic()
         self._lines = self._topic.subscribe(LINES)
         self._log = _EveryLine(manifest.name, LogRing(1, self._topic))
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="plugin")
-        self._random = random.Random(0)  # noqa: S311 - chance is what must not be in it
         self.plugin = Plugin(manifest.name, source, self._log)
-        self.plugin.manifest = manifest
+        self.plugin.manifest = self._blueprint.manifest
         self.plugin.belongings = self._blueprint.belongings
         ticks = itertools.count()
         self.plugin.health = Health(lambda: next(ticks) * _HOUR)
@@ -113,17 +116,19 @@ class OfflineHost:
         """Begin a new row of random bytes."""
         self._random.seed(number)
 
-    async def __aenter__(self) -> OfflineHost:
+    async def __aenter__(self) -> Self:
         """Start the plugin. Raises ModuleRefused and GuestFailure."""
         log = StartLog(_RATE)
+        loop = asyncio.get_running_loop()
+        building = loop.run_in_executor(self._workers, self._blueprint.build, log)
         try:
-            guest = self._blueprint.build(log)
-        except BaseException:
-            self._end()
+            guest = await asyncio.shield(building)
+        except asyncio.CancelledError:
+            building.add_done_callback(close_unused)
             raise
         finally:
             self._log.replay(log)
-        self.plugin.generation = Generation(1, self._blueprint, guest, self._log, self._worker)
+        self.plugin.generation = Generation(1, self._blueprint, guest, self._log, self._workers)
         furnish(self.plugin.generation, self._log, self.plugin.complain)
         Dispatcher(self.hooks, lambda plugin: None).subscribe([self.plugin])
         return self
@@ -139,30 +144,50 @@ class OfflineHost:
         if generation is not None:
             await generation.take_leave()
             generation.close()
+
+
+class OfflineHost(OfflinePlugin):
+    """The same for what lies in files, with an engine of its own."""
+
+    def __init__(self, source: Source) -> None:
+        """Read and check `source`, blocking. Raises ManifestError and ModuleRefused."""
+        from proxy_core.plugin_host.runtime import open_engine  # 0.2 s
+
+        manifest, module = source.read()
+        data = read_file(module, MODULE_BYTES)
+        self._engine, _ = open_engine()
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="plugin")
+        try:
+            blueprint = Blueprint.draw(self._engine, manifest, data)
+        except BaseException:
+            self._end()
+            raise
+        super().__init__(blueprint, source, self._worker)
+
+    async def __aenter__(self) -> Self:
+        """Start the plugin. Raises ModuleRefused and GuestFailure."""
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._end()
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Throw the plugin away, and the engine with it."""
+        await super().__aexit__(kind, error, trace)
         self._end()
 
     def _end(self) -> None:
         self._worker.shutdown()
         self._engine.close()
 
-    def _functions(self) -> dict[str, HostFunction]:
-        functions = dict(HOST_FUNCTIONS)
-        for name, run in (
-            ("host_now_ns", self._now),
-            ("host_random", self._fill),
-            ("host_http_request", self._no_network),
-        ):
-            if name in functions:
-                functions[name] = replace(functions[name], run=run)
-        return functions
 
-    def _now(self, host: HostSide) -> int:
-        return self.now_ns
-
-    def _fill(self, host: HostSide, buf: int, length: int) -> int:
-        if length > RANDOM_BYTES:
-            return OVER_LIMIT
-        return length if host.memory.write(buf, self._random.randbytes(length)) else BAD_POINTER
-
-    def _no_network(self, host: HostSide, *arguments: int) -> int:
-        return NOT_PERMITTED
+def close_unused(building: asyncio.Future[Guest]) -> None:
+    """Close the guest that nobody waited for."""
+    if not building.cancelled() and building.exception() is None:
+        building.result().close()
