@@ -41,6 +41,7 @@ from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.terminal import frame_interval, is_behind
 from int3rceptor_tui.theme import THEME
 from int3rceptor_tui.view_model.visible import visible
+from int3rceptor_tui.view_model.watch_news import WatchNews
 from proxy_core.config import Settings
 from proxy_core.control.control import Control
 from proxy_core.control.views import Update
@@ -92,6 +93,7 @@ class ConsoleApp(OrderedKeys):
             self._plugin_commands,
             MessageCommands(self),
         )
+        self._watch_news = WatchNews(time.time())
         self._note = ""
         self._last_driver: Control | None = None  # answers for what was captured when it is gone
 
@@ -186,6 +188,8 @@ class ConsoleApp(OrderedKeys):
         )
 
     def _show_update(self, update: Update) -> None:
+        for report in self._watch_news.take(update.plugins):
+            self.tell(report.text, bad=not report.ok)
         screen = self.console_screen
         if screen is not None:
             screen.show_update(update)

@@ -73,7 +73,7 @@ def console(
             raise ConfigError(f"--demo is for the console; leave out {context.invoked_subcommand}")
         context.obj = flags  # flags before a command count for it
         return 0
-    settings = _load(flags, _demo_defaults() if demo else None)
+    settings = _load(flags, _console_defaults(demo))
     _require_terminal()
     companion = None
     if demo:
@@ -162,12 +162,12 @@ def _load(flags: Flags, base: Settings | None = None) -> Settings:
     return settings
 
 
-def _demo_defaults() -> Settings:
-    """Return defaults that give way where their port is taken: a demo must just start."""
+def _console_defaults(demo: bool) -> Settings:
+    """Return the console's defaults; a demo's give way where their port is taken."""
     from proxy_core.config import Settings
 
-    defaults = Settings()
-    if _is_taken(defaults.listen_host, defaults.listen_port):
+    defaults = replace(Settings(), watch=True)
+    if demo and _is_taken(defaults.listen_host, defaults.listen_port):
         return replace(defaults, listen_port=0)
     return defaults
 

@@ -51,6 +51,13 @@ OPTIONS: dict[str, Any] = {
         _TEXTS, "FILTER", "Drop the WebSocket messages that match; may be repeated."
     ),
     "plugins": _option(_FILES, "DIR", "Look for plugins there too; may be repeated."),
+    "watch": Annotated[
+        bool | None,
+        typer.Option(
+            "--watch/--no-watch",
+            help="Load plugins anew when their files change; as always in the console.",
+        ),
+    ],
     "data_dir": _option(_FILE, "DIR", "Where the CA and other data lie."),
     "upstream_ca": _option(_FILE, "FILE", "Trust the certificates in this PEM file upstream too."),
     "insecure": _switch("insecure", "Do not verify upstream certificates."),
@@ -115,7 +122,7 @@ def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         def run(**values: Any) -> int:
-            flags = {name: values.pop(name) or None for name in names}
+            flags = {name: _given(values.pop(name)) for name in names}
             return command(**values, flags=flags)
 
         own = [
@@ -136,6 +143,11 @@ def takes(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
         return run
 
     return decorate
+
+
+def _given(value: Any) -> Any:
+    """Return what was given; None for an option that was not, and for a list without items."""
+    return value if value or value is False else None
 
 
 takes_settings = takes(*OPTIONS)

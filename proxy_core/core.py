@@ -76,6 +76,8 @@ class Core:
             self.bus,
             settings.limits.log_lines,
             settings.data_dir,
+            self.flows.snapshot,
+            settings.watch,
         )
         self.listening: tuple[str, ...] = ()
         """`host:port` of each listener, with the real port; empty before and after."""

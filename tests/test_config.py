@@ -76,6 +76,7 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
             data_dir = "data"
             upstream_ca = "../roots.pem"
             insecure = true
+            watch = true
             insecure_hosts = ["^10\\\\."]
             upstream_tls_min = "1.3"
             ignore_hosts = ["bank", "^a:443$"]
@@ -105,6 +106,7 @@ def test_every_setting_can_be_given_in_the_file(file: Path) -> None:
         data_dir=here / "data",
         upstream_ca=here.parent / "roots.pem",
         insecure=True,
+        watch=True,
         insecure_hosts=("^10\\.",),
         upstream_tls_min="1.3",
         ignore_hosts=("bank", "^a:443$"),

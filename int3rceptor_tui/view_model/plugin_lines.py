@@ -6,7 +6,7 @@ from int3rceptor_tui.view_model.formats import duration, size
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.plugin_rows import count, progress
 from int3rceptor_tui.view_model.visible import visible
-from proxy_core.model.plugin_status import HookProfile, PermissionState, PluginStatus
+from proxy_core.model.plugin_status import Comparison, HookProfile, PermissionState, PluginStatus
 
 Rows = list[list[Piece]]
 
@@ -39,6 +39,8 @@ def plugin_lines(plugin: PluginStatus) -> Rows:
         _fact("memory", f"{size(plugin.memory_pages * _PAGE)} an instance"),
         _fact("kept state", size(plugin.state_bytes)),
     ]
+    if plugin.compared is not None:
+        rows += [[], *_comparison(plugin.compared)]
     if plugin.asked:
         rows += [[], [("Asks to reach", "heading")]]
         for asked in plugin.asked:
@@ -59,6 +61,15 @@ def plugin_lines(plugin: PluginStatus) -> Rows:
             [(f"  {number:>20} ", ""), (visible(name), "key")] for name, number in plugin.metrics
         ]
     return rows
+
+
+def _comparison(compared: Comparison) -> Rows:
+    heading = f"Beside generation {compared.generation}"
+    flows = f"{compared.flows} recent flows, run through both"
+    rows: Rows = [[(heading, "heading")], _fact("compared", flows)]
+    which = ", ".join(f"#{flow_id}" for flow_id in compared.differing)
+    differing = f"{len(compared.differing)}: {which}" if which else "none"
+    return [*rows, _fact("differing", differing, "notice" if which else "")]
 
 
 _HEADS = f"  {'hook':<20}{'calls':>8}{'p50':>8}{'p99':>8}{'fuel':>8}{'changed':>9}{'traps':>7}"

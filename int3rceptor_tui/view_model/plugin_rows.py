@@ -98,7 +98,7 @@ def progress(plugin: PluginStatus) -> str:
 
 
 def _last(plugin: PluginStatus) -> tuple[str, str]:
-    """What is most worth telling: a load, an error, an open question, or what the plugin is."""
+    """What is most worth telling: a load, an error, an open question, else what it is by now."""
     if plugin.phase is not None:
         return progress(plugin), "notice"
     if plugin.last_error:
@@ -106,7 +106,11 @@ def _last(plugin: PluginStatus) -> tuple[str, str]:
     open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]
     if open_kinds:
         return f"asks for {' and '.join(open_kinds)}: P decides", "warn"
-    return visible(plugin.description), "dim"
+    compared = plugin.compared
+    if compared is None:
+        return visible(plugin.description), "dim"
+    told = f"{compared.short}; {visible(plugin.description)}".removesuffix("; ")
+    return told, "notice" if compared.differing else "dim"
 
 
 def count(number: int) -> str:

@@ -23,7 +23,13 @@ from proxy_core.control.views import (
 from proxy_core.model.headers import Field, text_of
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.message import parse_fields
-from proxy_core.model.plugin_status import DiscoverReport, HookProfile, PluginStatus
+from proxy_core.model.plugin_status import (
+    Comparison,
+    DiscoverReport,
+    HookProfile,
+    PluginStatus,
+    WatchReport,
+)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -91,6 +97,10 @@ class PluginDocument(msgspec.Struct, frozen=True):
     permissions: tuple[str, ...]
     stats: PluginStats
     error: str | None
+    compared: Comparison | None
+    """Its generation beside the one before; null where no flow was there to compare."""
+    watched: WatchReport | None
+    """The last change that watching its files has met."""
 
 
 class PluginList(msgspec.Struct, frozen=True):
@@ -287,6 +297,8 @@ def plugin_document(status: PluginStatus) -> PluginDocument:
             profile={profile.hook: _hook(profile) for profile in status.profile},
         ),
         error=status.last_error,
+        compared=status.compared,
+        watched=status.watched,
     )
 
 

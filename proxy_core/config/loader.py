@@ -219,6 +219,7 @@ _READERS: dict[str, Callable[[_Given], object]] = {
     "modify_messages": _replacements,
     "drop_messages": _texts,
     "plugins": _paths,
+    "watch": _switch,
     "data_dir": _path,
     "upstream_ca": _path,
     "insecure": _switch,

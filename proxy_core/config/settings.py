@@ -56,6 +56,8 @@ class Settings:
     """Forward what breaks rules without changing framing, for research; flows say so."""
     plugins: tuple[Path, ...] = ()
     """Directories, before `default_plugin_dir()`."""
+    watch: bool = False
+    """Load plugins anew by itself when their files change; the console does, unless told not to."""
     data_dir: Path = field(default_factory=default_data_dir)
 
     upstream_ca: Path | None = None

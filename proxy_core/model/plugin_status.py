@@ -9,6 +9,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from proxy_core.model.ids import FlowId
+
 
 class PluginState(enum.Enum):
     """The lifecycle of docs/plugin-abi.md."""
@@ -30,6 +32,8 @@ class LoadPhase(enum.Enum):
     COMPILING = "compiling"
     STARTING = "starting"
     """Its first instance is made, and its start functions run."""
+    COMPARING = "comparing"
+    """It is run beside the version at work, over flows that passed lately."""
 
 
 PermissionKind = Literal["network", "filesystem"]
@@ -76,6 +80,38 @@ class HookProfile(msgspec.Struct, frozen=True):
     """By import, how often it was not permitted."""
 
 
+class Comparison(msgspec.Struct, frozen=True):
+    """How a generation did beside the one before it, over the same recent flows."""
+
+    generation: int
+    """The one before it."""
+    flows: int
+    """How many both were run over."""
+    differing: tuple[FlowId, ...] = ()
+    """Those of which they made something else: the oldest first."""
+
+    @property
+    def short(self) -> str:
+        """The figures alone: `3/20 differ`."""
+        return f"{len(self.differing)}/{self.flows} differ"
+
+    def __str__(self) -> str:
+        differing = len(self.differing)
+        flows = "flow" if self.flows == 1 else "flows"
+        differ = "differs" if 1 in (differing, self.flows) else "differ"
+        beside = f"from generation {self.generation}"
+        return f"{differing} of {self.flows} recent {flows} {differ} {beside}"
+
+
+class WatchReport(msgspec.Struct, frozen=True):
+    """What came of a change of a plugin's files that was met by watching them."""
+
+    at: float
+    """Seconds since the epoch."""
+    ok: bool
+    text: str
+
+
 class PluginStatus(msgspec.Struct, frozen=True):
     """A snapshot of one plugin; figures count from the load of its first generation."""
 
@@ -118,6 +154,10 @@ class PluginStatus(msgspec.Struct, frozen=True):
     """Seconds since that load began."""
     load_seconds: float = 0.0
     """How long the load of the present generation took, reading to start."""
+    compared: Comparison | None = None
+    """The present generation beside the one before; None where no flow was there to compare."""
+    watched: WatchReport | None = None
+    """The last change that watching has met."""
 
     @property
     def undecided(self) -> bool:

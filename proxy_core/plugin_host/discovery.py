@@ -7,6 +7,8 @@ the directory it was found in.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Final
 from proxy_core.plugin_host import manifest as manifests
 from proxy_core.plugin_host.faults import ManifestError, ModuleRefused
 from proxy_core.plugin_host.manifest import CONFIG_BYTES, MANIFEST_BYTES, MANIFEST_NAME, Manifest
-from proxy_core.plugin_host.module_file import read_file
+from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 
 MAX_ENTRIES: Final = 1000
 """Entries looked at in one directory."""
@@ -57,6 +59,28 @@ class Source:
             manifest = replace(manifest, config=config)
         return manifest, self._inside(manifest.wasm)
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that the plugin is made of as it is now, there or not; blocks."""
+        if self.bare:
+            return (self.path,)
+        try:
+            manifest = manifests.parse(read_file(self.path, MANIFEST_BYTES).decode())
+        except (ManifestError, ModuleRefused, UnicodeDecodeError):
+            return (self.path,)
+        names = (manifest.wasm, manifest.config_file)
+        return (self.path, *(self.path.parent / name for name in names if name is not None))
+
+    def fingerprint(self) -> bytes:
+        """Return what is different where any of these files says something else; blocks."""
+        fingerprint = hashlib.sha256()
+        for path in self.files():
+            try:
+                data = read_file(path, MODULE_BYTES)
+            except ModuleRefused as error:
+                data = str(error).encode("utf-8", "replace")
+            fingerprint.update(hashlib.sha256(data).digest())
+        return fingerprint.digest()
+
     def _inside(self, name: str) -> Path:
         """Return the path of a file that the manifest names. Raises ModuleRefused."""
         directory = self.path.parent
@@ -86,6 +110,21 @@ def scan(directories: Iterable[Path]) -> tuple[list[Source], list[tuple[str, str
         except (OSError, ModuleRefused) as error:
             refused.append((str(directory), f"cannot be read: {error}"))
     return list(found.values()), refused
+
+
+def places(directories: Iterable[Path]) -> list[Path]:
+    """Return the directories in which a plugin may turn up, there or not; blocks."""
+    found: list[Path] = []
+    for directory in directories:
+        found.append(directory)
+        with contextlib.suppress(OSError, ModuleRefused):
+            if directory.is_dir() and not (directory / MANIFEST_NAME).is_file():
+                found += [
+                    entry
+                    for entry in _entries(directory)
+                    if entry.is_dir() and entry.name not in _NOT_PLUGINS
+                ]
+    return found
 
 
 def _scan_one(directory: Path) -> Iterator[Source]:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from proxy_core.bus.bus import Bus
 from proxy_core.errors import PluginError, PluginNotFound
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.model.flow import Flow
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
+    Comparison,
     DiscoverReport,
     LoadPhase,
     PermissionKind,
@@ -28,19 +30,23 @@ from proxy_core.model.plugin_status import (
     ReloadReport,
 )
 from proxy_core.plugin_host.belongings import Belongings, Fetches
+from proxy_core.plugin_host.building import Builder, Built, close_unused
 from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.dispatch import Dispatcher
+from proxy_core.plugin_host.faults import ModuleRefused
+from proxy_core.plugin_host.following import Follower, Hands, outcome
 from proxy_core.plugin_host.generation import Blueprint, Generation
-from proxy_core.plugin_host.grants import Grants, hash_of, wanted_by
-from proxy_core.plugin_host.guest import Engine, Guest
+from proxy_core.plugin_host.grants import Grants
+from proxy_core.plugin_host.guest import Engine
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.manifest import GuestLimits, Manifest
-from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.plugin import Plugin
+from proxy_core.plugin_host.rehearsal import compare
 from proxy_core.plugin_host.room import furnish
 from proxy_core.plugin_host.state import StateKeeper
+from proxy_core.plugin_host.watcher import Watcher
 
 WORKERS: Final = 2
 """Threads that compile and load; one plugin that takes its time does not keep another waiting."""
@@ -51,15 +57,6 @@ CACHE_DIRECTORY: Final = "plugin-cache"
 _DEFAULT_RATE: Final = GuestLimits().log_lines_per_second
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """A plugin's new version, ready to take over."""
-
-    blueprint: Blueprint
-    guest: Guest
-    seconds: float
 
 
 class PluginManager:
@@ -76,8 +73,14 @@ class PluginManager:
         bus: Bus,
         log_limit: int,
         data_dir: Path | None = None,
+        recent_flows: Callable[[], Sequence[Flow]] = tuple,
+        watch: bool = False,
     ) -> None:
-        """Keep what outlives a plugin in `data_dir`, and nothing where there is none."""
+        """Keep what outlives a plugin in `data_dir`, and nothing where there is none.
+
+        New versions are compared with the old over `recent_flows()`, oldest first. With `watch`
+        they are loaded as soon as the files change.
+        """
         self.logs = LogRing(log_limit, bus.logs)
         self._directories = tuple(directories)
         self._bus = bus
@@ -92,6 +95,21 @@ class PluginManager:
         self.fetcher: Fetches | None = None
         """What HTTP calls of plugins go through; none where it is None."""
         self._data_dir = data_dir
+        self._recent_flows = recent_flows
+        self._wants_watching = watch
+        self._watching: asyncio.Task[None] | None = None
+        self._follower = Follower(
+            self._directories,
+            self._plugins,
+            Hands(
+                on_worker=self._on_worker,
+                take_up=self._take_up,
+                load=self._load,
+                forget=self._forget,
+                tell=self._tell,
+                note=partial(self._note, ""),
+            ),
+        )
         self._code_cache: CodeCache | None = None
         self._grants = Grants(data_dir, self._warn)
         self._states = StateKeeper(
@@ -102,8 +120,13 @@ class PluginManager:
     # What a core does with its plugins.
 
     async def start(self) -> DiscoverReport:
-        """Load what is there."""
-        return await self.discover()
+        """Load what is there, and go on watching it where that is wanted."""
+        report = await self.discover()
+        if self._wants_watching and self._watching is None:
+            watching = Watcher(self._directories).run(self.follow)
+            self._watching = asyncio.get_running_loop().create_task(watching)
+            self._watching.add_done_callback(self._note_end_of_watching)
+        return report
 
     async def discover(self) -> DiscoverReport:
         """Load what is new in the directories and forget what is gone.
@@ -142,14 +165,13 @@ class PluginManager:
                 message = f"{name} is disabled; enable it to load it"
                 return ReloadReport(name, False, plugin.generations, message)
             problem = await self._load(plugin)
-            if problem is None:
-                took = f"{plugin.load_seconds * 1000:.1f} ms"
-                message = f"{name}: generation {plugin.generations} is at work, loaded in {took}"
-            elif plugin.generation is None:
-                message = f"{name} could not be loaded: {problem}"
-            else:
-                message = f"{name} goes on as generation {plugin.generations}: {problem}"
+            message = outcome(plugin, problem)
             return ReloadReport(name, problem is None, plugin.generations, message)
+
+    async def follow(self, changed: Mapping[Path, bool]) -> None:
+        """Load what has changed in files that are at rest now: see `Follower.follow`."""
+        async with self._one_at_a_time:
+            await self._follower.follow(changed)
 
     async def set_enabled(self, name: str, enabled: bool) -> PluginStatus:
         """Load a plugin, or unload it until it is enabled again. Raises PluginNotFound."""
@@ -198,6 +220,9 @@ class PluginManager:
 
     async def stop(self) -> None:
         """Unload everything, waiting a bounded time for what is under way; idempotent."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait((self._watching,))
         async with self._one_at_a_time:
             for plugin in list(self._plugins.values()):
                 self._unload(plugin)
@@ -226,6 +251,8 @@ class PluginManager:
 
     async def _take_up(self, source: Source) -> tuple[str, str | None]:
         """Make a new source known and load it; return its name, and why it does not work."""
+        if self._wants_watching:
+            await self._follower.note_attempt(source)
         try:
             manifest, _ = await self._on_worker(source.read)
             name, problem = manifest.name, None
@@ -247,59 +274,86 @@ class PluginManager:
                 self._tell(plugin)
         return name, problem
 
-    async def _load(self, plugin: Plugin) -> str | None:
-        """Bring the plugin's files to work, or leave all as it was and return why not."""
+    async def _load(self, plugin: Plugin, watched: bytes | None = None) -> str | None:
+        """Bring the plugin's files to work, or leave all as it was and return why not.
+
+        With `watched`, only while that is their fingerprint: they may change meanwhile.
+        """
         log = StartLog(_DEFAULT_RATE)
         plugin.loading = loading = Loading(lambda: self._tell_progress(plugin))
         self._tell(plugin)
+        built: Built | None = None
         try:
-            engine = await self._open_engine()
-            manifest, module = await self._on_worker(plugin.source.read)
-            if manifest.name != plugin.name:
-                raise PluginError(
-                    f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
-                )
-            belongings = await self._belongings(plugin, manifest)
-            cache = self._cache()
-            base = plugin.source.path.parent
-
-            def build() -> _Loaded:
-                return _build(
-                    manifest, module, base, belongings, self._grants, engine, cache, log, loading
-                )
-
-            building = self._start(build)
             try:
-                loaded = await asyncio.shield(building)
-            except asyncio.CancelledError:
-                building.add_done_callback(_close_unused)
+                built = await self._build(plugin, log, loading)
+            finally:
+                plugin.log.replay(log)
+            compared = await self._compare(plugin, built.blueprint, loading)
+            if watched is not None and watched != await self._on_worker(plugin.source.fingerprint):
+                raise ModuleRefused("its files changed while they were loaded")
+        except BaseException as error:
+            if built is not None:
+                built.guest.close()
+            if not isinstance(error, PluginError):
                 raise
-        except PluginError as error:
             self._refuse(plugin, str(error))
             return str(error)
         finally:
             plugin.loading = None
-            plugin.log.replay(log)
-        self._swap(plugin, loaded)
+        self._swap(plugin, built, compared)
         return None
+
+    async def _build(self, plugin: Plugin, log: StartLog, loading: Loading) -> Built:
+        engine = await self._open_engine()
+        if self._wants_watching:
+            await self._follower.note_attempt(plugin.source)
+        manifest, module = await self._on_worker(plugin.source.read)
+        if manifest.name != plugin.name:
+            raise PluginError(
+                f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
+            )
+        belongings = await self._belongings(plugin, manifest)
+        builder = Builder(engine, self._grants, self._cache())
+        base = plugin.source.path.parent
+        building = self._start(
+            lambda: builder.build(manifest, module, base, belongings, log, loading)
+        )
+        try:
+            return await asyncio.shield(building)
+        except asyncio.CancelledError:
+            building.add_done_callback(close_unused)
+            raise
+
+    async def _compare(self, plugin: Plugin, new: Blueprint, loading: Loading) -> Comparison | None:
+        """Run the next version and the one at work over recent flows, where there are both."""
+        old, recent = plugin.generation, self._recent_flows()
+        if old is None or not recent:
+            return None
+        loading.enter(LoadPhase.COMPARING)
+        try:
+            return await compare(plugin, old, new, recent, self._pool())
+        except Exception as error:  # that there is no comparison keeps no version from its work
+            plugin.log.notice(LogLevel.WARN, f"not compared with generation {old.number}: {error}")
+            return None
 
     async def _belongings(self, plugin: Plugin, manifest: Manifest) -> Belongings:
         """What the next version gets: the state and figures of those before it."""
         state = await self._states.open(plugin.name, manifest.limits.kv_bytes)
         return replace(plugin.belongings, state=state, fetcher=self.fetcher)
 
-    def _swap(self, plugin: Plugin, loaded: _Loaded) -> None:
+    def _swap(self, plugin: Plugin, built: Built, compared: Comparison | None) -> None:
         old = plugin.generation
-        manifest, contract = loaded.blueprint.manifest, loaded.blueprint.contract
+        manifest, contract = built.blueprint.manifest, built.blueprint.contract
         plugin.generations += 1
         plugin.generation = Generation(
-            plugin.generations, loaded.blueprint, loaded.guest, plugin.log, self._pool()
+            plugin.generations, built.blueprint, built.guest, plugin.log, self._pool()
         )
         furnish(plugin.generation, plugin.log, plugin.complain, self.fetcher)
         plugin.manifest = manifest
-        plugin.belongings = loaded.blueprint.belongings
+        plugin.belongings = built.blueprint.belongings
         plugin.refused = False
-        plugin.load_seconds = loaded.seconds
+        plugin.compared = compared
+        plugin.load_seconds = built.seconds
         plugin.last_error = None
         plugin.health.forget()
         plugin.log.set_rate(manifest.limits.log_lines_per_second)
@@ -308,9 +362,12 @@ class PluginManager:
             self._retire(old)
         plugin.log.notice(
             LogLevel.INFO,
-            f"generation {plugin.generations} loaded in {loaded.seconds * 1000:.1f} ms "
+            f"generation {plugin.generations} loaded in {built.seconds * 1000:.1f} ms "
             f"({contract.name})",
         )
+        if compared is not None:
+            which = f": {', '.join(map(str, compared.differing))}" if compared.differing else ""
+            plugin.log.notice(LogLevel.INFO, f"{compared}{which}")
         for asked in plugin.belongings.permits.asked:
             if asked.state is PermissionState.UNASKED:
                 plugin.log.notice(
@@ -365,6 +422,10 @@ class PluginManager:
         if plugin.generation is not None:
             self._unload(plugin)
             plugin.log.notice(LogLevel.INFO, "unloaded: its files are gone")
+
+    def _note_end_of_watching(self, watching: asyncio.Task[None]) -> None:
+        if not watching.cancelled() and (error := watching.exception()) is not None:
+            self._note("", LogLevel.ERROR, f"plugins are not watched any more: {error!r}")
 
     def _warn(self, text: str) -> None:
         """Log a line of the program's own, from a worker thread."""
@@ -425,35 +486,8 @@ def _open() -> tuple[Engine, str | None]:
     return open_engine()
 
 
-def _build(
-    manifest: Manifest,
-    module: Path,
-    base: Path,
-    belongings: Belongings,
-    grants: Grants,
-    engine: Engine,
-    cache: CodeCache | None,
-    log: StartLog,
-    loading: Loading,
-) -> _Loaded:
-    began = time.perf_counter()
-    data = read_file(module, MODULE_BYTES)
-    permits = grants.permits(manifest.name, hash_of(data), wanted_by(manifest, base))
-    belongings = replace(belongings, permits=permits)
-    loading.enter(LoadPhase.COMPILING)
-    blueprint = Blueprint.draw(engine, manifest, data, belongings, cache)
-    loading.enter(LoadPhase.STARTING)
-    guest = blueprint.build(log)
-    return _Loaded(blueprint, guest, time.perf_counter() - began)
-
-
 async def _retire(generation: Generation, on_closed: Callable[[], None]) -> None:
     try:
         await generation.take_leave()
     finally:
         generation.retire(on_closed)
-
-
-def _close_unused(building: asyncio.Future[_Loaded]) -> None:
-    if not building.cancelled() and building.exception() is None:
-        building.result().guest.close()

@@ -124,7 +124,7 @@ class OfflinePlugin:
         try:
             guest = await asyncio.shield(building)
         except asyncio.CancelledError:
-            building.add_done_callback(close_unused)
+            building.add_done_callback(_close_unused)
             raise
         finally:
             self._log.replay(log)
@@ -187,7 +187,7 @@ class OfflineHost(OfflinePlugin):
         self._engine.close()
 
 
-def close_unused(building: asyncio.Future[Guest]) -> None:
+def _close_unused(building: asyncio.Future[Guest]) -> None:
     """Close the guest that nobody waited for."""
     if not building.cancelled() and building.exception() is None:
         building.result().close()

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
-from proxy_core.model.plugin_status import PluginState, PluginStatus
+from proxy_core.model.plugin_status import Comparison, PluginState, PluginStatus, WatchReport
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
@@ -70,6 +70,10 @@ class Plugin:
         """The load that is under way."""
         self.load_seconds = 0.0
         """How long the load of this generation took."""
+        self.compared: Comparison | None = None
+        """This generation beside the one before."""
+        self.watched: WatchReport | None = None
+        """What watching its files last led to."""
         self.refused = False
         self.last_error: str | None = None
         self._ailing = False
@@ -259,4 +263,6 @@ class Plugin:
             phase=None if loading is None else loading.phase,
             loading_for=0.0 if loading is None else loading.seconds,
             load_seconds=self.load_seconds,
+            compared=self.compared,
+            watched=self.watched,
         )

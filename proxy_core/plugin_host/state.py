@@ -56,6 +56,13 @@ class KeyValueState:
             self._entries = entries
             self.size = sum(_cost(key, value) for key, value in entries.items())
 
+    def copy(self) -> KeyValueState:
+        """Return another with these entries, whose changes nobody is told of."""
+        other = KeyValueState()
+        with self._lock:
+            other._entries, other.size = dict(self._entries), self.size
+        return other
+
     def get(self, key: bytes) -> bytes | None:
         """Return a value, or None where there is none."""
         return self._entries.get(key)

@@ -6,13 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
+    Comparison,
     DiscoverReport,
     HookProfile,
     PluginState,
     PluginStatus,
     ReloadReport,
+    WatchReport,
 )
 from tests.api.asgi import Client
 from tests.control.cores import RunningCore
@@ -33,6 +36,8 @@ async def test_list_has_every_plugin_with_what_is_known(core: RunningCore, api: 
         permissions=("modify_requests",),
         calls=3,
         metrics=(("seen", 2**60),),
+        compared=Comparison(1, 20, (FlowId(7), FlowId(9))),
+        watched=WatchReport(1.7e9, True, "alpha: generation 2 is at work"),
         profile=(HookProfile("on_request", calls=3, p50=0.5, denied=(("host_log", 1),)),),
     )
     change(core, "beta", state=PluginState.REFUSED, last_error="no memory", generation=0)
@@ -54,9 +59,12 @@ async def test_list_has_every_plugin_with_what_is_known(core: RunningCore, api: 
         "hooks": ["on_request"],
         "permissions": ["modify_requests"],
         "error": None,
+        "compared": {"generation": 1, "flows": 20, "differing": [7, 9]},
+        "watched": {"at": 1.7e9, "ok": True, "text": "alpha: generation 2 is at work"},
     }
     assert (stats["calls"], stats["generation"], stats["metrics"]) == (3, 1, {"seen": 2**60})
     assert stats["profile"]["on_request"]["denied"] == {"host_log": 1}
+    assert beta["compared"] is beta["watched"] is None
     assert (beta["loaded"], beta["state"], beta["error"]) == (False, "refused", "no memory")
 
 

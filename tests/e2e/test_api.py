@@ -13,11 +13,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import wasmtime
 
 from tests.e2e.conftest import StartProxy
 from tests.e2e.harness import Answer, BackgroundOrigin, Curl, ProxyProcess, free_ports
-from tests.e2e.test_reload import MANIFEST, STAMP
+from tests.e2e.stamps import put_plugin, write_version
 
 SPELLINGS = [
     "127.0.0.1",
@@ -63,15 +62,7 @@ class Api:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    directory = tmp_path / "plugins" / "stamp"
-    directory.mkdir(parents=True)
-    (directory / "plugin.toml").write_text(MANIFEST, encoding="ascii")
-    write_version(directory, 1)
-    return directory
-
-
-def write_version(directory: Path, version: int) -> None:
-    (directory / "stamp.wasm").write_bytes(wasmtime.wat2wasm(STAMP % version))
+    return put_plugin(tmp_path / "plugins")
 
 
 def log_of(proxy: ProxyProcess) -> str:

@@ -10,8 +10,8 @@ import wasmtime
 
 from proxy_core.bus.bus import Bus
 from proxy_core.exchange.hooks import ConnectAttempt, Hooks, RuleMatch
-from proxy_core.model.connection import ClientConnection
-from proxy_core.model.flow import Flow
+from proxy_core.model.connection import ClientConnection, ServerConnection
+from proxy_core.model.flow import Flow, FlowState
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.log_line import LogLevel
@@ -59,6 +59,20 @@ def make_flow(
     """A flow whose request is GET http://example.com/path?q=1, without response."""
     request = RequestHead(method, "http", b"example.com", b"/path?q=1", Headers(fields), version)
     return Flow(FlowId(17), make_client(), request, 0.0, 1000)
+
+
+def past_flow(number: int, status: int = 200, fields: Sequence[Field] = ()) -> Flow:
+    """A flow that is over, answered by an origin."""
+    request = RequestHead(
+        b"GET", "http", b"example.com", b"/%d" % number, Headers([(b"Host", b"example.com")])
+    )
+    flow = Flow(FlowId(number), make_client(), request, 1.7e9 + number, 1000)
+    flow.server = ServerConnection(ConnectionId(2), "example.com", 80)
+    respond_with(flow, status, fields)
+    flow.response_body.feed(b"the answer")
+    flow.state, flow.ended = FlowState.DONE, flow.started + 1
+    flow.compact()
+    return flow
 
 
 def respond_with(flow: Flow, status: int = 200, fields: Sequence[Field] = ()) -> Flow:

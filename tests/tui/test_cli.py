@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -88,7 +89,31 @@ def test_flag_after_the_command_wins(started: Started) -> None:
 
 def test_without_a_command_the_console_is_opened_with_the_same_flags(started: Started) -> None:
     assert cli.main(FLAGS) == 0
-    assert (started.what, started.settings, started.companion) == ("console", SET, None)
+    expected = replace(SET, watch=True)
+    assert (started.what, started.settings, started.companion) == ("console", expected, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "watches"),
+    [
+        ([], True),
+        (["--no-watch"], False),
+        (["--watch"], True),
+        (["serve"], False),
+        (["serve", "--watch"], True),
+        (["--watch", "serve"], True),
+        (["--watch", "serve", "--no-watch"], False),
+    ],
+)
+def test_the_console_watches_plugins_and_serve_does_where_it_is_told(
+    started: Started, arguments: list[str], watches: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INT3_CONFIG", "/dev/null")
+    assert cli.main(arguments) == 0
+    assert started.settings.watch is watches
+    monkeypatch.setenv("INT3_WATCH", "no")
+    assert cli.main([each for each in arguments if "watch" not in each]) == 0
+    assert not started.settings.watch
 
 
 @pytest.mark.parametrize("command", [[], ["serve"]])
@@ -101,7 +126,11 @@ def test_without_flags_environment_and_file_are_heard(
     monkeypatch.setenv("INT3_INSECURE", "no")
     assert cli.main([*command, "--config", str(file)]) == 0
     expected = Settings(
-        listen_host="h", listen_port=3, plugins=(tmp_path / "p",), limits=Limits(streams=4)
+        listen_host="h",
+        listen_port=3,
+        plugins=(tmp_path / "p",),
+        limits=Limits(streams=4),
+        watch=not command,
     )
     assert started.settings == expected
 

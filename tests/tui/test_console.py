@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from functools import partial
 
 import pytest
@@ -24,11 +25,13 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
     AskedPermission,
+    Comparison,
     LoadPhase,
     PermissionKind,
     PermissionState,
     PluginState,
     ReloadReport,
+    WatchReport,
 )
 from tests.tui.console import Console, open_console
 from tests.tui.fake_control import (
@@ -594,6 +597,29 @@ async def test_a_load_under_way_shows_its_phase_and_how_long_it_takes() -> None:
             row = next(line for line in console.text.splitlines() if " beta " in f" {line} ")
             assert phase.value in row
             assert f"{seconds}s" in row
+
+
+async def test_what_watching_has_met_is_told_and_stays_in_the_plugins_row() -> None:
+    control = with_plugins()
+    async with open_console(control) as console:
+        await console.press("2")
+        now = time.time()
+        text = "beta: generation 2 is at work; 3 of 20 recent flows differ from generation 1"
+        compared = Comparison(1, 20, (FlowId(1), FlowId(2), FlowId(3)))
+        changed = make_plugin(
+            "beta", generation=2, compared=compared, watched=WatchReport(now, True, text)
+        )
+        control.put(plugins=[changed])
+        await console.tick()
+        assert console.notes == [text]
+        row = next(line for line in console.text.splitlines() if " beta " in f" {line} ")
+        assert "3/20 differ; What beta" in row
+        control.put(plugins=[changed])
+        await console.tick()
+        broken = "beta goes on as generation 2: the file is empty"
+        control.put(plugins=[make_plugin("beta", watched=WatchReport(now + 1, False, broken))])
+        await console.tick()
+        assert console.notes == [text, broken]
 
 
 async def test_what_a_plugin_may_reach_is_asked_and_told_to_the_core() -> None:

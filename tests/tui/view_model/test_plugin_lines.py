@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from int3rceptor_tui.view_model.plugin_lines import plugin_lines
+from proxy_core.model.ids import FlowId
 from proxy_core.model.plugin_status import (
     AskedPermission,
+    Comparison,
     HookProfile,
     LoadPhase,
     PermissionState,
@@ -72,6 +74,16 @@ def test_what_a_plugin_wrote_is_made_visible() -> None:
         )
     )
     assert not any(character in "".join(told) for character in "\x1b\u202e")
+
+
+def test_flows_of_which_a_generation_makes_something_else_are_named() -> None:
+    told = texts(make_plugin("a", compared=Comparison(3, 20, (FlowId(4), FlowId(9)))))
+    at = told.index("Beside generation 3")
+    assert told[at + 1].split(None, 1) == ["compared", "20 recent flows, run through both"]
+    assert told[at + 2].split(None, 1) == ["differing", "2: #4, #9"]
+    told = texts(make_plugin("a", compared=Comparison(3, 1)))
+    assert told[told.index("Beside generation 3") + 2].split() == ["differing", "none"]
+    assert not any("Beside" in line for line in texts(make_plugin("a")))
 
 
 def test_a_load_is_told_while_it_goes_on_and_by_its_time_after_it() -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from int3rceptor_tui.view_model.plugin_rows import PluginRows
-from proxy_core.model.plugin_status import AskedPermission, LoadPhase, PermissionState, PluginState
+from proxy_core.model.ids import FlowId
+from proxy_core.model.plugin_status import (
+    AskedPermission,
+    Comparison,
+    LoadPhase,
+    PermissionState,
+    PluginState,
+)
 from tests.tui.fake_control import make_plugin
 
 OPEN = AskedPermission("network", ("example.com",), PermissionState.UNASKED)
@@ -21,6 +28,15 @@ def test_an_error_is_told_before_an_open_question_and_that_before_what_it_is() -
     assert last_cell(asked=(DECIDED,)) == ("What alpha does", "dim")
     assert last_cell(asked=(OPEN, DECIDED)) == ("asks for network: P decides", "warn")
     assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "bad")
+
+
+def test_how_a_generation_differs_is_told_before_what_it_is() -> None:
+    same = Comparison(3, 20)
+    other = Comparison(3, 20, (FlowId(4), FlowId(9)))
+    assert last_cell(compared=same) == ("0/20 differ; What alpha does", "dim")
+    assert last_cell(compared=other) == ("2/20 differ; What alpha does", "notice")
+    assert last_cell(compared=same, description="") == ("0/20 differ", "dim")
+    assert last_cell(compared=other, last_error="trapped") == ("trapped", "bad")
 
 
 def test_a_load_under_way_is_told_before_all_else() -> None:
