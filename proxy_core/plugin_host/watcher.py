@@ -23,7 +23,10 @@ from proxy_core.plugin_host.discovery import Source, places, scan
 LOOK_SECONDS: Final = 0.5
 """Between two looks, at most while something has changed and is not at rest yet."""
 REST_FACTOR: Final = 200
-"""How much longer than a look took the next one is put off: half a percent of a processor."""
+"""How much longer than a look kept the processor the next one is put off: half a percent of it."""
+SLOW_FACTOR: Final = 5
+"""The same for how long it took, which is the file server's affair, or the interpreter's lock."""
+LONGEST_REST: Final = 5.0
 SETTLE_SECONDS: Final = 0.3
 """How long a file must have stayed as it is: a compiler writes piece by piece."""
 AGAIN_SECONDS: Final = 2.5
@@ -151,7 +154,7 @@ class Watcher:
     def _keep_looking(self, loop: asyncio.AbstractEventLoop) -> None:
         pause = 0.0
         while not self._end.wait(pause):
-            began = time.monotonic()
+            began, busy = time.monotonic(), time.thread_time()
             try:
                 found = self._watch.look(began)
             except Exception as error:
@@ -160,7 +163,8 @@ class Watcher:
                     loop.call_soon_threadsafe(self._wake.set)
                 return
             now = time.monotonic()
-            pause = max(self._watch.pause(now), REST_FACTOR * (now - began))
+            cost = REST_FACTOR * (time.thread_time() - busy), SLOW_FACTOR * (now - began)
+            pause = max(self._watch.pause(now), min(max(cost), LONGEST_REST))
             if found:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(self._put, found)

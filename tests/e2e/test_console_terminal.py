@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.stamps import put_plugin, write_version
+
 _CONTROLS = re.compile(rb"\x1b\[[0-9;?<>=$]*[a-zA-Z]|\x1b[()][A-Z0-9]|\x1b[=>]")
 _PATIENCE = 15.0
 
@@ -123,6 +125,18 @@ def test_the_demo_shows_flows_and_what_plugins_log(tmp_path: Path) -> None:
         terminal.send(b"2")
         terminal.expect("Log of all plugins")
         terminal.expect("example-logger")
+        terminal.send(b"Q")
+        assert terminal.end() == 0
+
+
+def test_a_plugin_that_is_rewritten_is_swapped_by_itself(tmp_path: Path) -> None:
+    plugin = put_plugin(tmp_path / "plugins")
+    with console(tmp_path, "--plugins", str(plugin.parent), size=(160, 40)) as terminal:
+        terminal.send(b"2")
+        terminal.expect("generation 1 loaded in")
+        write_version(plugin, 2)
+        terminal.expect("reloaded by watch: generation 2")
+        terminal.expect("stamp: generation 2 is at work")
         terminal.send(b"Q")
         assert terminal.end() == 0
 

@@ -11,8 +11,9 @@ import pytest
 
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.ids import FlowId
+from proxy_core.model.message import Body
 from proxy_core.model.plugin_status import Comparison
-from proxy_core.plugin_host import rehearsal
+from proxy_core.plugin_host import PluginManager, rehearsal
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.faults import GuestTrapped
@@ -23,7 +24,10 @@ from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.rehearsal import LOOKED_AT, MOST_FLOWS, compare
 from proxy_core.plugin_host.runtime import open_engine
-from tests.plugin_host.guests import guest, importing, living, past_flow
+from proxy_core.plugin_host.runtime.official import OfficialEngine
+from tests.plugin_host.foreign.http_wasm.modules import at, handler, text
+from tests.plugin_host.guests import Host, guest, importing, living, past_flow
+from tests.waiting import until
 
 PASS = guest("i32.const 0")
 DATA = '(data (i32.const 0) "x-new") (data (i32.const 8) "1")'
@@ -69,9 +73,9 @@ class Stage:
         return list(compared.differing)
 
 
-@pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    engine, _ = open_engine()
+@pytest.fixture(params=["best", "threads"])
+async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
+    engine = open_engine()[0] if request.param == "best" else OfficialEngine()
     with ThreadPoolExecutor(2) as workers:
         yield Stage(engine, workers)
     engine.close()
@@ -279,3 +283,37 @@ async def test_a_guest_that_spins_leaves_the_loop_to_others(stage: Stage) -> Non
     assert await stage.differing(spin, spin) == []
     counting.cancel()
     assert turns > 20
+
+
+@pytest.mark.parametrize("body", [b"some", b""], ids=["body", "empty"])
+async def test_handlers_of_other_abis_are_compared_too(stage: Stage, body: bytes) -> None:
+    """An http-wasm handler that writes a body where it buffers one, and one that does nothing."""
+    same = handler()
+    write = (
+        "(drop (call $enable_features (i32.const 2)))",
+        f"(call $write_body (i32.const 1) {at('other')})",
+    )
+    other = handler(
+        *("enable_features", "write_body"), request=write[0], response=write[1], more=text("other")
+    )
+    flow = stage.flows[0]
+    flow.response_body = Body(100)
+    flow.response_body.feed(body)
+    del stage.flows[1:]
+    assert await stage.differing(same, same) == []
+    assert await stage.differing(same, other) == [1]
+
+
+async def test_a_hundred_versions_leave_nothing_behind(host: Host) -> None:
+    flows = [past_flow(number) for number in range(1, 6)]
+    host.manager = PluginManager(
+        [host.directory], host.hooks, host.bus, 1000, recent_flows=lambda: flows
+    )
+    await host.load("a", PASS)
+    names = ("Generation", "RawGuest", "OfficialGuest", "OfflinePlugin", "Rerun")
+    for number in range(100):
+        host.put("a", setting() if number % 2 else PASS)
+        assert (
+            "5 of 5 recent flows differ" in (await host.manager.reload("a")).message or not number
+        )
+    await until(lambda: living(*names) <= 2)
