@@ -125,7 +125,9 @@ def main(arguments: list[str] | None = None) -> int:
     for plugins in (10, 100, 990):
         look = measure_look(plugins)
         share = 100 * look / LOOK_SECONDS
-        print(f"a look at {plugins:3} plugins {1e6 * look:26.0f} us   {share:.3f} % at two a second")
+        print(
+            f"a look at {plugins:3} plugins {1e6 * look:26.0f} us   {share:.3f} % at two a second"
+        )
     rows: list[tuple[str, Callable[[], list[Flow]], str]] = [
         ("a reload, no flow to compare", list, ""),
         ("a reload, 20 flows with small bodies", lambda: make_flows(100), ""),
