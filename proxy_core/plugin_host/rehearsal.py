@@ -19,7 +19,7 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.message import RequestHead, ResponseHead, join_authority
 from proxy_core.model.plugin_status import Comparison
-from proxy_core.model.verdict import Block, Respond, Verdict
+from proxy_core.model.verdict import Block, Continue, Respond, Verdict
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.offline import OfflinePlugin
@@ -220,7 +220,8 @@ class Rerun:
         whole, self._flow.whole = self._flow.whole, None
         if whole is None:
             return body
-        self._outcome.append(whole.trailers)
+        if whole.edited:
+            self._outcome.append(whole.trailers)
         return whole.data
 
     async def _filter(
@@ -237,7 +238,8 @@ class Rerun:
             flow.response_body.feed(verdict.body)
             self._outcome += ["respond", verdict.head.raw, verdict.body]
             return False
-        self._outcome.append(verdict)
+        if not isinstance(verdict, Continue):  # which is also what nobody says who is not asked
+            self._outcome.append(verdict)
         if isinstance(verdict, Block):
             flow.response = ResponseHead(verdict.status)
             return False

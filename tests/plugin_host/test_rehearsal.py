@@ -132,6 +132,13 @@ async def test_log_lines_and_costs_are_no_difference(stage: Stage) -> None:
     assert await stage.differing(PASS, other) == []
 
 
+@pytest.mark.parametrize("hook", ["on_request", "on_response", "on_connect", "on_capture"])
+async def test_a_hook_that_does_nothing_is_no_difference(stage: Stage, hook: str) -> None:
+    nothing = guest("i32.const 0", hook)
+    assert await stage.differing(PASS, nothing) == []
+    assert await stage.differing(nothing, PASS) == []
+
+
 async def test_only_the_flows_on_which_they_differ_count(stage: Stage) -> None:
     # The url is `http://example.com/N`.
     read = "(drop (call $get_field (i32.const 1) (i32.const 16) (i32.const 64)))"
