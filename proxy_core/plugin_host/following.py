@@ -63,6 +63,10 @@ class Follower:
         """Remember what is in the files that are about to be loaded."""
         self._tried[source.path] = await self._hands.on_worker(source.fingerprint)
 
+    def forget(self, source: Source) -> None:
+        """Try what is there again, whatever it is."""
+        self._tried.pop(source.path, None)
+
     async def follow(self, changed: Mapping[Path, bool]) -> None:
         """Follow changes at these `Source.path`s; at those with False nothing is any more."""
         for path in sorted(path for path, is_there in changed.items() if is_there):

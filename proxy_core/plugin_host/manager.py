@@ -419,6 +419,7 @@ class PluginManager:
 
     def _forget(self, plugin: Plugin) -> None:
         del self._plugins[plugin.name]
+        self._follower.forget(plugin.source)
         if plugin.generation is not None:
             self._unload(plugin)
             plugin.log.notice(LogLevel.INFO, "unloaded: its files are gone")

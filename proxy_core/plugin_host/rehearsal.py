@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -33,6 +34,8 @@ SECONDS: Final = 1.0
 """How long all of it may take; flows that were not come to by then are left out."""
 FLOW_SECONDS: Final = 0.25
 """How long one version may take over one flow."""
+DEADLINE_MS: Final = 1000
+"""How long an instance may take to start; and where guests run on a thread, to leave that."""
 STATE_BYTES: Final = 1024 * 1024
 """A larger state is not copied: then both versions begin with an empty one."""
 _EXCHANGES: Final = (FlowKind.HTTP, FlowKind.WEBSOCKET)
@@ -65,8 +68,8 @@ async def compare(
     differing = []
     compared = 0
     async with (
-        OfflinePlugin(old.blueprint, plugin.source, workers, state.copy()) as before,
-        OfflinePlugin(new, plugin.source, workers, state.copy()) as after,
+        OfflinePlugin(_hurried(old.blueprint), plugin.source, workers, state.copy()) as before,
+        OfflinePlugin(_hurried(new), plugin.source, workers, state.copy()) as after,
     ):
         end = loop.time() + SECONDS
         for flow in flows:
@@ -78,6 +81,12 @@ async def compare(
             before.take_lines()
             after.take_lines()
     return Comparison(old.number, compared, tuple(differing))
+
+
+def _hurried(version: Blueprint) -> Blueprint:
+    limits = version.manifest.limits
+    limits = replace(limits, deadline_ms=min(limits.deadline_ms, DEADLINE_MS))
+    return replace(version, manifest=replace(version.manifest, limits=limits))
 
 
 def _choose(recent: Sequence[Flow], *versions: Blueprint) -> list[Flow]:

@@ -228,6 +228,15 @@ async def test_what_is_gone_and_never_worked_is_forgotten(host: Host) -> None:
     assert host.manager.statuses() == []
 
 
+async def test_what_was_forgotten_by_key_and_comes_back_the_same_is_taken_up(host: Host) -> None:
+    path = host.put("a", BLOCK)
+    await host.start()
+    shutil.rmtree(path.parent)
+    assert (await host.manager.discover()).removed == ("a",)
+    host.put("a", BLOCK)
+    assert (await follow(host, "a")).ok
+
+
 async def test_a_module_whose_manifest_is_gone_is_not_taken_up_without_it(host: Host) -> None:
     path = host.put("a", BLOCK, "[permissions]\nmodify_requests = false\n")
     await host.start()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from proxy_core.plugin_host.faults import GuestTrapped, ModuleRefused
 from proxy_core.plugin_host.offline import EPOCH_NS, OfflineHost
 from proxy_core.plugin_host.runtime import assemble
 from tests.plugin_host.guests import MEMORY, guest, importing, living, make_flow, wasm
+from tests.waiting import until
 
 
 def source(directory: Path, module: bytes) -> Source:
@@ -62,8 +62,8 @@ async def test_a_plugin_that_traps_at_its_start_leaves_nothing_behind(tmp_path: 
     host = OfflineHost(source(tmp_path, module))
     with pytest.raises(GuestTrapped):
         await host.__aenter__()
-    await asyncio.sleep(0)  # the loop holds the failure until its next turn
-    assert living("RawGuest", "OfficialGuest") == before
+    # The loop and the worker hold the failure until their next turn.
+    await until(lambda: living("RawGuest", "OfficialGuest") == before)
 
 
 def test_text_is_assembled_or_refused_with_its_place() -> None:

@@ -51,8 +51,10 @@ class Stage:
         self.plugin = Plugin("a", Source(Path("a.wasm")), PluginLog("a", self.log, 100))
         self.flows = [past_flow(number) for number in range(1, 4)]
 
+        self.limits = GuestLimits(deadline_ms=2000)
+
     def draw(self, module: bytes) -> Blueprint:
-        manifest = Manifest("a", "a.wasm", limits=GuestLimits(deadline_ms=2000))
+        manifest = Manifest("a", "a.wasm", limits=self.limits)
         return Blueprint.draw(self._engine, manifest, module, self.plugin.belongings)
 
     async def compare(self, old: bytes, new: bytes) -> Comparison | None:
@@ -179,6 +181,16 @@ async def test_what_took_too_long_is_a_difference(
     assert await stage.differing(PASS, PASS) == [1]
 
 
+async def test_guests_that_never_return_are_given_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "SECONDS", 0.1)
+    monkeypatch.setattr(rehearsal, "DEADLINE_MS", 300)
+    stage.limits = GuestLimits(fuel=10**12)
+    spin = guest("(loop (br 0)) i32.const 0")
+    assert await stage.compare(spin, spin) == Comparison(7, 1)
+
+
 async def test_what_is_not_come_to_in_time_is_left_out(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,8 +284,7 @@ async def test_a_version_that_does_not_start_leaves_nothing_behind(stage: Stage)
     with pytest.raises(GuestTrapped):
         await stage.compare(PASS, guest("i32.const 0", imports=trap))
     stage.plugin.generation = None
-    await asyncio.sleep(0)
-    assert living("RawGuest", "OfficialGuest", "Generation") == before
+    await until(lambda: living("RawGuest", "OfficialGuest", "Generation") == before)
 
 
 async def test_a_guest_that_spins_leaves_the_loop_to_others(stage: Stage) -> None:

@@ -61,7 +61,7 @@ class OfficialEngine:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-guest")
         self.one_at_a_time = threading.Lock()
         self._running = threading.Event()
-        self._closed = False
+        self._closed = self._inside = False
         self._ticker = threading.Thread(target=self._tick, name="plugin-epoch", daemon=True)
         self._ticker.start()
 
@@ -92,15 +92,19 @@ class OfficialEngine:
     def enter(self, work: Callable[[], Any]) -> Any:
         """Run `work` alone, with the epoch ticking."""
         with self.one_at_a_time:
+            self._inside = True
             self._running.set()
             try:
                 return work()
             finally:
-                self._running.clear()
+                self._inside = False
+                if not self._closed:
+                    self._running.clear()
 
     def _tick(self) -> None:
         pause = threading.Event()
-        while not self._closed:
+        # On after the end: whoever is still inside has a deadline, and the program waits for it.
+        while not self._closed or self._inside:
             self._running.wait()
             pause.wait(TICK_SECONDS)
             self.engine.increment_epoch()
@@ -110,7 +114,8 @@ class OfficialEngine:
         self._closed = True
         self._running.set()
         self.thread.shutdown(wait=False, cancel_futures=True)
-        self._ticker.join()
+        if not self._inside:
+            self._ticker.join()
 
 
 class OfficialGuest:

@@ -432,3 +432,17 @@ async def test_closing_twice_does_no_harm(engine: Engine) -> None:
     guest.close()
     assert guest.host.memory.read(0, 1) is None
     assert guest.host.memory.pages() == 0
+
+
+async def test_a_guest_inside_a_closed_engine_still_has_its_deadline() -> None:
+    engine = OfficialEngine()
+    made = loaded(
+        engine, f'(module (func (export "on_request") (result i32) {SPIN} i32.const 0))', PATIENT
+    )
+    assert made.begin("on_request") is None
+    running = asyncio.get_running_loop().create_task(made.finish())
+    await asyncio.sleep(0.02)
+    engine.close()
+    with pytest.raises(DeadlineExceeded):
+        await running
+    made.close()
