@@ -45,6 +45,10 @@ class Limits:
     """From one piece of a body to the next, either way."""
     idle_timeout: float = 300.0
     """A connection on which nothing moves."""
+    unwanted_body: int = 16 * MIB
+    """Bytes read and thrown away of a request's body whose answer is complete."""
+    unwanted_timeout: float = 10.0
+    """From a complete answer to the end of such a body."""
     tunnel_timeout: float = 3600.0
     """A tunnel through which nothing moves, either way."""
     connect_timeout: float = 10.0

@@ -258,6 +258,7 @@ _MAY_BE_ZERO = {
     "captured_body",
     "captured_total",
     "log_lines",
+    "unwanted_body",
     "upstream_idle",
     "upstream_idle_per_origin",
     "websocket_captured",

@@ -27,10 +27,10 @@ from proxy_core.wire.http1 import ConnectionClosed, RequestReader
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
 from proxy_core.wire.http1_encode import encode_response_head
 
+_CONTINUE = 100
 _JOIN_BELOW = 16384
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
-_SKIP_BYTES = 64 * 1024  # of a request body nobody wants, before the connection is closed instead
 
 
 class Http1Client:
@@ -41,6 +41,7 @@ class Http1Client:
         "_channel",
         "_chunked",
         "_gone",
+        "_held_back",
         "_keep_alive",
         "_limits",
         "_pending",
@@ -83,6 +84,8 @@ class Http1Client:
         self._pending = b""
         self._gone = False
         """The connection was handed over, or broken off."""
+        self._held_back = False
+        """The client may wait to be told to send its body (RFC 9110, section 10.1.1)."""
 
     async def run(self) -> RequestReceived | None:
         """Serve requests until the connection ends; return a CONNECT that is to be tunnelled."""
@@ -96,7 +99,10 @@ class Http1Client:
             await self._run_exchange(self, received)
             if self._gone:
                 return None
-            if not self._keep_alive or not self._skip_rest_of_body():
+            if not self._keep_alive or (self._held_back and not self._body_read):
+                await self._linger_over_body()
+                return None
+            if not self._body_read and not await self._read_rest_of_body():
                 await self._channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
                 return None
             self._reader.start_next()
@@ -106,6 +112,7 @@ class Http1Client:
         reader, channel, limits = self._reader, self._channel, self._limits
         channel.allow(limits.idle_timeout, "no request came")
         begun = False
+        event = None
         try:
             while True:
                 event = reader.next_event()
@@ -123,17 +130,22 @@ class Http1Client:
                 else:
                     raise RuntimeError(f"{event!r} where a request should begin")
         except RemoteProtocolError as error:
-            await self._reject(error)
+            self._reject(error)
+            if isinstance(event, RequestReceived):
+                await self._linger_over_body()
+            else:
+                await channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
         except ConnectionTimeout as error:
             if reader.mid_message:
-                await self._reject(RemoteProtocolError(str(error), 408))
+                self._reject(RemoteProtocolError(str(error), 408))
+                await channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
             else:
                 channel.close()
         except (ConnectionLost, TlsError):
             channel.abort()
         return None
 
-    async def _reject(self, error: RemoteProtocolError) -> None:
+    def _reject(self, error: RemoteProtocolError) -> None:
         self._refuse(error)
         body = f"int3rceptor: {error}\n".encode(errors="replace")
         fields = [
@@ -143,29 +155,43 @@ class Http1Client:
         ]
         head = ResponseHead(error.status, b"", Headers(fields))
         self._channel.write(encode_response_head(head, len(body), connection=b"close") + body)
-        await self._channel.linger(_LINGER_SECONDS, _LINGER_BYTES)
 
     def _begin(self, received: RequestReceived) -> None:
         self._request = received
         self._keep_alive = received.keep_alive
         self._body_read = received.length == 0
+        self._held_back = received.expect_continue
         self.head_sent = False
         self.trailers = None
         if self._body_read:
             self._reader.next_event()  # the end, which follows at once
 
-    def _skip_rest_of_body(self) -> bool:
-        """Read over what is there of a body that the exchange did not want."""
-        skipped = 0
-        while not self._body_read and skipped < _SKIP_BYTES:
-            try:
-                data = self.read_nowait()
-            except RemoteProtocolError:
-                return False
-            if data is None:
-                return False
-            skipped += len(data)
-        return self._body_read
+    async def _linger_over_body(self) -> None:
+        """Close, but let a client that still sends get to its answer."""
+        await self._channel.linger(self._limits.unwanted_timeout, self._limits.unwanted_body)
+
+    async def _read_rest_of_body(self) -> bool:
+        """Read over a body that the exchange did not want; return whether it came to its end.
+
+        Some clients read no answer before they have sent everything (RFC 9112, section 9.3).
+        """
+        channel, left = self._channel, self._limits.unwanted_body
+        channel.allow(self._limits.unwanted_timeout, "the rest of the request's body was late")
+        try:
+            while left >= 0:
+                data = self._body_event(self._reader.next_event())
+                if data is None:
+                    received = await channel.receive()
+                    self._reader.receive_data(received)
+                    if not received:
+                        return False
+                elif self._body_read:
+                    return True
+                else:
+                    left -= len(data)
+        except (RemoteProtocolError, ConnectionLost, ConnectionTimeout, TlsError):
+            pass  # the answer went out: whoever is to read it knows all there is to know
+        return False
 
     def route(self, head: RequestHead) -> Route:
         """See `ClientStream.route`."""
@@ -213,6 +239,8 @@ class Http1Client:
 
     def send_informational(self, head: ResponseHead) -> None:
         """See `ClientStream.send_informational`."""
+        if head.status == _CONTINUE:
+            self._held_back = False
         if self._request.head.version == HTTP_11:  # RFC 9110, section 15.2
             self._channel.write(encode_response_head(head, 0))
 

@@ -38,7 +38,9 @@ class Http2ClientStream(Http2Stream):
     __slots__ = (
         "_arrived",
         "_connection",
+        "_owed",
         "_switched",
+        "_unwanted",
         "_upgrade",
         "client",
         "head_sent",
@@ -58,12 +60,16 @@ class Http2ClientStream(Http2Stream):
         self.client = connection.client
         self.head_sent = False
         self.left = False
-        """The exchange is over."""
+        """The exchange is over, or asks no more of the client."""
         self.task: asyncio.Task[None] | None = None
         self._connection = connection
         self._arrived = arrived
         self._upgrade = upgrade
         self._switched = False
+        self._owed = 0
+        """Bytes of them that the client may not make up for yet."""
+        self._unwanted = 0
+        """Bytes of body that were thrown away."""
 
     def route(self, head: RequestHead) -> Route:
         """See `ClientStream.route`."""
@@ -103,8 +109,15 @@ class Http2ClientStream(Http2Stream):
 
     def send_end(self, trailers: list[Field] | None) -> None:
         """See `BodySink.send_end`; the answer to an extended CONNECT ends nothing."""
-        if not self._switched:
-            super().send_end(trailers)
+        if self._switched:
+            return
+        if not self._ended:
+            # Nobody reads its body any more. Some clients (curl) send on, but see no more of what
+            # we say once the answer is complete: so what they may send goes out before that.
+            self._link.engine.widen(self.id, self._link.limits.unwanted_body)
+            self.left = True
+            self._throw_away()
+        super().send_end(trailers)
 
     async def drain(self) -> None:
         """See `BodySink.drain`."""
@@ -133,13 +146,57 @@ class Http2ClientStream(Http2Stream):
         self.left = True
         if self._failure is not None:
             return
+        self._throw_away()
         self._link.flush()
         self._link.settle(self)
         if not self._finished:
             self.allow(self._link.limits.idle_timeout, "the client stopped reading")
 
+    def feed(self, data: bytes, credit: int) -> None:
+        """See `Http2Stream.feed`; what comes after the exchange is over nobody will read."""
+        super().feed(data, credit)
+        if self.left:
+            self._throw_away()
+            if self._finished and self._too_long:
+                self._link.reset(self, NO_ERROR)
+
+    def _throw_away(self) -> None:
+        for data, credit in self._incoming:
+            self._unwanted += len(data)
+            if self._too_long:
+                self._owed += credit
+            else:
+                self._link.give_credit(self.id, credit)
+        self._incoming.clear()
+
+    @property
+    def _too_long(self) -> bool:
+        return self._unwanted > self._link.limits.unwanted_body
+
+    def drop_incoming(self) -> None:
+        """See `Http2Stream.drop_incoming`."""
+        super().drop_incoming()
+        if self._owed:
+            self._link.give_credit(self.id, self._owed)  # the connection's part of it
+
+    def await_end(self) -> None:
+        """Let the client end its request, for a while, where its answer is complete.
+
+        It may be told to stop at once (RFC 9113, section 8.1), but some look for an answer only
+        when they have sent everything, and take a reset before that for a failure.
+        """
+        if not self._finished:
+            return
+        if self._too_long:
+            self._link.reset(self, NO_ERROR)
+        else:
+            self.allow(self._link.limits.unwanted_timeout, "the rest of the body was late")
+
     def expire(self) -> None:
         """See `Perishable.expire`; nobody else would end a stream whose exchange is over."""
+        if self.left and self._finished:
+            self._link.reset(self, NO_ERROR)
+            return
         super().expire()
         if self.left:
             self._link.reset(self, CANCEL)
@@ -291,11 +348,10 @@ class Http2Client(Http2Link):
         stream.send_end(None)
 
     def settle(self, stream: Http2Stream) -> None:
-        """See `Http2Link.settle`; ends what the exchange left unread of a request too."""
+        """See `Http2Link.settle`; gives what the exchange left unread of a request its time."""
         super().settle(stream)
-        if isinstance(stream, Http2ClientStream) and stream.left and stream.sent:
-            # The answer is complete: the client may stop sending (RFC 9113, section 8.1).
-            self.reset(stream, NO_ERROR)
+        if isinstance(stream, Http2ClientStream) and stream.left and not stream.complete:
+            stream.await_end()
 
     def drop(self, stream: Http2Stream) -> None:
         """See `Http2Link.drop`."""

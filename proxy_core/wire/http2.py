@@ -309,6 +309,13 @@ class Http2Engine:
         except (H2Error, KeyError):
             return  # the stream is gone, and its credit with it
 
+    def widen(self, stream_id: int, size: int) -> None:
+        """Let the peer send so many bytes more on a stream alone, before it has used any."""
+        try:
+            self._h2.increment_flow_control_window(size, stream_id)
+        except (H2Error, KeyError, ValueError):
+            return  # the stream is gone, or may send as much as can be said
+
     def reset(self, stream_id: int, code: int) -> None:
         """Break a stream off; harmless where it is over."""
         self._methods.pop(stream_id, None)

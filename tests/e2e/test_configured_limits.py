@@ -189,3 +189,27 @@ async def test_upstream_idle(opened: Opening) -> None:
     inside = await opened(upstream_idle=0.1)
     async with exchange(inside) as (_, origin):
         assert await origin.read_to_end() == b""
+
+
+@asynccontextmanager
+async def answered_early(inside: Inside, length: int) -> AsyncIterator[Peer]:
+    """A client whose request is answered while its body is still to come."""
+    client = inside.client(reverse=True)
+    await client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % length)
+    origin = await inside.origin.accept()
+    await origin.read_head()
+    await origin.send(OK)
+    await inside.answer(client)
+    yield client
+    client.close()
+
+
+async def test_unwanted_body(opened: Opening) -> None:
+    async with answered_early(await opened(unwanted_body=10), 100) as client:
+        await client.send(bytes(11))
+        assert await client.read_to_end() == b""
+
+
+async def test_unwanted_timeout(opened: Opening) -> None:
+    async with answered_early(await opened(unwanted_timeout=0.1), 100) as client:
+        assert await client.read_to_end() == b""

@@ -21,7 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 @pytest.fixture
 async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = Inside(tmp_path / "data", Limits())
+    made = Inside(tmp_path / "data", Limits(unwanted_timeout=0.5))
     await made.open()
     yield made
     await made.close()

@@ -20,7 +20,13 @@ from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE, RequestReceived
 from tests.net.wires import Peer, Wires, send_until_blocked
 from tests.waiting import until
 
-LIMITS = Limits(head_timeout=30.0, idle_timeout=300.0, head_bytes=4096, stream_buffer=1000)
+LIMITS = Limits(
+    head_timeout=30.0,
+    idle_timeout=300.0,
+    head_bytes=4096,
+    stream_buffer=1000,
+    unwanted_body=50_000,
+)
 
 Run = Callable[[Http1Client, RequestReceived], Awaitable[None]]
 
@@ -58,6 +64,7 @@ class Side:
     channel: Channel
     peer: Peer
     wires: Wires
+    clock: Clock
     refused: list[RemoteProtocolError] = field(default_factory=list)
 
     def serve(self, run: Run = echo) -> asyncio.Task[RequestReceived | None]:
@@ -75,9 +82,9 @@ class Side:
 
 
 @pytest.fixture
-async def side(wires: Wires) -> Side:
+async def side(wires: Wires, clock: Clock) -> Side:
     channel, peer = await wires.open(limit=1000)
-    return Side(channel, peer, wires)
+    return Side(channel, peer, wires, clock)
 
 
 # --- one request after the other
@@ -212,14 +219,60 @@ async def test_answer_before_a_body_that_is_there_keeps_the_connection(side: Sid
         assert body == b"no"
 
 
-async def test_answer_before_a_body_that_does_not_come_ends_the_connection(side: Side) -> None:
-    async def run(client: Http1Client, received: RequestReceived) -> None:
-        respond(client, b"no", 417)
+async def refuse_early(client: Http1Client, received: RequestReceived) -> None:
+    respond(client, b"no", 417)
 
-    serving = side.serve(run)
+
+async def test_answer_before_a_body_that_does_not_come_ends_the_connection(side: Side) -> None:
+    serving = side.serve(refuse_early)
+    await side.peer.send(request("/", "Content-Length: 5", method="POST"))
+    assert (await side.answer())[1] == b"no"
+    await until(lambda: side.channel.deadline == LIMITS.unwanted_timeout)
+    side.clock.sweep(LIMITS.unwanted_timeout + 1.0)
+    assert await side.peer.read_to_end() == b""
+    side.peer.end()
+    assert await serving is None
+
+
+async def test_client_that_was_not_told_to_send_its_body_need_not(side: Side) -> None:
+    serving = side.serve(refuse_early)
     lines = ("Expect: 100-continue", "Content-Length: 5")
     await side.peer.send(request("/", *lines, method="POST"))
     assert (await side.answer())[1] == b"no"
+    assert await side.peer.read_to_end() == b""
+    side.peer.end()
+    assert await serving is None
+
+
+@pytest.mark.parametrize("length", [LIMITS.unwanted_body, LIMITS.unwanted_body + 1])
+async def test_body_that_nobody_wants_is_read_up_to_a_bound(side: Side, length: int) -> None:
+    serving = side.serve(refuse_early)
+    await side.peer.send(request("/", f"Content-Length: {length}", method="POST"))
+    assert (await side.answer())[1] == b"no"
+    await side.peer.send(bytes(length))
+    await side.peer.send(request("/next"))
+    if length == LIMITS.unwanted_body:
+        assert (await side.answer())[1] == b"no"
+        side.peer.end()
+    else:
+        assert await side.peer.read_to_end() == b""
+        side.peer.end()
+    assert await serving is None
+
+
+async def test_client_that_goes_amid_a_body_that_nobody_wants_is_let_go(side: Side) -> None:
+    serving = side.serve(refuse_early)
+    await side.peer.send(request("/", "Content-Length: 9", method="POST") + b"some")
+    assert (await side.answer())[1] == b"no"
+    side.peer.end()
+    assert await serving is None
+
+
+async def test_body_that_nobody_wants_may_be_no_chunks(side: Side) -> None:
+    serving = side.serve(refuse_early)
+    await side.peer.send(request("/", "Transfer-Encoding: chunked", method="POST"))
+    assert (await side.answer())[1] == b"no"
+    await side.peer.send(b"no chunk\r\n")
     assert await side.peer.read_to_end() == b""
     side.peer.end()
     assert await serving is None

@@ -27,11 +27,14 @@ from proxy_core.net.client_http2 import Http2Client, Http2ClientStream
 from proxy_core.net.clock import Clock
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, RequestReceived
+from proxy_core.wire.http2 import Http2Engine
 from tests.net.h2_peer import REQUEST, Fields, H2Peer
 from tests.net.wires import Wires, send_until_blocked
 from tests.waiting import until
 
-LIMITS = Limits(idle_timeout=300.0, body_timeout=200.0, stream_buffer=100_000, streams=3)
+LIMITS = Limits(
+    idle_timeout=300.0, body_timeout=200.0, stream_buffer=100_000, streams=3, unwanted_body=500_000
+)
 
 Run = Callable[[Http2ClientStream, RequestReceived], Awaitable[None]]
 
@@ -232,19 +235,100 @@ async def test_answer_waits_for_the_clients_window(side: Side) -> None:
     assert received + len(await side.client.body(number)) == 90_000
 
 
-async def test_answer_to_an_unread_request_is_sent_whole_before_the_reset(side: Side) -> None:
-    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
-        stream.send_head(ResponseHead(413), CHUNKED)
-        stream.send_data(bytes(90_000))  # the window is 65535
-        stream.send_end(None)
+# --- answers that are complete before their requests are
 
-    side.run = run
+
+async def answer_early(stream: Http2ClientStream, received: RequestReceived) -> None:
+    stream.send_head(ResponseHead(413), CHUNKED)
+    stream.send_data(bytes(90_000))  # the window is 65535
+    stream.send_end(None)
+
+
+async def send_body(side: Side, number: int, size: int) -> None:
+    """Send what may be sent, reading on where the window is used up."""
+    while size:
+        room = min(side.client.h2.local_flow_control_window(number), 16_384, size)
+        if room:
+            side.client.h2.send_data(number, bytes(room))
+            size -= room
+            await side.client.flush()
+        else:
+            await side.client.next(h2.events.WindowUpdated)
+
+
+async def test_answer_to_an_unread_request_is_sent_whole_before_the_reset(side: Side) -> None:
+    side.run = answer_early
     http, _ = side.serve()
     number = await side.ask(end=False)
     assert len(await side.client.body(number)) == 90_000
+    await side.wires.turn()
+    assert list(http.streams) == [number]
+    side.clock.sweep(LIMITS.unwanted_timeout + 1.0)
     reset = await side.client.next(h2.events.StreamReset, number)
     assert reset.error_code == ErrorCodes.NO_ERROR
     assert not http.streams
+
+
+async def test_body_that_nobody_wants_may_end_in_peace(side: Side) -> None:
+    side.run = answer_early
+    http, _ = side.serve()
+    number = await side.ask(end=False)
+    assert len(await side.client.body(number)) == 90_000
+    await send_body(side, number, LIMITS.unwanted_body)
+    side.client.h2.end_stream(number)
+    await side.client.flush()
+    await until(lambda: not http.streams)
+    again = await side.ask()  # nothing was reset, and the connection goes on
+    assert len(await side.client.body(again)) == 90_000
+
+
+async def test_client_that_reads_no_more_once_it_is_answered_may_send_its_body(side: Side) -> None:
+    side.run = answer_early
+    side.serve()
+    number = await side.ask(end=False)
+    await side.client.next(h2.events.DataReceived, number)
+    # Room for all that is borne is there with the answer.
+    assert side.client.h2.local_flow_control_window(number) >= LIMITS.unwanted_body
+
+
+async def test_body_that_nobody_wants_is_cut_when_it_gets_too_long(side: Side) -> None:
+    side.run = answer_early
+    http, _ = side.serve()
+    number = await side.ask(end=False)
+    assert len(await side.client.body(number)) == 90_000
+    await send_body(side, number, LIMITS.unwanted_body + 1)
+    reset = await side.client.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.NO_ERROR
+    assert not http.streams
+
+
+async def test_body_that_nobody_wants_is_not_kept_while_its_answer_waits(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    give_credit = Http2Engine.give_credit
+
+    def noted(engine: Http2Engine, stream_id: int, size: int) -> None:
+        given.append(size)
+        give_credit(engine, stream_id, size)
+
+    monkeypatch.setattr(Http2Engine, "give_credit", noted)
+    side.run = answer_early
+    http, _ = side.serve()
+    number = await side.ask(end=False)
+    size = LIMITS.unwanted_body + 300_000
+    await send_body(side, number, size)
+    await side.wires.turn()
+    (stream,) = http.streams.values()
+    assert stream.stalled  # nobody reads the answer
+    assert stream.read_nowait() is None  # and nothing is kept
+    assert LIMITS.unwanted_body - 16_384 <= sum(given) <= LIMITS.unwanted_body
+    side.client.h2.increment_flow_control_window(90_000)
+    side.client.h2.increment_flow_control_window(90_000, number)
+    await side.client.flush()
+    reset = await side.client.next(h2.events.StreamReset, number)
+    assert reset.error_code == ErrorCodes.NO_ERROR
+    assert sum(given) == size  # the connection has all its room back
 
 
 async def test_client_may_send_no_more_than_is_read(side: Side) -> None:
