@@ -1,130 +1,137 @@
 """Files that only their owner may read: private from the first byte, and never half written.
 
-Publishing is a hard link to a file that is complete and on disk already, so of two processes that
-publish the same name at once one wins and the other reads what the winner wrote; no lock is needed
-and none can be left behind.
+Raises OSError as it comes; who calls knows what the file was for. A file gets its name when it is
+complete and on disk already, so of two processes that publish the same name at once one wins and
+the other reads what the winner wrote; no lock is needed and none can be left behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
-from proxy_core.errors import PrivateFileError
-
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-_MAX_BYTES = 1024 * 1024
-
-REMEDY = "make it a file of this user with mode 0600, or pass another --data-dir"
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
-def private_directory(path: Path) -> list[str]:
-    """Make `path` a directory of mode 0700, and its missing parents too.
+class NotPrivate(OSError):
+    """A file is no regular file, belongs to somebody else, or is open to others."""
 
-    Return what was repaired, one sentence each. Raises PrivateFileError where it cannot be had.
+
+def private_directory(path: Path) -> int | None:
+    """Make `path` a directory of mode 0700 that can be listed, and its missing parents too.
+
+    Return the mode it had, where others had a part in it.
+    """
+    for directory in reversed([p for p in path.parents if not p.exists()]):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = stat.S_IMODE(path.stat().st_mode)
+    if found & _OTHERS:
+        path.chmod(0o700)
+        return found
+    with os.scandir(path):
+        return None
+
+
+@contextlib.contextmanager
+def open_private(path: Path, links: bool = False) -> Iterator[int]:
+    """Open a regular file to read, for its descriptor; through symbolic links only with `links`.
+
+    Raises NotPrivate for what is no regular file.
+    """
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags if links else flags | os.O_NOFOLLOW)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise NotPrivate("is no regular file")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def check_owner(descriptor: int) -> None:
+    """Raise NotPrivate unless the file is this user's."""
+    if os.fstat(descriptor).st_uid != os.geteuid():
+        raise NotPrivate("belongs to another user")
+
+
+def open_to_others(descriptor: int) -> int | None:
+    """Return the file's mode where others may read or write it."""
+    found = stat.S_IMODE(os.fstat(descriptor).st_mode)
+    return found if found & _OTHERS else None
+
+
+def read_some(descriptor: int, limit: int) -> bytes:
+    """Return at most `limit` bytes of an open file."""
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(limit)
+
+
+def read_private(path: Path, limit: int, strict: bool = True) -> bytes | None:
+    """Return up to `limit` + 1 bytes; None where there is no such file.
+
+    Where `strict`, raises NotPrivate unless it is a regular file of this user's that nobody else
+    may read or write.
     """
     try:
-        missing = [p for p in (path, *path.parents) if not p.exists()]
-        for directory in reversed(missing):
-            directory.mkdir(mode=0o700, exist_ok=True)
-        found = stat.S_IMODE(path.stat().st_mode)
-        if found & _OTHERS:
-            path.chmod(0o700)
-            return [f"{path} was open to other users (mode {found:04o}); it is 0700 now"]
-        _probe(path)
-    except FileExistsError as error:
-        raise PrivateFileError(
-            f"{path} is a file, not a directory; pass another --data-dir"
-        ) from error
-    except OSError as error:
-        raise PrivateFileError(
-            f"{path} cannot be used ({_reason(error)}); give it to this user or pass --data-dir"
-        ) from error
-    return []
-
-
-def _probe(directory: Path) -> None:
-    """Raise OSError where `directory` is none, or may not be listed."""
-    with os.scandir(directory):
-        pass
-
-
-def read_private(
-    path: Path, if_read: str, remedy: str = REMEDY, only_ours: bool = False
-) -> tuple[bytes, list[str]] | None:
-    """Return a secret file's bytes and what was repaired; None where there is no such file.
-
-    A file that other users could read is made 0600 first; `if_read` says what to do about what
-    they may have read. With `only_ours` another user's file is refused. Raises PrivateFileError
-    where it cannot be read or repaired.
-    """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold us up
+        with open_private(path) as descriptor:
+            if strict:
+                check_owner(descriptor)
+                if (mode := open_to_others(descriptor)) is not None:
+                    raise NotPrivate(f"is open to other users (mode {mode:04o})")
+            return read_some(descriptor, limit + 1)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise PrivateFileError(f"{path} cannot be read ({_reason(error)}); {remedy}") from error
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise PrivateFileError(f"{path} is no regular file; {remedy}")
-        if only_ours and status.st_uid != os.geteuid():
-            raise PrivateFileError(f"{path} belongs to another user; {remedy}")
-        found = stat.S_IMODE(status.st_mode)
-        repairs = []
-        if found & _OTHERS:
-            os.fchmod(fd, 0o600)
-            repairs.append(
-                f"{path} was open to other users (mode {found:04o}); it is 0600 now. If they "
-                f"may have read it, {if_read}"
-            )
-        return os.read(fd, _MAX_BYTES), repairs
-    except OSError as error:
-        raise PrivateFileError(
-            f"{path} is open to other users or unreadable ({_reason(error)}); {remedy}"
-        ) from error
-    finally:
-        os.close(fd)
 
 
-def publish(path: Path, data: bytes, mode: int) -> bool:
-    """Create `path` with `data` in one step; return False where it exists already.
+def write_private(path: Path, *parts: bytes) -> None:
+    """Replace `path` by a file of these bytes in one step, its directory being there."""
+    _write(path, parts, 0o600, os.replace)
 
-    The file has `mode` before it has a first byte, and is on disk before it has its name. Raises
-    PrivateFileError where it cannot be written.
+
+def publish_private(path: Path, *parts: bytes, mode: int = 0o600) -> bool:
+    """Make a file of these bytes in one step; return False where there is one already.
+
+    The file has `mode` before it has a first byte, and is on disk before it has its name.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                os.fchmod(fd, mode)
-                file.write(data)
-                file.flush()
-                os.fsync(fd)
-            os.link(draft, path)
-        except FileExistsError:
-            return False
-        finally:
-            draft.unlink()
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise PrivateFileError(
-            f"{path} cannot be written ({_reason(error)}); make room, allow this user to write "
-            "there, or pass another --data-dir"
-        ) from error
+        _write(path, parts, mode, _link)
+    except FileExistsError:
+        return False
     return True
 
 
-def _sync_directory(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _link(draft: Path, path: Path) -> None:
+    os.link(draft, path)
+    draft.unlink()
+
+
+def _write(
+    path: Path, parts: tuple[bytes, ...], mode: int, name_it: Callable[[Path, Path], None]
+) -> None:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, 0o600)
     try:
-        os.fsync(fd)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(descriptor)
+        name_it(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
     finally:
-        os.close(fd)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+        os.close(directory)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy_core.errors import ConfigError, PrivateFileError
-from proxy_core.private_files import private_directory, publish, read_private
+from proxy_core.secret_files import publish, read_secret, secret_directory
 
 _BYTES: Final = 32
 _TOKEN: Final = re.compile(rb"[A-Za-z0-9._~+/-]{16,512}=*")  # RFC 6750, section 2.1
@@ -38,10 +38,10 @@ def load_or_make_token(path: Path, data_dir: Path) -> Token:
     """
     repairs: list[str] = []
     if path.is_relative_to(data_dir):
-        repairs = private_directory(path.parent)
+        repairs = secret_directory(path.parent)
     is_new = False
     for _ in range(3):
-        found = read_private(path, _IF_READ, _REMEDY, only_ours=True)
+        found = read_secret(path, _IF_READ, _REMEDY, only_ours=True)
         if found is None:
             is_new = publish(path, secrets.token_urlsafe(_BYTES).encode() + b"\n", 0o600)
             continue
@@ -57,7 +57,7 @@ def read_token(path: Path) -> bytes | None:
 
     Raises PrivateFileError and ConfigError.
     """
-    found = read_private(path, _IF_READ, _REMEDY, only_ours=True)
+    found = read_secret(path, _IF_READ, _REMEDY, only_ours=True)
     return None if found is None else _checked(found[0], path)
 
 

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from proxy_core.ca.constraints import check_constraints
 from proxy_core.errors import CaError, PrivateFileError
-from proxy_core.private_files import private_directory, publish, read_private
+from proxy_core.secret_files import publish, read_secret, secret_directory
 
 CERTIFICATE_NAME = "int3rceptor-ca.pem"
 KEY_NAME = "int3rceptor-ca.key"
@@ -73,11 +73,11 @@ class Authority:
 
     @classmethod
     def _load_or_create(cls, directory: Path) -> Authority:
-        repairs = private_directory(directory)
+        repairs = secret_directory(directory)
         is_new = False
         certificate_path, key_path = directory / CERTIFICATE_NAME, directory / KEY_NAME
         for _ in range(_ATTEMPTS):
-            found = read_private(key_path, _IF_READ)
+            found = read_secret(key_path, _IF_READ)
             certificate_pem = _read_certificate(certificate_path)
             if found is None:
                 if certificate_pem is not None:

@@ -24,7 +24,7 @@ from typing import Final
 
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.guest import Code, Engine
-from proxy_core.plugin_host.private_files import (
+from proxy_core.private_files import (
     NotPrivate,
     private_directory,
     publish_private,

@@ -20,13 +20,13 @@ import msgspec
 
 from proxy_core.model.plugin_status import AskedPermission, PermissionKind, PermissionState
 from proxy_core.plugin_host.manifest import Manifest
-from proxy_core.plugin_host.private_files import (
+from proxy_core.plugin_host.reach import real_directories
+from proxy_core.private_files import (
     NotPrivate,
     private_directory,
     read_private,
     write_private,
 )
-from proxy_core.plugin_host.reach import real_directories
 
 FILE_NAME: Final = "plugin-grants.json"
 MOST_PLUGINS: Final = 1000

@@ -20,7 +20,7 @@ import msgspec
 
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.codes import NOT_PERMITTED, OK, OVER_LIMIT
-from proxy_core.plugin_host.private_files import private_directory, read_private, write_private
+from proxy_core.private_files import private_directory, read_private, write_private
 
 KEY_BYTES: Final = 1024
 ENTRY_BYTES: Final = 64

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from proxy_core import private_files
+from proxy_core import secret_files
 from proxy_core.ca import authority
 from proxy_core.ca.authority import CERTIFICATE_NAME, KEY_NAME, Authority
 from proxy_core.errors import CaError
@@ -150,7 +150,7 @@ def test_loser_of_a_race_takes_the_winners_ca(
     directory: Path, monkeypatch: pytest.MonkeyPatch, contested: str
 ) -> None:
     winners: list[Authority] = []
-    real_publish = private_files.publish
+    real_publish = secret_files.publish
 
     def publish_late(path: Path, data: bytes, mode: int) -> bool:
         if path.name == contested and not winners:

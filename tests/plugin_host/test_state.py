@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from proxy_core import private_files
 from proxy_core.model.log_line import LogLevel
-from proxy_core.plugin_host import private_files, state
+from proxy_core.plugin_host import state
 from proxy_core.plugin_host.codes import NOT_PERMITTED, OK, OVER_LIMIT
 from proxy_core.plugin_host.state import ENTRY_BYTES, KEY_BYTES, KeyValueState, StateKeeper
 
