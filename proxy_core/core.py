@@ -188,7 +188,7 @@ class Core:
                 self._log(LogLevel.WARN, f"a client was turned away: {reason}")
 
         self._own(clock.run())
-        self._own(captures.run())
+        self._own(captures.run(ledger.changed))
         serve_api = None if settings.api is None else await self._prepare_api(settings.api, own)
         await self.plugins.start()
         for mode, host, port in settings.listeners:

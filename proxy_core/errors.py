@@ -111,7 +111,14 @@ class UpstreamGone(UpstreamError):
 
 
 class RefusedByHook(Int3rceptorError):
-    """A hook ended an exchange in the middle of a body; the message says who, and why."""
+    """A hook ended an exchange in the middle of a body; the message says who, and why.
+
+    `status` is what a client gets whose response has not begun.
+    """
+
+    def __init__(self, message: str, status: int = 403) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class PluginError(Int3rceptorError):

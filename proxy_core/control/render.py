@@ -142,7 +142,7 @@ def _body(body: Body, head: RequestHead | ResponseHead | None) -> BodyView:
     kept = body.kept
     return BodyView(
         kept=kept,
-        size=max(body.size, len(kept)),
+        size=max(body.size, len(kept)) if body.truncated else len(kept),
         content_type=_first(_CONTENT_TYPE, raw),
         encoding=_first(_CONTENT_ENCODING, raw),
         trailers=_texts(body.trailers or []),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.flow import Flow
@@ -29,13 +30,13 @@ class CaptureQueue:
         self._queue.append(flow)
         self._wake.set()
 
-    async def run(self) -> None:
-        """Serve the queue until cancelled."""
+    async def run(self, on_changed: Callable[[Flow], None]) -> None:
+        """Serve the queue until cancelled; call `on_changed` for flows that the hook changed."""
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
                 hook = self._hooks.capture
                 flow = self._queue.popleft()
-                if hook is not None:
-                    await hook(flow)
+                if hook is not None and await hook(flow):
+                    on_changed(flow)

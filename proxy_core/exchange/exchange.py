@@ -94,7 +94,7 @@ class Exchange:
                 flow.notes = (*flow.notes, str(error))
                 respond(client, flow, error.verdict.head, error.verdict.body)
             else:
-                self._fail(flow, client, 403, str(error))
+                self._fail(flow, client, error.status, str(error))
         except ClientDisconnected as error:
             flow.error = str(error)
             client.abort(flow.error)

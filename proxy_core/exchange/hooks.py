@@ -89,8 +89,9 @@ class Hooks:
         """What the response's body goes through, behind `response`."""
         self.tunnel: Callable[[Flow], TunnelFilter | None] | None = None
         """What the bytes of a tunnel go through, both ways."""
-        self.capture: Callable[[Flow], Awaitable[None]] | None = None
-        """The flow is over and complete; nobody waits for this."""
+        self.capture: Callable[[Flow], Awaitable[bool]] | None = None
+        """The flow is over and complete; nobody waits for this. May edit what was captured of it,
+        and says whether it changed anything."""
         self.rule_match: Callable[[RuleMatch], Awaitable[Verdict]] | None = None
         """A rule fired."""
         self.websocket_message: Callable[[Flow, WebSocketMessage], Awaitable[Verdict]] | None = None

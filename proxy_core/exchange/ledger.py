@@ -69,6 +69,12 @@ class Ledger:
             flows.weigh(flow)
         self._news.publish(flow)
 
+    def changed(self, flow: Flow) -> None:
+        """Take note that a flow that is over has been changed."""
+        flow.compact()
+        self._flows.weigh(flow)
+        self._news.publish(flow)
+
     def hold(self, flow: Flow) -> None:
         """Take note that a flow waits for somebody's decision; `resume` follows."""
         flow.state = FlowState.HELD

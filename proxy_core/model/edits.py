@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead
+
+CHANGE_BYTES: Final = 256 * 1024
+"""At most, of the body before a change."""
 
 
 class WholeBody:
@@ -36,7 +40,7 @@ class Change:
     """`plugin NAME`, `rule NAME`."""
     before: RequestHead | ResponseHead
     body: bytes | None = None
-    """The body before, at most as much as is captured; None where it was left as it was."""
+    """The body before, its first CHANGE_BYTES; None where it was left as it was."""
 
     @property
     def of_response(self) -> bool:

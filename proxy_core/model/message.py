@@ -219,6 +219,8 @@ def join_authority(host: str, port: int, scheme: str) -> bytes:
 PREVIEW = 64 * 1024
 """Bytes kept of a body that is larger than its limit."""
 
+_CUT = -1
+_REWRITTEN = -2
 _MANY_PIECES = 256
 """Pieces kept before they are joined: a piece of one byte takes forty in memory."""
 
@@ -257,7 +259,7 @@ class Body:
             limit = self._room + self.size - length
             kept = self.kept if len(self.kept) >= PREVIEW else self.kept + data[:PREVIEW]
             self._kept = kept[: min(limit, PREVIEW)]
-            self._room = -1
+            self._room = _CUT
 
     @property
     def kept(self) -> bytes:
@@ -274,13 +276,21 @@ class Body:
     @property
     def truncated(self) -> bool:
         """Whether more passed than was kept."""
-        return self.size > self.kept_size
+        return self._room != _REWRITTEN and self.size > self.kept_size
+
+    def rewrite(self, data: bytes) -> None:
+        """Keep `data` in place of what was kept; `size` stays what has passed.
+
+        Only once all has passed.
+        """
+        self._room = _CUT if self.truncated else _REWRITTEN
+        self._kept = data
 
     def shed(self) -> None:
         """Keep a beginning only, and nothing of what is still to come, to save memory."""
         if self._room >= 0:
             self._kept = self.kept[:PREVIEW]
-            self._room = -1
+            self._room = _CUT
 
     def compact(self) -> None:
         """Join the pieces kept so far into one."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy_core.plugin_host.codes import FLOW_HOOKS, LATER_HOOKS, Hook
+from proxy_core.plugin_host.codes import HOOKS, V0_HOOKS, Hook
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.host_side import HostFunction
 
@@ -22,12 +22,6 @@ _FOREIGN: Final = {
     "proxy_abi_version_0_2_1": "Proxy-Wasm 0.2.1",
     "handle_request": "http-wasm",
 }
-_LATER_IMPORTS: Final = frozenset(
-    {
-        "host_get_body",
-        "host_set_body",
-    }
-)
 _TO_I32: Final = ((), ("i32",))
 _TO_NOTHING: Final = ((), ())
 _ENTRIES: Final = {
@@ -35,8 +29,8 @@ _ENTRIES: Final = {
     "_initialize": _TO_NOTHING,
     "plugin_init": _TO_I32,
     "plugin_shutdown": _TO_NOTHING,
-    **{hook.export: _TO_I32 for hook in FLOW_HOOKS},
 }
+_BODY_FUNCTIONS: Final = frozenset({"host_get_body", "host_set_body"})
 
 Signature = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -87,12 +81,17 @@ class Contract:
     """Exports that the host calls, and their types."""
     hooks: frozenset[Hook]
     not_called: tuple[str, ...]
-    """Hooks the module has and this version does not call."""
+    """Hooks the module has, and the version of the ABI that it speaks does not."""
     has_memory: bool
     dialect: str = ""
     """The ABI's name where it is not ours."""
     unsupported: tuple[str, ...] = ()
     """Imports that answer that they are not there, and exports that are never called."""
+
+    @property
+    def uses_bodies(self) -> bool:
+        """Whether bodies are to be whole when it is asked about requests and responses."""
+        return any(item.function.name in _BODY_FUNCTIONS for item in self.imports)
 
     @property
     def name(self) -> str:
@@ -108,11 +107,14 @@ def agree(
     """Match a module's declarations with the host's `functions`. Raises ModuleRefused."""
     by_name = {export.name: export for export in exports}
     version = _version(by_name)
-    entries = _entries(by_name)
-    hooks = frozenset(hook for hook in FLOW_HOOKS if hook.export in entries)
-    later = tuple(name for name in LATER_HOOKS if version >= 1 and name in by_name)
+    known_hooks = HOOKS if version else V0_HOOKS
+    entries = _entries(by_name, known_hooks)
+    hooks = frozenset(hook for hook in known_hooks if hook.export in entries)
+    later = tuple(
+        hook.export for hook in HOOKS if hook not in known_hooks and hook.export in by_name
+    )
     if not hooks:
-        known = ", ".join(hook.export for hook in FLOW_HOOKS)
+        known = ", ".join(hook.export for hook in known_hooks)
         found = ", ".join(sorted(by_name)[:10]) or "nothing"
         raise ModuleRefused(f"exports no hook that this host calls ({known}); it exports {found}")
     memory = by_name.get("memory")
@@ -149,9 +151,9 @@ def _version(exports: Mapping[str, Declared]) -> int:
     return 0
 
 
-def _entries(exports: Mapping[str, Declared]) -> dict[str, Signature]:
+def _entries(exports: Mapping[str, Declared], hooks: Sequence[Hook]) -> dict[str, Signature]:
     entries: dict[str, Signature] = {}
-    for name, signature in _ENTRIES.items():
+    for name, signature in (*_ENTRIES.items(), *((hook.export, _TO_I32) for hook in hooks)):
         export = exports.get(name)
         if export is None:
             continue
@@ -192,8 +194,6 @@ def _why_not(
             f"imports env.{function.name}, which needs ABI v{function.since}; "
             f"export {VERSION_EXPORT} returning {function.since}"
         )
-    if declared.module == "env" and declared.name in _LATER_IMPORTS:
-        return f"imports env.{declared.name}, which this version does not offer yet"
     known = ", ".join(sorted(n for n, f in functions.items() if f.since <= version))
     hint = "; build it without WASI" if declared.module.startswith("wasi") else ""
     return f"imports {declared}, which this host does not offer{hint}; module 'env' has {known}"

@@ -22,6 +22,10 @@ class Hook(enum.Enum):
     CONNECT = "on_connect"
     CAPTURE = "on_capture"
     RULE_MATCH = "on_rule_match"
+    REQUEST_CHUNK = "on_request_chunk"
+    RESPONSE_CHUNK = "on_response_chunk"
+    WEBSOCKET_MESSAGE = "on_websocket_message"
+    TICK = "on_tick"
     START = "plugin_init"
     """Everything that runs while a plugin is loaded; no flow is there."""
 
@@ -32,16 +36,19 @@ class Hook(enum.Enum):
         """Its place among the hooks."""
 
 
-FLOW_HOOKS: Final = (
+V0_HOOKS: Final = (
     Hook.REQUEST,
     Hook.RESPONSE,
     Hook.CONNECT,
     Hook.CAPTURE,
     Hook.RULE_MATCH,
 )
+"""What the first version of the ABI has."""
 
-LATER_HOOKS: Final = ("on_websocket_message", "on_request_chunk", "on_response_chunk", "on_tick")
-"""Hooks of ABI v1 that this version knows by name and does not call."""
+HOOKS: Final = tuple(hook for hook in Hook if hook is not Hook.START)
+"""What the newest version has; `plugin_init` is none."""
+
+PIECE_HOOKS: Final = frozenset({Hook.REQUEST_CHUNK, Hook.RESPONSE_CHUNK})
 
 # What a hook returns. Anything negative, and anything not listed, is a failure of the plugin.
 CONTINUE: Final = 0
@@ -70,3 +77,5 @@ class FieldId(enum.IntEnum):
     WEBSOCKET_OPCODE = 13
     REASON = 14
     HOST_VERSION = 15
+    MESSAGE = 16
+    BODY_END = 17

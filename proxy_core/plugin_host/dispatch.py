@@ -6,6 +6,7 @@ it changed. Block and respond end the round; hold is remembered and the round go
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from proxy_core.exchange.hooks import (
@@ -17,11 +18,12 @@ from proxy_core.exchange.hooks import (
 )
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.dialects import Driver
 from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.pieces import PieceFilter, one_after_the_other
 from proxy_core.plugin_host.plugin import Plugin
 
 _FAILED_STATUS = 502
@@ -42,8 +44,13 @@ class Dispatcher:
         self._on_connect: Round = ()
         self._on_capture: Round = ()
         self._on_rule_match: Round = ()
-        self._driven: tuple[Plugin, ...] = ()
+        self._on_message: Round = ()
+        self._driven: Round = ()
         """Those that speak another ABI than ours, in order."""
+        self._gathering: Round = ()
+        """Those that may want bodies whole."""
+        self._streaming: Round = ()
+        """Those that may want bodies in pieces."""
 
     def subscribe(self, plugins: Iterable[Plugin]) -> None:
         """Call these plugins from now on, and no others."""
@@ -61,19 +68,25 @@ class Dispatcher:
         self._on_connect = wanting(Hook.CONNECT)
         self._on_capture = wanting(Hook.CAPTURE)
         self._on_rule_match = wanting(Hook.RULE_MATCH)
+        self._on_message = wanting(Hook.WEBSOCKET_MESSAGE)
         hooks = self._hooks
         hooks.request = self._request if self._on_request else None
         hooks.response = self._response if self._on_response else None
         hooks.connect = self._connect if self._on_connect else None
         hooks.capture = self._capture if self._on_capture else None
         hooks.rule_match = self._rule_match if self._on_rule_match else None
-        driven = [plugin for plugin in ordered if plugin.driver is not None]
-        self._driven = tuple(driven)
-        hooks.request_body = self._request_body if driven else None
-        hooks.response_body = self._response_body if driven else None
-        hooks.request_stream = self._request_stream if driven else None
-        hooks.response_stream = self._response_stream if driven else None
-        hooks.tunnel = self._tunnel if driven else None
+        hooks.websocket_message = self._websocket_message if self._on_message else None
+        working = tuple(
+            (plugin, plugin.manifest) for plugin in ordered if plugin.manifest is not None
+        )
+        self._driven = tuple(pair for pair in working if pair[0].driver is not None)
+        self._gathering = tuple(pair for pair in working if _may_gather(*pair))
+        self._streaming = tuple(pair for pair in working if _may_stream(*pair))
+        hooks.request_body = self._request_body if self._gathering else None
+        hooks.response_body = self._response_body if self._gathering else None
+        hooks.request_stream = self._request_stream if self._streaming else None
+        hooks.response_stream = self._response_stream if self._streaming else None
+        hooks.tunnel = self._tunnel if self._driven else None
 
     def _request(self, flow: Flow) -> Awaitable[Verdict]:
         return self._run(self._on_request, Hook.REQUEST, flow)
@@ -82,32 +95,39 @@ class Dispatcher:
         return self._run(self._on_response, Hook.RESPONSE, flow)
 
     def _request_body(self, flow: Flow) -> bool:
-        return any(driver.wants_body(Hook.REQUEST, flow) for driver in self._drivers())
+        return self._wants_body(Hook.REQUEST, flow)
 
     def _response_body(self, flow: Flow) -> bool:
-        return any(driver.wants_body(Hook.RESPONSE, flow) for driver in self._drivers())
+        return self._wants_body(Hook.RESPONSE, flow)
+
+    def _wants_body(self, hook: Hook, flow: Flow) -> bool:
+        for plugin in _concerned(self._gathering, flow):
+            driver = plugin.driver
+            if hook in plugin.hooks if driver is None else driver.wants_body(hook, flow):
+                return True
+        return False
 
     def _request_stream(self, flow: Flow) -> BodyFilter | None:
-        return self._stream(Hook.REQUEST, flow)
+        return self._stream(Hook.REQUEST, Hook.REQUEST_CHUNK, flow)
 
     def _response_stream(self, flow: Flow) -> BodyFilter | None:
-        return self._stream(Hook.RESPONSE, flow)
+        return self._stream(Hook.RESPONSE, Hook.RESPONSE_CHUNK, flow)
 
-    def _stream(self, hook: Hook, flow: Flow) -> BodyFilter | None:
-        found = [driver.body_filter(hook, flow) for driver in self._drivers()]
-        filters = [each for each in found if each is not None]
-        if len(filters) < 2:
-            return filters[0] if filters else None
-
-        async def through(data: bytes, ended: bool) -> bytes:
-            for each in filters:
-                data = await each(data, ended)
-            return data
-
-        return through
+    def _stream(self, hook: Hook, piece_hook: Hook, flow: Flow) -> BodyFilter | None:
+        filters: list[BodyFilter] = []
+        for plugin in _concerned(self._streaming, flow):
+            driver, manifest = plugin.driver, plugin.manifest
+            if driver is not None:
+                body_filter = driver.body_filter(hook, flow)
+                if body_filter is not None:
+                    filters.append(body_filter)
+            elif piece_hook in plugin.hooks and manifest is not None:
+                filters.append(PieceFilter(plugin, manifest, piece_hook, flow, _meaning))
+        return one_after_the_other(filters)
 
     def _tunnel(self, flow: Flow) -> TunnelFilter | None:
-        found = [driver.tunnel_filter(flow) for driver in self._drivers()]
+        drivers = [plugin.driver for plugin in _concerned(self._driven, flow)]
+        found = [driver.tunnel_filter(flow) for driver in drivers if driver is not None]
         filters = [each for each in found if each is not None]
         if len(filters) < 2:
             return filters[0] if filters else None
@@ -119,20 +139,19 @@ class Dispatcher:
 
         return through
 
-    def _drivers(self) -> Iterator[Driver]:
-        for plugin in self._driven:
-            driver = plugin.driver
-            if driver is not None and not plugin.health.is_quarantined():
-                yield driver
-
     def _connect(self, attempt: ConnectAttempt) -> Awaitable[Verdict]:
         return self._run(self._on_connect, Hook.CONNECT, None, attempt=attempt)
 
     def _rule_match(self, match: RuleMatch) -> Awaitable[Verdict]:
         return self._run(self._on_rule_match, Hook.RULE_MATCH, match.flow, rule_id=match.rule_id)
 
-    async def _capture(self, flow: Flow) -> None:
+    def _websocket_message(self, flow: Flow, message: WebSocketMessage) -> Awaitable[Verdict]:
+        return self._run(self._on_message, Hook.WEBSOCKET_MESSAGE, flow, message=message)
+
+    async def _capture(self, flow: Flow) -> bool:
+        before = (flow.request, flow.response, flow.notes, flow.annotations)
         await self._run(self._on_capture, Hook.CAPTURE, flow)
+        return (flow.request, flow.response, flow.notes, flow.annotations) != before
 
     async def _run(
         self,
@@ -141,14 +160,23 @@ class Dispatcher:
         flow: Flow | None,
         attempt: ConnectAttempt | None = None,
         rule_id: str | None = None,
+        message: WebSocketMessage | None = None,
     ) -> Verdict:
         held: Hold | None = None
         for plugin, manifest in plugins:
+            if (
+                manifest.flows is not None
+                and flow is not None
+                and not _is_concerned(manifest, flow, message)
+            ):
+                continue
             call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
             if hook is Hook.CONNECT and attempt is not None:
                 call.client, call.authority = attempt.client, attempt.authority
             elif hook is Hook.RULE_MATCH:
                 call.rule_id = rule_id
+            elif message is not None:
+                call.message = message
             code = await plugin.call(hook, call)
             if code != codes.CONTINUE:
                 verdict = _meaning(plugin, code, call)
@@ -157,18 +185,56 @@ class Dispatcher:
                 if isinstance(verdict, Hold):
                     held = held or verdict
                 elif verdict is not None:
-                    self._tell(plugin)
+                    self.tell_news(plugin)
                     return verdict
             if plugin.news:
-                self._tell(plugin)
+                self.tell_news(plugin)
+            if call.delay and code >= codes.CONTINUE:
+                await asyncio.sleep(call.delay)
             if code == codes.SKIP_REST:
                 break
         return held or CONTINUE
 
-    def _tell(self, plugin: Plugin) -> None:
+    def tell_news(self, plugin: Plugin) -> None:
+        """Tell of a plugin whose status has changed."""
         if plugin.news:
             plugin.news = False
             self._on_news(plugin)
+
+
+def _may_gather(plugin: Plugin, manifest: Manifest) -> bool:
+    """Whether a plugin may want bodies whole."""
+    generation = plugin.generation
+    if generation is None:
+        return False
+    if generation.driver is not None:
+        return True
+    return generation.blueprint.contract.uses_bodies and manifest.permissions.access_bodies
+
+
+def _may_stream(plugin: Plugin, manifest: Manifest) -> bool:
+    """Whether a plugin may want bodies in pieces."""
+    return plugin.driver is not None or (
+        bool(plugin.hooks & codes.PIECE_HOOKS) and manifest.permissions.access_bodies
+    )
+
+
+def _concerned(plugins: Round, flow: Flow) -> Iterator[Plugin]:
+    """Those that are to see a flow, and can."""
+    for plugin, manifest in plugins:
+        if manifest.flows is not None and not manifest.flows(flow):
+            continue
+        # In quarantine, one of ours that fails closed answers for that by itself.
+        closed = plugin.driver is None and plugin.closed_on_failure
+        if plugin.generation is not None and (closed or not plugin.health.is_quarantined()):
+            yield plugin
+
+
+def _is_concerned(manifest: Manifest, flow: Flow, message: WebSocketMessage | None) -> bool:
+    """Whether a plugin's filter lets a flow or a message through to it."""
+    if message is not None and manifest.messages is not None:
+        return manifest.messages(flow, message)
+    return manifest.flows is None or manifest.flows(flow)
 
 
 def _meaning(plugin: Plugin, code: int, call: HookCall) -> Verdict | None:

@@ -15,6 +15,7 @@ from proxy_core.model.message import HTTP_11, ResponseHead
 from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host import header_block
 from proxy_core.plugin_host.asking import ASKING
+from proxy_core.plugin_host.body_functions import BODY_FUNCTIONS
 from proxy_core.plugin_host.call import ANNOTATION_BYTES, HookCall
 from proxy_core.plugin_host.codes import (
     ABSENT,
@@ -25,6 +26,7 @@ from proxy_core.plugin_host.codes import (
     OVER_LIMIT,
     Hook,
 )
+from proxy_core.plugin_host.delaying import DELAYING
 from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.faults import GuestAborted
 from proxy_core.plugin_host.host_side import HostFunction, HostSide
@@ -37,6 +39,7 @@ from proxy_core.plugin_host.reading import READING
 NAME_BYTES: Final = rules.HEAD_BYTES
 RANDOM_BYTES: Final = 64 * 1024
 RESPONSE_BYTES: Final = 16 * 1024 * 1024
+_MAY_RESPOND: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH, Hook.REQUEST_CHUNK})
 _ANNOTATIONS: Final = frozenset({"comment", "tag", "colour"})
 
 
@@ -152,7 +155,7 @@ def _set_field(host: HostSide, number: int, ptr: int, length: int) -> int:
 
 def _respond(host: HostSide, status: int, hp: int, hn: int, bp: int, bn: int) -> int:
     call = host.call
-    if call.hook not in (Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH) or call.flow is None:
+    if call.hook not in _MAY_RESPOND or call.flow is None:
         return NOT_IN_HOOK
     allowed = call.manifest.permissions
     if not (allowed.modify_responses if call.on_response_side else allowed.modify_requests):
@@ -231,6 +234,8 @@ HOST_FUNCTIONS: Final = _all(
     HostFunction("host_annotate", 1, _I4, "i32", _annotate),
     HostFunction("host_now_ns", 1, (), "i64", _now_ns, pointers=False),
     HostFunction("host_random", 1, _I2, "i32", _random),
+    *BODY_FUNCTIONS,
+    DELAYING,
     *KEEPING,
     READING,
     ASKING,

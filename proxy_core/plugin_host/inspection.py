@@ -39,6 +39,9 @@ _EDITS: Final = frozenset(
     }
 )
 _BODIES: Final = frozenset({"host_get_body", "host_set_body"})
+_EDIT_BOTH: Final = {Hook.RULE_MATCH, Hook.CAPTURE, Hook.WEBSOCKET_MESSAGE}
+_EDIT_REQUESTS: Final = {Hook.REQUEST, Hook.REQUEST_CHUNK} | _EDIT_BOTH
+_EDIT_RESPONSES: Final = {Hook.RESPONSE, Hook.RESPONSE_CHUNK} | _EDIT_BOTH
 _NETWORK: Final = frozenset({"host_http_request"})
 _FILES: Final = frozenset({"host_read_file"})
 
@@ -75,7 +78,7 @@ class Inspection:
     exports: tuple[Declared, ...] = ()
     hooks: tuple[str, ...] = ()
     not_called: tuple[str, ...] = ()
-    """Hooks that this version knows and does not call."""
+    """Hooks that the version of the ABI it speaks does not have."""
     memory: tuple[int, int | None] | None = None
     """Pages of 64 KiB: at the beginning, and at most."""
     problems: tuple[str, ...] = ()
@@ -223,9 +226,9 @@ def _agree_on(item: Declared, code: Code, functions: Mapping[str, HostFunction])
 def _permissions(name: str, hooks: frozenset[Hook]) -> tuple[str, ...]:
     needed = []
     if name in _EDITS:
-        if hooks & {Hook.REQUEST, Hook.RULE_MATCH} or not hooks:
+        if hooks & _EDIT_REQUESTS or not hooks:
             needed.append("modify_requests")
-        if hooks & {Hook.RESPONSE, Hook.RULE_MATCH}:
+        if hooks & _EDIT_RESPONSES:
             needed.append("modify_responses")
     if name in _BODIES:
         needed.append("access_bodies")
@@ -256,7 +259,9 @@ def _notes(
         for kind in KINDS
         if getattr(manifest.permissions, kind)
     ]
-    notes += [f"{name} is not called by this version" for name in not_called]
+    notes += [
+        f"{name} is not called: that needs {VERSION_EXPORT}, returning 1" for name in not_called
+    ]
     if unsupported:
         notes.append(f"not supported: {', '.join(unsupported)}")
     if not manifest.enabled:

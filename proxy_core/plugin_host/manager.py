@@ -29,6 +29,7 @@ from proxy_core.model.plugin_status import (
     PluginStatus,
     ReloadReport,
 )
+from proxy_core.plugin_host.abi import VERSION_EXPORT
 from proxy_core.plugin_host.belongings import Belongings, Fetches
 from proxy_core.plugin_host.building import Builder, Built, close_unused
 from proxy_core.plugin_host.code_cache import CodeCache
@@ -46,6 +47,7 @@ from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.rehearsal import compare
 from proxy_core.plugin_host.room import furnish
 from proxy_core.plugin_host.state import StateKeeper
+from proxy_core.plugin_host.ticking import Ticker
 from proxy_core.plugin_host.watcher import Watcher
 
 WORKERS: Final = 2
@@ -85,6 +87,7 @@ class PluginManager:
         self._directories = tuple(directories)
         self._bus = bus
         self._dispatcher = Dispatcher(hooks, self._tell)
+        self._ticker = Ticker(self._dispatcher.tell_news)
         self._plugins: dict[str, Plugin] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers: ThreadPoolExecutor | None = None
@@ -227,6 +230,7 @@ class PluginManager:
             for plugin in list(self._plugins.values()):
                 self._unload(plugin)
             self._plugins.clear()
+            await self._ticker.stop()
             if self._closing:
                 await asyncio.wait(self._closing, timeout=STOP_SECONDS)
             for leaving in self._leaving:
@@ -375,7 +379,9 @@ class PluginManager:
                 )
         if contract.not_called:
             names = ", ".join(contract.not_called)
-            plugin.log.notice(LogLevel.WARN, f"not called by this version: {names}")
+            plugin.log.notice(
+                LogLevel.WARN, f"not called: {names}; that needs {VERSION_EXPORT}, returning 1"
+            )
         self._tell(plugin)
 
     def _refuse(self, plugin: Plugin, problem: str) -> None:
@@ -438,6 +444,7 @@ class PluginManager:
 
     def _resubscribe(self) -> None:
         self._dispatcher.subscribe(self._plugins.values())
+        self._ticker.follow(self._plugins.values())
 
     def _tell(self, plugin: Plugin) -> None:
         self._bus.plugins.publish(plugin.status())

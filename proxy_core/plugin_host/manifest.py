@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar
 
+from proxy_core.errors import FilterError
 from proxy_core.plugin_host.faults import ManifestError
 from proxy_core.plugin_host.foreign_options import ProxyWasmOptions, parse_proxy_wasm
 from proxy_core.plugin_host.reach import KINDS, check_entries
+from proxy_core.policy.filters import Filter, MessageFilter
 
 MANIFEST_NAME: Final = "plugin.toml"
 MANIFEST_BYTES: Final = 64 * 1024
@@ -28,6 +30,9 @@ along, which collects its garbage in the middle of a hook."""
 START_FACTOR: Final = 1000
 """How much more fuel loading (start function, `_initialize`, `plugin_init`) gets than a hook."""
 
+TICK_RANGE: Final = (10, 86_400_000)
+"""Milliseconds: from a hundred times a second to once a day."""
+
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 _RANGES: Final = {
@@ -37,6 +42,9 @@ _RANGES: Final = {
     "log_lines_per_second": (1, 100_000),
     "kv_bytes": (0, 1024 * MIB),
 }
+
+_OURS: Final = {"says_fuel", "flows", "messages"}
+"""What a manifest's text does not name."""
 
 T = TypeVar("T")
 
@@ -91,6 +99,14 @@ class Manifest:
     limits: GuestLimits = field(default_factory=GuestLimits)
     says_fuel: bool = False
     """Whether `limits.fuel` was given, and is not our default."""
+    filter: str = ""
+    """Which flows it is asked about (docs/filters.md); all where it is empty."""
+    flows: Filter | None = field(default=None, compare=False)
+    """The filter, read."""
+    messages: MessageFilter | None = field(default=None, compare=False)
+    """The same for the messages of WebSockets."""
+    tick_ms: int = 1000
+    """How long after one `on_tick` the next begins."""
     config: bytes = b"{}"
     """The `[config]` table as compact JSON, UTF-8; or what is in `config_file`, as it is."""
     config_file: str | None = None
@@ -119,10 +135,10 @@ def parse(text: str) -> Manifest:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(f"not valid TOML: {error}") from error
-    known = {f.name for f in fields(Manifest)} - {"says_fuel"} | {"filter"}
+    known = {f.name for f in fields(Manifest)} - _OURS
     _refuse_unknown(data, known, "")
-    if _value(data, "filter", str, ""):
-        raise ManifestError("filter is not supported by this version; remove it")
+    expression = _value(data, "filter", str, "")
+    flows, messages = _filters(expression)
     on_failure = _value(data, "on_failure", str, "open")
     if on_failure not in ("open", "closed"):
         raise ManifestError(f'on_failure is {on_failure!r}; it must be "open" or "closed"')
@@ -138,6 +154,10 @@ def parse(text: str) -> Manifest:
         permissions=_permissions(_value(data, "permissions", dict, {})),
         limits=_limits(_value(data, "limits", dict, {})),
         says_fuel="fuel" in _value(data, "limits", dict, {}),
+        filter=expression,
+        flows=flows,
+        messages=messages,
+        tick_ms=_integer(data, "tick_ms", 1000, TICK_RANGE),
         config=_config(_value(data, "config", dict, {})),
         config_file=_config_file(data),
         proxy_wasm=parse_proxy_wasm(_value(data, "proxy_wasm", dict, {})),
@@ -229,6 +249,15 @@ def _limits(data: Mapping[str, Any]) -> GuestLimits:
             for key, bounds in _RANGES.items()
         }
     )
+
+
+def _filters(expression: str) -> tuple[Filter | None, MessageFilter | None]:
+    if not expression.strip():
+        return None, None
+    try:
+        return Filter(expression), MessageFilter(expression)
+    except FilterError as error:
+        raise ManifestError(f"filter is {expression!r}: {error}") from error
 
 
 def _config(data: Mapping[str, Any]) -> bytes:

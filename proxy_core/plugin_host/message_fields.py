@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from proxy_core.model.connection import Address
 from proxy_core.model.message import RequestHead, split_authority
 from proxy_core.plugin_host.call import HookCall
-from proxy_core.plugin_host.codes import ABSENT, NOT_IN_HOOK, NOT_PERMITTED, FieldId, Hook
+from proxy_core.plugin_host.codes import ABSENT, NOT_IN_HOOK, NOT_PERMITTED, OK, FieldId, Hook
 from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 
 
@@ -19,6 +19,7 @@ def _own_version() -> bytes:
 
 
 HOST_VERSION = _own_version()
+_REQUEST, _RESPONSE = b"request", b"response"
 
 _SETTABLE_ON_REQUEST = {
     FieldId.METHOD: RequestDraft.set_method,
@@ -42,13 +43,20 @@ def read_field(call: HookCall, number: int) -> bytes | int:
             return HOST_VERSION
         case FieldId.RULE_ID:
             return NOT_IN_HOOK if call.rule_id is None else call.rule_id.encode()
-        case FieldId.WEBSOCKET_DIRECTION | FieldId.WEBSOCKET_OPCODE:
-            return NOT_IN_HOOK
+        case FieldId.WEBSOCKET_DIRECTION:
+            message = call.message
+            if message is None:
+                return NOT_IN_HOOK
+            return b"client" if message.from_client else b"server"
+        case FieldId.WEBSOCKET_OPCODE:
+            return NOT_IN_HOOK if call.message is None else b"%d" % call.message.opcode
+        case FieldId.BODY_END:
+            return NOT_IN_HOOK if call.piece is None else b"%d" % call.ended
         case FieldId.CLIENT_ADDRESS:
             if call.flow is not None:
                 return _address(call.flow.client.peer)
             return NOT_IN_HOOK if call.client is None else _address(call.client.peer)
-    if call.hook is Hook.START:
+    if call.hook in (Hook.START, Hook.TICK):
         return NOT_IN_HOOK
     if call.hook is Hook.CONNECT:
         return _read_target(call, number)
@@ -95,11 +103,15 @@ def _read_flow(call: HookCall, number: int) -> bytes | int:
             return ABSENT if response is None else b"%d" % response.status
         case FieldId.REASON:
             return ABSENT if response is None else response.reason
+        case FieldId.MESSAGE:
+            return _RESPONSE if call.looks_at_response else _REQUEST
     return ABSENT
 
 
 def write_field(call: HookCall, number: int, text: bytes) -> int:
     """Change a field of the message at hand; OK or a code."""
+    if number == FieldId.MESSAGE:
+        return _turn(call, text)
     if number in _SETTABLE_ON_REQUEST:
         set_on_request = _SETTABLE_ON_REQUEST[FieldId(number)]
         draft = call.draft
@@ -119,6 +131,18 @@ def write_field(call: HookCall, number: int, text: bytes) -> int:
         draft.also_written += len(text)
         return set_on_response(draft, text)
     return NOT_PERMITTED
+
+
+def _turn(call: HookCall, text: bytes) -> int:
+    """Have the functions about headers and bodies be about the other message."""
+    if call.flow is None:
+        return NOT_IN_HOOK
+    if text not in (_REQUEST, _RESPONSE):
+        return NOT_PERMITTED
+    if text == _RESPONSE and call.flow.response is None:
+        return ABSENT
+    call.turn_to(text == _RESPONSE)
+    return OK
 
 
 def _address(address: Address) -> bytes:

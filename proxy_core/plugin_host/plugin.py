@@ -16,6 +16,7 @@ from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.commit import commit, ready
 from proxy_core.plugin_host.dialects import Driver
 from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
@@ -33,6 +34,9 @@ _SAMPLED: Final = 63
 """Memory is measured at the first call of a hook and every 64th after it."""
 
 
+_CANNOT_BE_HELD: Final = frozenset({Hook.CONNECT, *codes.PIECE_HOOKS})
+
+
 def _what_is_wrong(hook: Hook, code: int, call: HookCall) -> str | None:
     """Say why a hook's answer cannot be taken, or None."""
     if code < 0:
@@ -41,8 +45,10 @@ def _what_is_wrong(hook: Hook, code: int, call: HookCall) -> str | None:
         return f"returned {code}, which means nothing"
     if code == codes.RESPOND and call.respond_head is None and hook is not Hook.CAPTURE:
         return "returned 3 (respond) without host_respond"
-    if code == codes.HOLD and hook is Hook.CONNECT:
-        return "returned 2 (hold), but only a flow can be held"
+    if code == codes.HOLD and hook in _CANNOT_BE_HELD:
+        return "returned 2 (hold), but only a flow and a message can be held"
+    if code != codes.CONTINUE and hook is Hook.TICK:
+        return f"returned {code}, but there is nothing to decide about"
     return None
 
 
@@ -151,11 +157,13 @@ class Plugin:
         if record.calls & _SAMPLED == 1:
             self.belongings.profile.pages = guest.host.memory.pages()
         generation.release(guest)
-        return self._conclude(hook, call, code)
+        return await self._conclude(hook, call, code)
 
     async def _drive(self, driver: Driver, hook: Hook, call: HookCall) -> int:
         """Have a driver run a hook of a module that speaks another ABI than ours."""
         record = self.belongings.profile.records[hook.index]
+        whole = None if call.flow is None else call.flow.whole
+        began_with = None if whole is None else whole.data
         began = time.perf_counter()
         try:
             code = await driver.hook(hook, call)
@@ -168,13 +176,15 @@ class Plugin:
         finally:
             record.calls += 1
             record.recent.append(time.perf_counter() - began)
-        return self._conclude(hook, call, code)
+        return await self._conclude(hook, call, code, began_with)
 
     def complain(self, failure: GuestFailure) -> None:
         """Account for a failure outside any hook."""
         self._trapped(Hook.START, failure, None, "between hooks")
 
-    def _conclude(self, hook: Hook, call: HookCall, code: int) -> int:
+    async def _conclude(
+        self, hook: Hook, call: HookCall, code: int, began_with: bytes | None = None
+    ) -> int:
         """Take a hook's answer: commit its edits, or say why not."""
         record = self.belongings.profile.records[hook.index]
         if code != codes.CONTINUE:
@@ -184,8 +194,10 @@ class Plugin:
                 return FAILED
             if code == codes.RESPOND:
                 record.bytes_changed += len(call.respond_body)
-        if call.edited:
-            record.bytes_changed += call.commit()
+        if call.edited or began_with is not None:
+            if call.edited_bodies:
+                await ready(call)
+            record.bytes_changed += commit(call, began_with)
         if self._ailing and not self.health.is_failing():
             self._ailing = False
             self.news = True
@@ -244,7 +256,7 @@ class Plugin:
             path=str(path),
             hooks=()
             if contract is None
-            else tuple(hook.export for hook in codes.FLOW_HOOKS if hook in contract.hooks),
+            else tuple(hook.export for hook in codes.HOOKS if hook in contract.hooks),
             permissions=() if manifest is None else manifest.permissions.names(),
             generation=self.generations,
             calls=profile.calls,

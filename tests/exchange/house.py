@@ -58,7 +58,7 @@ class House:
         self.news = News()
         bus = Bus()
         bus.flows.attach(self.news)
-        ledger = Ledger(
+        ledger = self.ledger = Ledger(
             flows=self.flows,
             bus=bus,
             counters=self.counters,

@@ -198,15 +198,16 @@ async def test_finished_flows_are_captured_one_after_the_other_behind_the_traffi
     captured: list[tuple[int, FlowState]] = []
     go_on = asyncio.Event()
 
-    async def capture(flow: Flow) -> None:
+    async def capture(flow: Flow) -> bool:
         captured.append((flow.id, flow.state))
         await go_on.wait()
+        return False
 
     house.origin(answered())
     await house.exchange.run(FakeClient(), asked())  # nobody listens yet
     house.hooks.capture = capture
     async with asyncio.TaskGroup() as group:
-        queue = group.create_task(house.captures.run())
+        queue = group.create_task(house.captures.run(house.ledger.changed))
         for _ in range(3):
             house.origin(answered())
             await house.exchange.run(FakeClient(), asked())
@@ -227,8 +228,9 @@ async def test_captures_that_are_behind_lose_the_oldest_flows_and_count_them(
 ) -> None:
     captured: list[int] = []
 
-    async def capture(flow: Flow) -> None:
+    async def capture(flow: Flow) -> bool:
         captured.append(flow.id)
+        return False
 
     house.hooks.capture = capture
     backlog = 10_000
@@ -238,7 +240,7 @@ async def test_captures_that_are_behind_lose_the_oldest_flows_and_count_them(
         house.captures.put(flow)
     assert house.captures.dropped == 2
     async with asyncio.TaskGroup() as group:
-        queue = group.create_task(house.captures.run())
+        queue = group.create_task(house.captures.run(house.ledger.changed))
         await until(lambda: len(captured) == backlog)
         queue.cancel()
     assert captured == [flow.id for flow in flows[2:]]

@@ -60,8 +60,30 @@ def test_all_five_hooks_are_seen() -> None:
     }
 
 
-def test_hooks_of_later_are_named() -> None:
-    assert judge([], [VERSION, REQUEST, function("on_tick")]).not_called == ("on_tick",)
+def test_v1_has_more_hooks() -> None:
+    names = ["on_request_chunk", "on_response_chunk", "on_websocket_message", "on_tick"]
+    contract = judge([], [VERSION, *map(function, names)])
+    assert contract.hooks == {
+        Hook.REQUEST_CHUNK,
+        Hook.RESPONSE_CHUNK,
+        Hook.WEBSOCKET_MESSAGE,
+        Hook.TICK,
+    }
+    assert contract.not_called == ()
+
+
+def test_hooks_of_v1_are_not_called_in_v0_whatever_their_type() -> None:
+    contract = judge([], [REQUEST, function("on_tick", (("i32",), ()))])
+    assert contract.hooks == {Hook.REQUEST}
+    assert contract.not_called == ("on_tick",)
+
+
+@pytest.mark.parametrize("name", ["host_get_body", "host_set_body"])
+def test_bodies_are_wanted_by_those_that_import_a_function_on_them(name: str) -> None:
+    parameters = 3 if name == "host_get_body" else 2
+    exports = [VERSION, REQUEST, MEMORY]
+    assert judge([imported(name, parameters, "i32")], exports).uses_bodies
+    assert not judge([imported("host_log", 3)], exports).uses_bodies
 
 
 @pytest.mark.parametrize("results", [(), ("i32",)])
@@ -85,7 +107,7 @@ def test_the_same_import_with_two_types_is_refused() -> None:
     [
         ([], "exports no hook that this host calls"),
         ([function("run")], "it exports run"),
-        ([VERSION, function("on_tick")], "exports no hook"),
+        ([function("on_tick")], "exports no hook"),
         (
             [function("on_request", ((), ()))],
             r"'on_request' of type () -> (); it must be () -> (i32)",
@@ -110,8 +132,6 @@ def test_exports_that_do_not_fit_are_refused(exports: list[Declared], why: str) 
     ("declared", "why"),
     [
         (imported("host_fly", 0), "which this host does not offer"),
-        (imported("host_get_header", 4, "i32"), "needs ABI v1"),
-        (imported("host_get_body", 3, "i32"), "does not offer yet"),
         (imported("host_log", 2), "it is (i32, i32, i32) -> (i32), or the same without result"),
         (imported("host_log", 3, "i64"), "it is"),
         (function("host_log", LOG, "host"), "'host.host_log'"),

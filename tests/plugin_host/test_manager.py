@@ -207,10 +207,12 @@ async def test_another_abi_version_is_refused(host: Host) -> None:
     assert "int3_abi_version is 2" in await host.refusal(module)
 
 
-async def test_hooks_of_later_versions_are_mentioned(host: Host) -> None:
+async def test_hooks_that_a_plugin_of_v0_cannot_have_are_mentioned(host: Host) -> None:
     tick = '(func (export "on_tick") (result i32) i32.const 0)'
-    await host.load("a", guest("i32.const 0", imports=tick))
-    assert host.texts(LogLevel.WARN) == ["not called by this version: on_tick"]
+    await host.load("a", guest("i32.const 0", imports=tick, v1=False))
+    assert host.texts(LogLevel.WARN) == [
+        "not called: on_tick; that needs int3_abi_version, returning 1"
+    ]
 
 
 # enable and disable

@@ -11,6 +11,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.http_wasm.dialect import HttpWasm
 from proxy_core.plugin_host.guest import Guest
@@ -84,7 +85,7 @@ class OneRoom:
         call = HookCall(hook, self.manifest, self.log, flow)
         code = await self.driver.hook(hook, call)
         if code >= 0:
-            call.commit()
+            commit(call)
         return code, call
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_2
 from proxy_core.plugin_host import edit_rules as rules
+from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import HostCallFailed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features
 from tests.plugin_host.foreign.http_wasm.handler import OUT, Handler
@@ -70,7 +71,7 @@ def test_request_headers_are_edited_and_read_back() -> None:
     handler.run("remove_header", REQUEST, b"OTHER")
     handler.run("remove_header", REQUEST, b"absent")
     assert handler.items("get_header_values", REQUEST, b"x-b") == [b"4", b""]
-    handler.call.commit()
+    commit(handler.call)
     assert handler.flow.request.headers.fields == [
         (b"Host", b"example.com"),
         (b"X-A", b"3"),
@@ -97,7 +98,7 @@ def test_the_origins_headers_are_read_without_and_edited_with_the_feature() -> N
             write(handler, function, RESPONSE, b"X-A")
     handler.passage.features = Features.BUFFER_RESPONSE
     handler.run("remove_header", RESPONSE, b"x-a")
-    handler.call.commit()
+    commit(handler.call)
     assert handler.flow.response is not None
     assert b"x-a" not in handler.flow.response.headers
 
@@ -109,7 +110,7 @@ def test_the_proxys_own_fields_stay_and_that_is_told_once(function: str, name: b
     handler = Handler(make_flow(fields))
     write(handler, function, REQUEST, name.upper(), b"5")
     write(handler, function, REQUEST, name, b"6")
-    handler.call.commit()
+    commit(handler.call)
     assert handler.flow.request.headers.fields == list(fields)
     ((level, text),) = handler.lines
     assert level is (LogLevel.DEBUG if name == b"content-length" else LogLevel.WARN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy_core.model.message import HTTP_2, HTTP_10, HTTP_11, RequestHead
+from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import HostCallFailed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features
 from tests.plugin_host.foreign.http_wasm.handler import Handler
@@ -14,7 +15,7 @@ BUFFER_RESPONSE = Features.BUFFER_RESPONSE
 
 
 def edited(handler: Handler) -> RequestHead:
-    handler.call.commit()
+    commit(handler.call)
     return handler.flow.request
 
 
@@ -105,7 +106,7 @@ def test_the_origins_status_is_told_and_changed() -> None:
     handler = Handler(respond_with(make_flow(), 418), BUFFER_RESPONSE).turn()
     assert handler.run("get_status_code") == 418
     handler.run("set_status_code", 503)
-    handler.call.commit()
+    commit(handler.call)
     response = handler.flow.response
     assert response is not None
     assert (response.status, response.reason) == (503, b"Service Unavailable")

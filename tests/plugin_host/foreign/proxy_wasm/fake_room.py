@@ -17,6 +17,7 @@ from proxy_core.plugin_host.abi import Contract
 from proxy_core.plugin_host.belongings import Belongings
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import settle_terms
 from proxy_core.plugin_host.foreign.proxy_wasm.driver import ProxyWasmDriver
@@ -149,7 +150,7 @@ class Driven:
         call = self.room.call(hook, flow)
         code = await self.driver.hook(hook, call)
         if code >= 0:
-            call.commit()
+            commit(call)
         return code, call
 
     async def capture(self, flow: Flow) -> None:

@@ -10,6 +10,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.model.message import HTTP_2
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -52,7 +53,7 @@ def on_response(**permissions: bool) -> FakeFilter:
 
 
 def committed(guest: FakeFilter) -> Flow:
-    guest.call.commit()
+    commit(guest.call)
     assert guest.call.flow is not None
     return guest.call.flow
 

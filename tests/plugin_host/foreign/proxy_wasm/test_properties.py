@@ -11,6 +11,7 @@ from proxy_core.model.connection import ServerConnection, TlsFacts
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import ConnectionId
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -190,7 +191,7 @@ def test_notes_for_people_are_put_on_the_flow() -> None:
     assert ask(guest, "flow.comment") == b"seen"
     assert guest.run(SET, b"flow\0id", b"1") == BAD_ARGUMENT
     assert guest.run(SET, b"flow\0tag", 0, 5000) == BAD_ARGUMENT
-    guest.call.commit()
+    commit(guest.call)
     assert guest.call.flow is not None
     assert guest.call.flow.annotations == {"comment": "seen"}
 
