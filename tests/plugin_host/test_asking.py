@@ -32,8 +32,8 @@ from proxy_core.plugin_host.codes import (
     Hook,
 )
 from proxy_core.plugin_host.grants import Permits
+from tests.plugin_host.caller import PAGE, Caller
 from tests.plugin_host.guests import Host, guest, importing, make_flow
-from tests.plugin_host.test_host_functions import PAGE, Caller
 
 URL = "http://api.test:81/a?b"
 ASK = b"GET http://api.test:81/a?b\nX: 1\n\nbody"

@@ -229,7 +229,8 @@ async def test_connections_are_blocked_but_not_held(host: Host) -> None:
     await host.load("b", guest("i32.const 1", "on_connect"))
     assert await host.connect(b"example.com:443") == Block("plugin b", 403)
     assert host.texts(LogLevel.ERROR) == [
-        "on_connect returned 2 (hold), but only a flow and a message can be held; its edits are dropped"
+        "on_connect returned 2 (hold), but only a flow and a message can be held; its edits are "
+        "dropped"
     ]
 
 

@@ -10,8 +10,9 @@ from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import PluginManager
 from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, NOT_PERMITTED, OK, OVER_LIMIT, Hook
 from proxy_core.plugin_host.state import KEY_BYTES
+from tests.plugin_host.caller import PAGE, Caller
 from tests.plugin_host.guests import Host, guest, make_flow
-from tests.plugin_host.test_host_functions import HIGH, PAGE, Caller
+from tests.plugin_host.test_host_functions import HIGH
 
 MANY = 2**64 - 3
 

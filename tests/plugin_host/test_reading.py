@@ -17,8 +17,9 @@ from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, NOT_PERMITTED, OVE
 from proxy_core.plugin_host.foreign.proxy_wasm import http_calls
 from proxy_core.plugin_host.grants import Permits
 from proxy_core.plugin_host.reading import PATH_BYTES, READ_BYTES, READING, read_first
+from tests.plugin_host.caller import PAGE, Caller
 from tests.plugin_host.guests import Host, guest, make_flow
-from tests.plugin_host.test_host_functions import HIGH, PAGE, Caller
+from tests.plugin_host.test_host_functions import HIGH
 
 
 class Reader(Caller):

@@ -134,12 +134,12 @@ def test_a_permission_that_is_missing_is_a_note_and_no_refusal(tool: Tool, tmp_p
     assert "without permissions.modify_requests" in note
 
 
-def test_hooks_that_this_version_does_not_call_are_noted(tool: Tool, tmp_path: Path) -> None:
+def test_hooks_that_the_abi_does_not_have_are_noted(tool: Tool, tmp_path: Path) -> None:
     tick = '(func (export "on_tick") (result i32) i32.const 0)'
-    module = wasm(f"(module {MEMORY} {VERSION} {HOOK} {tick})")
+    module = wasm(f"(module {MEMORY} {HOOK} {tick})")
     ran = tool("inspect", put(tmp_path, "ticking", module))
     assert ran.code == 0
-    assert "note: on_tick is not called by this version" in ran.out
+    assert "note: on_tick is not called: that needs int3_abi_version, returning 1" in ran.out
 
 
 @pytest.mark.parametrize(
