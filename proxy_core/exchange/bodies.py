@@ -57,7 +57,7 @@ class Bodies:
         if not received.length:
             flow.whole = WholeBody(b"")
             return client
-        if not _may_be_gathered(flow.request):
+        if not may_be_gathered(flow.request):
             return client
         if received.expect_continue:
             # The client waits for this before it sends what we wait for (RFC 9110, 10.1.1).
@@ -81,7 +81,7 @@ class Bodies:
         if not response.length:
             flow.whole = WholeBody(b"")
             return upstream
-        if not _may_be_gathered(response.head):
+        if not may_be_gathered(response.head):
             return upstream
         gathered = Gathered(upstream)
         await self._gather(gathered, flow, "the response's body")
@@ -164,6 +164,7 @@ def with_length(head: HeadT, length: BodyLength) -> HeadT:
     return head.replace(headers=headers)
 
 
-def _may_be_gathered(head: RequestHead | ResponseHead) -> bool:
+def may_be_gathered(head: RequestHead | ResponseHead) -> bool:
+    """Whether a body with this head is shown whole to who wants it."""
     kind = head.headers.get(b"content-type")
     return kind is None or not kind.lower().startswith(_NEVER_WHOLE)

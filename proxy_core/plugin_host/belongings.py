@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -41,5 +42,7 @@ class Belongings:
     """The wall clock."""
     steady_ns: Callable[[], int] = time.monotonic_ns
     """A clock that never goes back."""
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    """How what a hook delays is waited for."""
     random_bytes: Callable[[int], bytes] = os.urandom
     """Where random bytes come from."""

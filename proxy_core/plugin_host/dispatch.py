@@ -6,7 +6,6 @@ it changed. Block and respond end the round; hold is remembered and the round go
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from proxy_core.exchange.hooks import (
@@ -190,7 +189,7 @@ class Dispatcher:
             if plugin.news:
                 self.tell_news(plugin)
             if call.delay and code >= codes.CONTINUE:
-                await asyncio.sleep(call.delay)
+                await call.belongings.sleep(call.delay)
             if code == codes.SKIP_REST:
                 break
         return held or CONTINUE

@@ -83,6 +83,7 @@ class OfflinePlugin:
                 state=state or KeyValueState(),
                 now_ns=lambda: self.now_ns,
                 steady_ns=lambda: self.now_ns,
+                sleep=self._sleep,
                 random_bytes=lambda length: self._random.randbytes(length),
             ),
         )
@@ -97,6 +98,8 @@ class OfflinePlugin:
         self.hooks = Hooks()
         self.now_ns = EPOCH_NS
         """What every clock of the plugin's shows."""
+        self.delayed = 0.0
+        """Seconds that it has delayed things so far; nobody has waited for them."""
 
     @property
     def failures(self) -> int:
@@ -115,6 +118,9 @@ class OfflinePlugin:
     def seed(self, number: int) -> None:
         """Begin a new row of random bytes."""
         self._random.seed(number)
+
+    async def _sleep(self, seconds: float) -> None:
+        self.delayed += seconds
 
     async def __aenter__(self) -> Self:
         """Start the plugin. Raises ModuleRefused and GuestFailure."""

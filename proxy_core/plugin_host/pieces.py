@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from proxy_core.errors import RefusedByHook
@@ -45,7 +44,7 @@ class PieceFilter:
             if isinstance(verdict, Block):
                 raise RefusedByHook(f"blocked by {verdict.by}", verdict.status)
         elif call.delay:
-            await asyncio.sleep(call.delay)
+            await call.belongings.sleep(call.delay)
         return call.piece
 
 

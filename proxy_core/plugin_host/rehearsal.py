@@ -15,17 +15,20 @@ from itertools import islice
 from typing import Final
 
 from proxy_core.errors import RefusedByHook
+from proxy_core.exchange.bodies import may_be_gathered
 from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, ConnectAttempt
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow, FlowKind, FlowState
-from proxy_core.model.message import RequestHead, ResponseHead, join_authority
+from proxy_core.model.message import Body, RequestHead, ResponseHead, join_authority
 from proxy_core.model.plugin_status import Comparison
 from proxy_core.model.verdict import Block, Continue, Respond, Verdict
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.offline import OfflinePlugin
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.state import KeyValueState
+from proxy_core.wire.websocket import BINARY, TEXT
 
 MOST_FLOWS: Final = 20
 LOOKED_AT: Final = 500
@@ -36,11 +39,14 @@ FLOW_SECONDS: Final = 0.25
 """How long one version may take over one flow."""
 DEADLINE_MS: Final = 1000
 """How long an instance may take to start; and where guests run on a thread, to leave that."""
+MOST_MESSAGES: Final = 100
+"""How many messages of a WebSocket are shown."""
 STATE_BYTES: Final = 1024 * 1024
 """A larger state is not copied: then both versions begin with an empty one."""
 _EXCHANGES: Final = (FlowKind.HTTP, FlowKind.WEBSOCKET)
 _OVER: Final = (FlowState.DONE, FlowState.FAILED)
 _ANY_FLOW: Final = frozenset({Hook.CONNECT, Hook.REQUEST, Hook.CAPTURE})
+_ANSWERED: Final = frozenset({Hook.RESPONSE, Hook.RESPONSE_CHUNK})
 
 Outcome = list[object]
 """What a version did to a flow, step by step: equal where it was the same."""
@@ -103,8 +109,15 @@ def _choose(recent: Sequence[Flow], *versions: Blueprint) -> list[Flow]:
 
 
 def _is_called(version: Blueprint, flow: Flow) -> bool:
-    hooks = version.contract.hooks
-    return bool(hooks & _ANY_FLOW) or (Hook.RESPONSE in hooks and _was_answered(flow))
+    wanted, hooks = version.manifest.flows, version.contract.hooks
+    if wanted is not None and not wanted(flow):
+        return False
+    return (
+        bool(hooks & _ANY_FLOW)
+        or (bool(hooks & _ANSWERED) and _was_answered(flow))
+        or (Hook.REQUEST_CHUNK in hooks and flow.request_body.size > 0)
+        or (Hook.WEBSOCKET_MESSAGE in hooks and flow.web_socket is not None)
+    )
 
 
 def _was_answered(flow: Flow) -> bool:
@@ -140,17 +153,20 @@ class Rerun:
         plugin, flow = self._plugin, self._flow
         plugin.now_ns = int(flow.started * 1e9)
         plugin.seed(flow.id)
-        failures = plugin.failures
+        failures, delayed = plugin.failures, plugin.delayed
         if await self._connect():
             try:
                 if await self._request() and _was_answered(self._recorded):
                     await self._response()
+                    await self._messages()
             except AnsweredByHook as error:
                 self._note_verdict(error.verdict)
             except RefusedByHook as error:
                 self._outcome.append(str(error))
             await self._capture()
-        self._outcome += [flow.annotations, plugin.failures - failures]
+        self._outcome += [flow.request.raw, flow.request_body.kept, flow.response_body.kept]
+        self._outcome += [flow.response and flow.response.raw, flow.annotations, flow.notes]
+        self._outcome += [plugin.failures - failures, plugin.delayed - delayed]
         return self._outcome
 
     async def _connect(self) -> bool:
@@ -170,7 +186,7 @@ class Rerun:
         flow, hooks = self._flow, self._plugin.hooks
         body = self._body_of(of_response=False)
         if hooks.request is not None:
-            self._show(hooks.request_body, body, self._recorded.request_body.trailers)
+            self._show(hooks.request_body, flow.request, body, self._recorded.request_body)
             goes_on = self._note_verdict(await hooks.request(flow))
             body = self._take(body)
             if not goes_on:
@@ -191,7 +207,7 @@ class Rerun:
         flow.first_byte = recorded.first_byte
         body = self._body_of(of_response=True)
         if hooks.response is not None:
-            self._show(hooks.response_body, body, recorded.response_body.trailers)
+            self._show(hooks.response_body, flow.response, body, recorded.response_body)
             goes_on = self._note_verdict(await hooks.response(flow))
             body = self._take(body)
             if not goes_on:
@@ -200,6 +216,26 @@ class Rerun:
         flow.response_body.feed(body)
         self._outcome += [flow.response.raw, body]
         await asyncio.sleep(0)
+
+    async def _messages(self) -> None:
+        flow, hook, log = (
+            self._flow,
+            self._plugin.hooks.websocket_message,
+            self._recorded.web_socket,
+        )
+        if hook is None or log is None:
+            return
+        flow.kind = FlowKind.WEBSOCKET
+        for past in log.snapshot()[:MOST_MESSAGES]:
+            if past.opcode not in (TEXT, BINARY) or past.injected or past.cut:
+                continue  # which nobody was asked about
+            message = WebSocketMessage(
+                past.from_client, past.opcode, past.at, past.payload, past.size, past.compressed
+            )
+            verdict = await hook(flow, message)
+            if not isinstance(verdict, Continue) or message.payload != past.payload:
+                self._outcome += [past.at, type(verdict), message.payload]
+            await asyncio.sleep(0)
 
     async def _capture(self) -> None:
         flow, hook = self._flow, self._plugin.hooks.capture
@@ -219,10 +255,15 @@ class Rerun:
     def _show(
         self,
         wanted: Callable[[Flow], bool] | None,
+        head: RequestHead | ResponseHead,
         body: bytes,
-        trailers: list[tuple[bytes, bytes]] | None,
+        recorded: Body,
     ) -> None:
+        """Put the whole body at the hook's hand, where the exchange would."""
+        if self._recorded.kind is FlowKind.WEBSOCKET or not may_be_gathered(head):
+            return
         if wanted is not None and wanted(self._flow):
+            trailers = recorded.trailers
             self._flow.whole = WholeBody(body, None if trailers is None else list(trailers))
 
     def _take(self, body: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import Body
 from proxy_core.model.plugin_status import Comparison
+from proxy_core.model.websocket import WebSocketLog, WebSocketMessage
 from proxy_core.plugin_host import PluginManager, rehearsal
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.discovery import Source
@@ -20,7 +22,7 @@ from proxy_core.plugin_host.faults import GuestTrapped
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.guest import Engine
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
+from proxy_core.plugin_host.manifest import GuestLimits, parse
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.rehearsal import LOOKED_AT, MOST_FLOWS, compare
 from proxy_core.plugin_host.runtime import open_engine
@@ -32,6 +34,10 @@ from tests.waiting import until
 PASS = guest("i32.const 0")
 DATA = '(data (i32.const 0) "x-new") (data (i32.const 8) "1")'
 SET = importing("host_set_header", 4)
+
+DELAY = importing("host_delay", 1)
+BODY = importing("host_set_body", 2) + DATA
+WRITE = "(drop (call $set_body (i32.const 0) (i32.const 5))) i32.const 0"
 
 
 def setting(hook: str = "on_request", condition: str = "(i32.const 1)") -> bytes:
@@ -50,21 +56,26 @@ class Stage:
         self.log = LogRing(100)
         self.plugin = Plugin("a", Source(Path("a.wasm")), PluginLog("a", self.log, 100))
         self.flows = [past_flow(number) for number in range(1, 4)]
+        for flow in self.flows:
+            flow.request_body = Body(100)
+            flow.request_body.feed(b"the question")
 
         self.limits = GuestLimits(deadline_ms=2000)
 
-    def draw(self, module: bytes) -> Blueprint:
-        manifest = Manifest("a", "a.wasm", limits=self.limits)
+    def draw(self, module: bytes, wanted: str = "") -> Blueprint:
+        manifest = parse(f'name = "a"\nwasm = "a.wasm"\nfilter = "{wanted}"\n')
+        manifest = replace(manifest, limits=self.limits)
         return Blueprint.draw(self._engine, manifest, module, self.plugin.belongings)
 
-    async def compare(self, old: bytes, new: bytes) -> Comparison | None:
+    async def compare(self, old: bytes, new: bytes, wanted: str = "") -> Comparison | None:
         """Compare two modules over `flows`, the old one being at work as generation 7."""
-        blueprint = self.draw(old)
+        blueprint = self.draw(old, wanted)
         guest = await asyncio.to_thread(blueprint.build, StartLog(100))
         at_work = Generation(7, blueprint, guest, self.plugin.log, self._workers)
         self.plugin.generation = at_work
         try:
-            return await compare(self.plugin, at_work, self.draw(new), self.flows, self._workers)
+            new_blueprint = self.draw(new, wanted)
+            return await compare(self.plugin, at_work, new_blueprint, self.flows, self._workers)
         finally:
             at_work.close()
 
@@ -102,6 +113,12 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
             "(i32.const 0))) i32.const 3",
             imports=importing("host_respond", 5),
         ),
+        guest("(drop (call $delay (i32.const 50000))) i32.const 0", imports=DELAY),
+        guest(WRITE, imports=BODY),
+        guest(WRITE, "on_response", BODY),
+        guest(WRITE, "on_request_chunk", BODY),
+        guest(WRITE, "on_response_chunk", BODY),
+        guest(WRITE, "on_capture", BODY),
         guest(
             "(drop (call $annotate (i32.const 0) (i32.const 3) (i32.const 0) (i32.const 3))) "
             "i32.const 0",
@@ -110,16 +127,9 @@ async def stage(request: pytest.FixtureRequest) -> AsyncIterator[Stage]:
         ),
     ],
     ids=[
-        "request",
-        "response",
-        "block",
-        "block_response",
-        "refuse",
-        "hold",
-        "trap",
-        "trap_later",
-        "respond",
-        "annotate",
+        *("request", "response", "block", "block_response", "refuse", "hold", "trap"),
+        *("trap_later", "respond", "delay", "request_body", "response_body", "request_chunk"),
+        *("response_chunk", "copy", "annotate"),
     ],
 )
 async def test_another_edit_verdict_or_failure_is_a_difference(stage: Stage, new: bytes) -> None:
@@ -134,11 +144,30 @@ async def test_log_lines_and_costs_are_no_difference(stage: Stage) -> None:
     assert await stage.differing(PASS, other) == []
 
 
-@pytest.mark.parametrize("hook", ["on_request", "on_response", "on_connect", "on_capture"])
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "on_request",
+        "on_response",
+        "on_connect",
+        "on_capture",
+        "on_request_chunk",
+        "on_response_chunk",
+        "on_websocket_message",
+    ],
+)
 async def test_a_hook_that_does_nothing_is_no_difference(stage: Stage, hook: str) -> None:
+    for flow in stage.flows:
+        flow.web_socket = WebSocketLog(1000)
+        flow.web_socket.add(WebSocketMessage(True, 1, 0.0, b"hello", 5))
     nothing = guest("i32.const 0", hook)
+    reads = guest(
+        "(drop (call $get_body (i32.const 0) (i32.const 0) (i32.const 0))) i32.const 0",
+        *(hook, importing("host_get_body", 3)),
+    )
     assert await stage.differing(PASS, nothing) == []
-    assert await stage.differing(nothing, PASS) == []
+    assert await stage.differing(nothing, reads) == []
+    assert await stage.differing(reads, PASS) == []
 
 
 async def test_only_the_flows_on_which_they_differ_count(stage: Stage) -> None:
@@ -208,6 +237,44 @@ async def test_the_newest_flows_that_are_over_are_taken(stage: Stage) -> None:
     stage.flows[-3].state = FlowState.FAILED
     compared = await stage.compare(PASS, guest("i32.const 1"))
     assert compared == Comparison(7, MOST_FLOWS, tuple(map(FlowId, range(4, MOST_FLOWS + 4))))
+
+
+async def test_flows_that_the_filter_keeps_away_are_not_taken(stage: Stage) -> None:
+    compared = await stage.compare(PASS, guest("i32.const 1"), "~u /[13]$")
+    assert compared == Comparison(7, 2, (FlowId(1), FlowId(3)))
+
+
+async def test_flows_without_a_body_are_not_for_chunk_hooks(stage: Stage) -> None:
+    stage.flows[0].request_body = Body(100)
+    old, new = guest("i32.const 0", "on_request_chunk"), guest("i32.const 1", "on_request_chunk")
+    assert await stage.compare(old, new) == Comparison(7, 2, (FlowId(2), FlowId(3)))
+
+
+async def test_messages_of_web_sockets_are_shown_but_for_those_that_nobody_sent(
+    stage: Stage,
+) -> None:
+    old, new = (guest(f"i32.const {code}", "on_websocket_message") for code in (0, 1))
+    assert await stage.compare(old, new) is None
+    logs = [WebSocketLog(1000) for _ in stage.flows]
+    for flow, log in zip(stage.flows, logs, strict=True):
+        flow.kind, flow.web_socket = FlowKind.WEBSOCKET, log
+    first, second, third = logs
+    first.add(WebSocketMessage(True, 1, 0.0, b"hello", 5))
+    second.add(WebSocketMessage(False, 2, 0.0, b"not sent", 8, injected=True))
+    second.add(WebSocketMessage(False, 9, 0.0, b"ping", 4))
+    assert await stage.compare(old, new) == Comparison(7, 3, (FlowId(1),))
+    edit = guest(WRITE, "on_websocket_message", BODY)
+    third.add(WebSocketMessage(False, 2, 0.0, b"bytes", 5))
+    assert await stage.compare(old, edit) == Comparison(7, 3, (FlowId(1), FlowId(3)))
+
+
+async def test_what_never_ends_is_not_shown_whole(stage: Stage) -> None:
+    stage.flows = [past_flow(1, fields=[(b"Content-Type", b"text/event-stream")])]
+    length = "(call $get_body (i32.const 0) (i32.const 16) (i32.const 16))"
+    new = guest(f"(i32.gt_s {length} (i32.const 0))", "on_response", importing("host_get_body", 3))
+    assert await stage.differing(PASS, new) == []
+    stage.flows.append(past_flow(2))
+    assert await stage.differing(PASS, new) == [2]
 
 
 async def test_flows_without_an_origins_answer_are_not_for_response_hooks(stage: Stage) -> None:
