@@ -87,6 +87,26 @@ def living(*names: str) -> int:
     return sum(type(thing).__name__ in names for thing in gc.get_objects())
 
 
+class Newcomers:
+    """Objects of these classes that come to be from now on.
+
+    What other tests made may still be held by a thread on its way out, and is not counted.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+        self._old = self._all()  # held, so that nobody gets the id of one that went
+
+    def count(self) -> int:
+        """How many of them are alive; a worker may hold one until its next turn."""
+        old = {id(thing) for thing in self._old}
+        return sum(id(thing) not in old for thing in self._all())
+
+    def _all(self) -> list[object]:
+        gc.collect()
+        return [thing for thing in gc.get_objects() if type(thing).__name__ in self._names]
+
+
 class Host:
     """A manager with one plugin directory, and the hooks it fills."""
 

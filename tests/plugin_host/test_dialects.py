@@ -21,7 +21,8 @@ from proxy_core.plugin_host.draft import RequestDraft
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.manifest import FOREIGN_FUEL
-from tests.plugin_host.guests import MEMORY, Host, guest, living, make_flow, wasm
+from tests.plugin_host.guests import MEMORY, Host, Newcomers, guest, make_flow, wasm
+from tests.waiting import until
 
 MODULE = wasm(
     f"""(module {MEMORY} (global $n (mut i32) (i32.const 0)) (func (export "marker"))
@@ -163,7 +164,7 @@ async def test_a_drivers_verdict_is_the_flows(host: Host, drivers: list[Recorder
 async def test_a_failure_costs_the_instance_and_not_the_flow(
     host: Host, drivers: list[Recorder.Driver], action: str, why: str
 ) -> None:
-    before = living("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "OfficialGuest")
     await host.load("a", MODULE, "[limits]\nfuel = 100_000")
     flow = flow_to(f"/{action}")
     assert await host.request(flow) is CONTINUE
@@ -172,7 +173,7 @@ async def test_a_failure_costs_the_instance_and_not_the_flow(
     assert await host.request(flow_to("/count")) is CONTINUE
     assert drivers[0].told[-1] == 2  # of a fresh instance, or of one that was not entered
     assert host.status("a").state is PluginState.FAILING
-    assert living("RawGuest", "OfficialGuest") == before + 1
+    await until(lambda: guests.count() == 1)
 
 
 async def test_a_flow_is_stopped_where_its_plugin_must_not_fail(
@@ -239,14 +240,14 @@ async def test_bodies_are_gathered_and_filtered_as_drivers_want(
 async def test_a_driver_takes_leave_before_its_generation_ends(
     host: Host, drivers: list[Recorder.Driver]
 ) -> None:
-    before = living("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "OfficialGuest")
     await host.load("a", MODULE)
     assert (await host.manager.reload("a")).ok
     assert await host.request(flow_to("/count")) is CONTINUE
     await host.manager.stop()
     assert [driver.closed for driver in drivers] == [True, True]
     assert [len(driver.told) for driver in drivers] == [0, 2]
-    assert living("RawGuest", "OfficialGuest") == before
+    await until(lambda: guests.count() == 0)
 
 
 async def test_a_refusal_of_the_dialect_is_the_plugins(

@@ -19,7 +19,7 @@ from proxy_core.plugin_host import PluginManager
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.logs import StartLog
-from tests.plugin_host.guests import LOG, MEMORY, Host, guest, living, make_flow, wasm
+from tests.plugin_host.guests import LOG, MEMORY, Host, Newcomers, guest, make_flow, wasm
 from tests.waiting import until
 
 PASS = guest("i32.const 0")
@@ -491,8 +491,8 @@ async def test_a_cancelled_reload_changes_nothing(host: Host) -> None:
 async def test_what_a_cancelled_reload_builds_is_closed(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    guests = Newcomers("RawGuest", "OfficialGuest")
     await host.load("a", PASS)
-    before = living("RawGuest", "OfficialGuest")
     building, cancelled = threading.Event(), threading.Event()
     build = Blueprint.build
 
@@ -524,5 +524,4 @@ async def test_what_a_cancelled_reload_builds_is_closed(
     assert engine is not None  # and kept, as it would keep what nobody closed
     await host.manager.stop()
     await asyncio.to_thread(workers.shutdown)
-    await asyncio.sleep(0.01)  # the loop hears of what the threads have done
-    assert living("RawGuest", "OfficialGuest") == before - 1
+    await until(lambda: guests.count() == 0)

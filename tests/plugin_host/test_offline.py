@@ -9,7 +9,7 @@ from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.faults import GuestTrapped, ModuleRefused
 from proxy_core.plugin_host.offline import EPOCH_NS, OfflineHost
 from proxy_core.plugin_host.runtime import assemble
-from tests.plugin_host.guests import MEMORY, guest, importing, living, make_flow, wasm
+from tests.plugin_host.guests import MEMORY, Newcomers, guest, importing, make_flow, wasm
 from tests.waiting import until
 
 
@@ -58,12 +58,12 @@ async def test_a_trap_gives_a_fresh_instance_and_no_quarantine(tmp_path: Path) -
 async def test_a_plugin_that_traps_at_its_start_leaves_nothing_behind(tmp_path: Path) -> None:
     hook = '(func (export "on_request") (result i32) i32.const 0)'
     module = wasm(f"(module {MEMORY} {hook} (func $s unreachable) (start $s))")
-    before = living("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "OfficialGuest")
     host = OfflineHost(source(tmp_path, module))
     with pytest.raises(GuestTrapped):
         await host.__aenter__()
     # The loop and the worker hold the failure until their next turn.
-    await until(lambda: living("RawGuest", "OfficialGuest") == before)
+    await until(lambda: guests.count() == 0)
 
 
 def test_text_is_assembled_or_refused_with_its_place() -> None:

@@ -28,7 +28,7 @@ from proxy_core.plugin_host.rehearsal import LOOKED_AT, MOST_FLOWS, compare
 from proxy_core.plugin_host.runtime import open_engine
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from tests.plugin_host.foreign.http_wasm.modules import at, handler, text
-from tests.plugin_host.guests import Host, guest, importing, living, past_flow
+from tests.plugin_host.guests import Host, Newcomers, guest, importing, living, past_flow
 from tests.waiting import until
 
 PASS = guest("i32.const 0")
@@ -347,11 +347,11 @@ async def test_state_is_copied_for_both(stage: Stage) -> None:
 
 async def test_a_version_that_does_not_start_leaves_nothing_behind(stage: Stage) -> None:
     trap = '(func (export "plugin_init") (result i32) unreachable)'
-    before = living("RawGuest", "OfficialGuest", "Generation")
+    made = Newcomers("RawGuest", "OfficialGuest", "Generation")
     with pytest.raises(GuestTrapped):
         await stage.compare(PASS, guest("i32.const 0", imports=trap))
     stage.plugin.generation = None
-    await until(lambda: living("RawGuest", "OfficialGuest", "Generation") == before)
+    await until(lambda: made.count() == 0)
 
 
 async def test_a_guest_that_spins_leaves_the_loop_to_others(stage: Stage) -> None:

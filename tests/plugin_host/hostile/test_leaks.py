@@ -22,6 +22,7 @@ from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import Host, guest, living, make_flow
 from tests.plugin_host.hostile.modules import AT_THE_DOOR, ENDLESS_FUEL, IN_A_HOOK, Hostile
+from tests.waiting import until
 
 THINGS = ("Generation", "RawGuest", "OfficialGuest", "Store", "Module", "HookCall", "HostSide")
 MOST_GROWTH = 8 * 1024 * 1024
@@ -44,7 +45,7 @@ async def assert_nothing_is_left(work: Callable[[int], Awaitable[None]], times: 
     await work(times // 10)
     things, memory = living(*THINGS), resident()
     await work(times - times // 10)
-    assert living(*THINGS) <= things
+    await until(lambda: living(*THINGS) <= things)  # a worker may hold one until its next turn
     assert resident() - memory < MOST_GROWTH
 
 
