@@ -78,6 +78,7 @@ class PluginStats(msgspec.Struct, frozen=True):
     state_bytes: int
     memory_pages: int
     instances: int
+    stores: int
     metrics: dict[str, int]
     profile: dict[str, HookDocument]
     """By hook."""
@@ -293,6 +294,7 @@ def plugin_document(status: PluginStatus) -> PluginDocument:
             state_bytes=status.state_bytes,
             memory_pages=status.memory_pages,
             instances=status.instances,
+            stores=status.stores,
             metrics=dict(status.metrics),
             profile={profile.hook: _hook(profile) for profile in status.profile},
         ),

@@ -145,7 +145,10 @@ class PluginStatus(msgspec.Struct, frozen=True):
     memory_pages: int = 0
     """Of one instance, as it was lately; pages of 64 KiB."""
     instances: int = 0
-    """How many there are just now."""
+    """How many the present generation has just now."""
+    stores: int = 0
+    """How many instances hold memory just now: those of generations that are ending, those being
+    made or closed, and those in which versions are compared, included."""
     asked: tuple[AskedPermission, ...] = ()
     """What it asks the user for."""
     phase: LoadPhase | None = None

@@ -33,6 +33,8 @@ class Belongings:
     state: KeyValueState = field(default_factory=KeyValueState)
     metrics: Metrics = field(default_factory=Metrics)
     profile: Profile = field(default_factory=Profile)
+    stores: set[int] = field(default_factory=set)
+    """Numbers of the instances, of any generation, whose memory was not freed yet."""
     foreign: Any = None
     """What a foreign ABI shares between contexts beside these, in memory."""
     permits: Permits = field(default_factory=Permits)

@@ -58,6 +58,21 @@ class _EveryLine(PluginLog):
         self.notice(level, text, flow_id)
 
 
+class _World:
+    """What time it is, and what chance brings; apart from the plugin, which it must outlive."""
+
+    __slots__ = ("delayed", "now_ns", "random")
+
+    def __init__(self) -> None:
+        self.now_ns = EPOCH_NS
+        self.random = random.Random(0)  # noqa: S311 - chance is what must not be in it
+        self.delayed = 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Let no time pass."""
+        self.delayed += seconds
+
+
 class OfflinePlugin:
     """Fills `hooks` with one version of a plugin. Use it as an asynchronous context.
 
@@ -74,17 +89,18 @@ class OfflinePlugin:
         """Begin with `state`; instances are made on `workers`."""
         manifest = blueprint.manifest
         limits = replace(manifest.limits, log_lines_per_second=_RATE)
-        self._random = random.Random(0)  # noqa: S311 - chance is what must not be in it
+        self._world = world = _World()
         self._workers = workers
         self._blueprint = replace(
             blueprint,
             manifest=replace(manifest, limits=limits),
             belongings=Belongings(
                 state=state or KeyValueState(),
-                now_ns=lambda: self.now_ns,
-                steady_ns=lambda: self.now_ns,
-                sleep=self._sleep,
-                random_bytes=lambda length: self._random.randbytes(length),
+                stores=blueprint.belongings.stores,
+                now_ns=lambda: world.now_ns,
+                steady_ns=lambda: world.now_ns,
+                sleep=world.sleep,
+                random_bytes=lambda length: world.random.randbytes(length),
             ),
         )
         self._topic: Topic[LogLine] = Topic()
@@ -96,10 +112,21 @@ class OfflinePlugin:
         ticks = itertools.count()
         self.plugin.health = Health(lambda: next(ticks) * _HOUR)
         self.hooks = Hooks()
-        self.now_ns = EPOCH_NS
-        """What every clock of the plugin's shows."""
-        self.delayed = 0.0
+        self._dispatcher = Dispatcher(self.hooks, lambda plugin: None)
+
+    @property
+    def now_ns(self) -> int:
+        """What every clock of the plugin's shows; settable."""
+        return self._world.now_ns
+
+    @now_ns.setter
+    def now_ns(self, now_ns: int) -> None:
+        self._world.now_ns = now_ns
+
+    @property
+    def delayed(self) -> float:
         """Seconds that it has delayed things so far; nobody has waited for them."""
+        return self._world.delayed
 
     @property
     def failures(self) -> int:
@@ -117,10 +144,7 @@ class OfflinePlugin:
 
     def seed(self, number: int) -> None:
         """Begin a new row of random bytes."""
-        self._random.seed(number)
-
-    async def _sleep(self, seconds: float) -> None:
-        self.delayed += seconds
+        self._world.random.seed(number)
 
     async def __aenter__(self) -> Self:
         """Start the plugin. Raises ModuleRefused and GuestFailure."""
@@ -136,7 +160,7 @@ class OfflinePlugin:
             self._log.replay(log)
         self.plugin.generation = Generation(1, self._blueprint, guest, self._log, self._workers)
         furnish(self.plugin.generation, self._log, self.plugin.complain)
-        Dispatcher(self.hooks, lambda plugin: None).subscribe([self.plugin])
+        self._dispatcher.subscribe([self.plugin])
         return self
 
     async def __aexit__(
@@ -150,6 +174,10 @@ class OfflinePlugin:
         if generation is not None:
             await generation.take_leave()
             generation.close()
+            # Nothing may point in a circle to the code: the collector that would find it comes once
+            # in half an hour of traffic (see the console's `garbage`).
+            self.plugin.generation = None
+            self._dispatcher.subscribe([])
 
 
 class OfflineHost(OfflinePlugin):

@@ -1,8 +1,10 @@
 """What plugins cost: microseconds of the loop's time per hook, as the exchange calls them.
 
-    scripts/bench plugins [--repeats N] [--calls N] [--busy]
+    scripts/bench plugins [--repeats N] [--calls N] [--busy] [--proxy]
 
 `--busy` runs a thread that never lets go of the interpreter, as a console that draws does.
+`--proxy` measures the throughput of a proxy with two plugins against one without, too; it needs
+`scripts/bench setup`.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +20,9 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import plugin_load
 import wasmtime
+from rig import BenchError
 
 from proxy_core.bus.bus import Bus
 from proxy_core.exchange.hooks import Hooks
@@ -80,6 +85,12 @@ async def on_request(hooks: Hooks, flow: Flow) -> None:
         await hooks.request(flow)
 
 
+async def on_response(hooks: Hooks, flow: Flow) -> None:
+    """One response hook."""
+    if hooks.response is not None:
+        await hooks.response(flow)
+
+
 async def both_ways(hooks: Hooks, flow: Flow) -> None:
     """One request and one response hook."""
     if hooks.request is not None:
@@ -97,7 +108,7 @@ def spin(stop: threading.Event) -> None:
 def report(what: str, figures: list[float]) -> None:
     """Print a row: median and spread over the repeats."""
     print(
-        f"{what:<58} {statistics.median(figures):8.2f} us   "
+        f"{what:<68} {statistics.median(figures):8.2f} us   "
         f"({min(figures):.2f} to {max(figures):.2f})"
     )
 
@@ -108,6 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--calls", type=int, default=5000)
     parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--proxy", action="store_true", help="measure throughput too")
+    parser.add_argument("--rounds", type=int, default=3, help="of --proxy (default 3)")
+    parser.add_argument("--seconds", type=int, default=5, help="of each run of --proxy (default 5)")
     options = parser.parse_args(arguments)
     stop = threading.Event()
     thread = threading.Thread(target=spin, args=(stop,), daemon=True)
@@ -124,6 +138,11 @@ def main(arguments: list[str] | None = None) -> int:
                 Path(scratch) / "none",
                 on_request,
             ),
+            (
+                "on_response, to which the plugin that is loaded does not subscribe",
+                Path(scratch) / "empty",
+                on_response,
+            ),
             ("empty on_request", Path(scratch) / "empty", on_request),
             ("on_request that logs one line (over its rate)", Path(scratch) / "logs", on_request),
             (
@@ -136,7 +155,16 @@ def main(arguments: list[str] | None = None) -> int:
         ]
         for what, directory, run in rows:
             report(what, asyncio.run(measure(directory, run, options.repeats, options.calls)))
-    stop.set()
+        stop.set()
+        if options.proxy:
+            loaded = Path(scratch) / "loaded"
+            loaded.mkdir()
+            try:
+                result = plugin_load.throughput(PLUGINS, loaded, options.rounds, options.seconds)
+            except (BenchError, OSError, subprocess.SubprocessError) as error:
+                print(f"bench plugins: {error}", file=sys.stderr)
+                return 1
+            print(plugin_load.table(result))
     return 0
 
 

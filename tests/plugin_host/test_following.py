@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -313,6 +315,28 @@ async def test_a_reload_by_key_is_compared_too(host: Host, flows: list[Flow]) ->
     report = await host.manager.reload("a")
     assert "recent" not in report.message
     assert host.status("a").compared is None
+
+
+async def test_a_replaced_version_is_freed_before_the_collector_comes(
+    host: Host, flows: list[Flow]
+) -> None:
+    await host.load("a", PASS)
+    flows.append(past_flow(5))
+
+    def code() -> object:
+        generation = host.manager._plugins["a"].generation
+        assert generation is not None
+        return generation.blueprint.code.handle
+
+    gc.disable()
+    try:
+        old = weakref.ref(code())
+        await host.request(make_flow())
+        report = await host.manager.reload("a")
+        assert "1 recent flow differs from generation 1" in report.message
+        await until(lambda: old() is None)
+    finally:
+        gc.enable()
 
 
 async def test_a_version_that_does_not_start_offline_is_loaded_without_a_comparison(

@@ -318,3 +318,22 @@ async def test_reloads_and_calls_that_overlap_leave_nothing_behind(host: Host) -
     assert host.status("a").traps == 0
     await host.manager.stop()
     await until(lambda: made.count() == 0)
+
+
+async def test_stores_are_told_until_they_are_freed(any_host: Host) -> None:
+    host = any_host
+    await host.load("a", guest(_LONG, imports=_COUNT))
+    assert host.status("a").stores == 1
+    while host.status("a").instances < 2:
+        await _call_at_once(host, 8)
+    assert host.status("a").stores >= host.status("a").instances
+    assert (await host.manager.reload("a")).ok
+    await until(lambda: host.status("a").stores == host.status("a").instances == 1)
+    host.put("a", guest("unreachable"))
+    assert (await host.manager.reload("a")).ok
+    await host.request(make_flow())
+    assert (host.status("a").stores, host.status("a").instances) == (0, 0)
+    await host.request(make_flow())
+    stores = host.manager._plugins["a"].belongings.stores
+    await host.manager.stop()
+    assert not stores

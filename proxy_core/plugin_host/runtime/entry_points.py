@@ -83,10 +83,11 @@ class EntryPoints:
 
 def address_of(pointer: Any) -> int:
     """Return a pointer as a number. Raises ModuleRefused for null."""
-    value = ctypes.cast(pointer, Ptr).value
-    if value is None:
+    # Not by `cast`, which makes the pointer refer to itself: garbage for the collector, at each
+    # instance.
+    if not pointer:
         raise ModuleRefused("the WebAssembly library gave a null pointer")
-    return value
+    return ctypes.addressof(pointer.contents)
 
 
 def take_trap(pointer: int) -> wasmtime.Trap:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -60,6 +61,7 @@ class OfficialEngine:
         self.engine = wasmtime.Engine(config)
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-guest")
         self.one_at_a_time = threading.Lock()
+        self.keys = itertools.count(1)
         self._running = threading.Event()
         self._closed = self._inside = False
         self._ticker = threading.Thread(target=self._tick, name="plugin-epoch", daemon=True)
@@ -131,6 +133,9 @@ class OfficialGuest:
         self._loading_until: float | None = None
         self._deadline = 0.0
         self._store = wasmtime.Store(engine.engine)
+        self._key = next(engine.keys)
+        self._stores = call.belongings.stores
+        self._stores.add(self._key)
         self._memory = LinearMemory(None)
         self.host = HostSide(call, self._memory, self._enter_again)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -281,3 +286,4 @@ class OfficialGuest:
         self._memory.forget()
         self.host.forget()
         self._store.close()
+        self._stores.discard(self._key)

@@ -11,6 +11,7 @@ Here: the engine, and host functions as C sees them. A guest's calls are in `raw
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ class RawEngine:
         self.settings = describe_settings()
         self._engine = wasmtime.Engine(make_config())
         self._guests: dict[int, RawGuest] = {}
-        self._keys = 0
+        self._keys = itertools.count(1)  # asked by several workers
         self._callbacks: dict[Import, Any] = {}
         self._continue = self._make_continuation()
         self.holding = EntryPoints(ctypes.PYFUNCTYPE)
@@ -78,8 +79,7 @@ class RawEngine:
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall
     ) -> RawGuest:
         """Make an instance and run its start function. Raises ModuleRefused, GuestFailure."""
-        self._keys += 1
-        guest = RawGuest(self, self._keys, limits, call)
+        guest = RawGuest(self, next(self._keys), limits, call)
         self._guests[guest.key] = guest
         try:
             guest.start(code, contract)

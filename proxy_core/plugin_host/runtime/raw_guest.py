@@ -54,6 +54,7 @@ OVERRUN_SECONDS: Final = 0.002
 NESTED_SLICES: Final = 20
 """How long a call from within a host function may take, which cannot leave the loop to others."""
 MOST_ARGUMENTS: Final = 8
+_Arguments = ffi.wasmtime_val_t * MOST_ARGUMENTS
 _I32, _I64 = 0, 1  # WASMTIME_I32, WASMTIME_I64
 _CELLS: Final = {(): ctypes.c_int32, ("i32",): ctypes.c_int32, ("i64",): ctypes.c_int64}
 
@@ -80,7 +81,7 @@ class _Values:
     __slots__ = ("_arguments", "_result", "arguments_at", "cells", "result_at")
 
     def __init__(self) -> None:
-        self._arguments = (ffi.wasmtime_val_t * MOST_ARGUMENTS)()
+        self._arguments = _Arguments()
         self._result = ffi.wasmtime_val_t()
         self.arguments_at = ctypes.addressof(self._arguments)
         self.result_at = ctypes.addressof(self._result)
@@ -140,6 +141,7 @@ class RawGuest:
         "_slice_began",
         "_slice_fuel",
         "_store",
+        "_stores",
         "_trap",
         "_trap_at",
         "_values",
@@ -163,6 +165,8 @@ class RawGuest:
         self._seconds_allowed = limits.deadline_ms / 1000
         self._store = engine.open_store()
         self._context = address_of(self._store._context())
+        self._stores = call.belongings.stores
+        self._stores.add(key)
         self._linker: wasmtime.Linker | None = None
         self._memory = LinearMemory(None)
         self.host = HostSide(call, self._memory, self._enter)
@@ -487,5 +491,6 @@ class RawGuest:
         self.host.forget()
         self._engine.forget(self.key)
         self._store.close()
+        self._stores.discard(self.key)
         if self._linker is not None:
             self._linker.close()
