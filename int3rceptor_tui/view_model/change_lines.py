@@ -38,7 +38,9 @@ def change_lines(flow: FlowDetail, by: str = EVERYBODY) -> Rows:
     if others and by not in others:
         rows.append([(f"What did: {visible(', '.join(others))}.", "dim")])
     if flow.edited_by and not flow.changes:
-        rows.append([("How is not kept: an answer of its own, or messages of a WebSocket.", "dim")])
+        rows.append(
+            [("How is not kept: an answer of its own, messages, or pieces of a body.", "dim")]
+        )
     return rows
 
 

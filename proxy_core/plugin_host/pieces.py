@@ -8,6 +8,7 @@ from proxy_core.errors import RefusedByHook
 from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import Block, Respond, Verdict
+from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.manifest import Manifest
@@ -43,7 +44,7 @@ class PieceFilter:
                 raise AnsweredByHook(verdict)
             if isinstance(verdict, Block):
                 raise RefusedByHook(f"blocked by {verdict.by}", verdict.status)
-        elif call.delay:
+        if call.delay and code >= codes.CONTINUE:
             await call.belongings.sleep(call.delay)
         return call.piece
 
