@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,21 +46,26 @@ class House:
 
     def __init__(self, core: Core, ports: dict[str, int]) -> None:
         self.core = core
-        self._ports = ports
+        self.ports = ports
 
     @contextlib.asynccontextmanager
     async def connect(
         self, scheme: str, compression: str | None = "deflate"
     ) -> AsyncIterator[ClientConnection]:
-        context = None
-        if scheme == "wss":
-            context = ssl.create_default_context(cafile=self.core.ca_path)
+        context = self.trusting() if scheme == "wss" else None
         proxy = f"http://{self.core.listening[0]}"
-        url = f"{scheme}://localhost:{self._ports[scheme]}/"
+        url = f"{scheme}://localhost:{self.ports[scheme]}/"
         async with connect(
             url, proxy=proxy, ssl=context, compression=compression, max_size=None
         ) as connection:
             yield connection
+
+    def trusting(self, *alpn: str) -> ssl.SSLContext:
+        """A client's TLS context that trusts the proxy."""
+        context = ssl.create_default_context(cafile=self.core.ca_path)
+        if alpn:
+            context.set_alpn_protocols(list(alpn))
+        return context
 
     def web_sockets(self) -> list[Flow]:
         return [flow for flow in self.core.flows if flow.kind is FlowKind.WEBSOCKET]
@@ -77,23 +82,27 @@ class House:
 
 @contextlib.asynccontextmanager
 async def running(
-    certificate: OriginCertificate, data_dir: Path, **settings: Any
+    certificate: OriginCertificate,
+    data_dir: Path,
+    talk: Callable[[ServerConnection], Awaitable[None]] = _echo,
+    plugins: tuple[Path, ...] = (),
+    **settings: Any,
 ) -> AsyncIterator[House]:
-    """A proxy with these settings, and the servers."""
+    """A proxy with these settings, and servers that say what `talk` says."""
     core = Core(
         Settings(
             listen_port=0,
             data_dir=data_dir,
             upstream_ca=certificate.ca_file,
-            plugins=(),
+            plugins=plugins,
             **settings,
         )
     )
     async with contextlib.AsyncExitStack() as stack:
-        clear = await stack.enter_async_context(serve(_echo, "127.0.0.1", 0, max_size=None))
+        clear = await stack.enter_async_context(serve(talk, "127.0.0.1", 0, max_size=None))
         context = certificate.server_context("http/1.1")
         secure = await stack.enter_async_context(
-            serve(_echo, "127.0.0.1", 0, ssl=context, max_size=None)
+            serve(talk, "127.0.0.1", 0, ssl=context, max_size=None)
         )
         await core.start()
         stack.push_async_callback(core.stop)
