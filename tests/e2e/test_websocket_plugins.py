@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -91,7 +91,7 @@ class Talker:
 
     def __init__(
         self,
-        send: Callable[[list[str] | list[bytes]], Awaitable[None]],
+        send: Callable[[Sequence[str | bytes]], Awaitable[None]],
         recv: Callable[[], Awaitable[str | bytes]],
         ping: Callable[[bytes], Awaitable[None]],
         extensions: str,
@@ -103,7 +103,7 @@ class Talker:
 async def _over_http1(house: House, scheme: str, compress: bool) -> AsyncIterator[Talker]:
     async with house.connect(scheme, "deflate" if compress else None) as connection:
 
-        async def send(parts: list[str] | list[bytes]) -> None:
+        async def send(parts: Sequence[str | bytes]) -> None:
             await connection.send(parts[0] if len(parts) == 1 else parts)
 
         async def ping(payload: bytes) -> None:
@@ -137,14 +137,13 @@ async def http2_client(house: House, compress: bool) -> AsyncIterator[Client]:
 async def _over_http2(house: House, compress: bool) -> AsyncIterator[Talker]:
     async with http2_client(house, compress) as client:
 
-        async def send(parts: list[str] | list[bytes]) -> None:
+        async def send(parts: Sequence[str | bytes]) -> None:
             for number, part in enumerate(parts, 1):
                 last = number == len(parts)
-                client.say(
-                    TextMessage(part, message_finished=last)
-                    if isinstance(part, str)
-                    else BytesMessage(part, message_finished=last)
-                )
+                if isinstance(part, str):
+                    client.say(TextMessage(part, message_finished=last))
+                else:
+                    client.say(BytesMessage(part, message_finished=last))
 
         async def ping(payload: bytes) -> None:
             client.say(Ping(payload))
