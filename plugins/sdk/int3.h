@@ -15,6 +15,19 @@ typedef __SIZE_TYPE__ size_t;
 
 #define INT3_IMPORT(name) __attribute__((import_module("env"), import_name(#name)))
 
+/* The hooks, of which a plugin exports those that it wants. */
+int32_t plugin_init(void);           /* while it is loaded; anything but 0 and it is not */
+int32_t on_connect(void);            /* a client has connected, or sent CONNECT */
+int32_t on_request(void);            /* a request is there, and the origin knows nothing yet */
+int32_t on_request_chunk(void);      /* a piece of its body, of any length */
+int32_t on_response(void);           /* a response is there, and the client knows nothing yet */
+int32_t on_response_chunk(void);     /* a piece of its body */
+int32_t on_websocket_message(void);  /* a whole message, in either direction */
+int32_t on_rule_match(void);         /* a rule fired on a flow */
+int32_t on_capture(void);            /* the flow is over; what was kept of it can be rewritten */
+int32_t on_tick(void);               /* every `tick_ms` of the manifest, without a flow */
+void plugin_shutdown(void);
+
 /* INT3_HOOK(on_request) { ...; return INT3_CONTINUE; } */
 #define INT3_HOOK(name) __attribute__((export_name(#name))) int32_t name(void)
 #define INT3_SHUTDOWN __attribute__((export_name("plugin_shutdown"))) void plugin_shutdown(void)
@@ -54,8 +67,12 @@ enum {
     INT3_SERVER_ADDRESS = 9,
     INT3_RULE_ID = 10,
     INT3_CONFIGURATION = 11,
+    INT3_WEBSOCKET_DIRECTION = 12,
+    INT3_WEBSOCKET_OPCODE = 13,
     INT3_REASON = 14,
     INT3_HOST_VERSION = 15,
+    INT3_MESSAGE = 16, /* which one headers and bodies are of: set "request" or "response" */
+    INT3_BODY_END = 17,
 };
 
 /* The host, with pointers and lengths. Readers return the full length, and write nothing that does
@@ -76,6 +93,13 @@ INT3_IMPORT(host_set_field) int32_t host_set_field(int32_t id, const char *text,
 INT3_IMPORT(host_respond)
 int32_t host_respond(int32_t status, const void *headers, size_t headers_length, const void *body,
                      size_t body_length);
+/* Copies what there is of the body from `offset`; returns its full length. In on_request and
+ * on_response that is the whole body, decoded; elsewhere the piece, the message or the captured
+ * copy that the hook is about. */
+INT3_IMPORT(host_get_body) int32_t host_get_body(size_t offset, void *into, size_t room);
+INT3_IMPORT(host_set_body) int32_t host_set_body(const void *body, size_t length);
+/* What the hook is about goes on `ms` later, 60000 at most; the hook returns meanwhile. */
+INT3_IMPORT(host_delay) int32_t host_delay(uint32_t ms);
 INT3_IMPORT(host_annotate)
 int32_t host_annotate(const char *key, size_t key_length, const char *value, size_t length);
 INT3_IMPORT(host_now_ns) int64_t host_now_ns(void);
@@ -90,6 +114,11 @@ INT3_IMPORT(host_kv_add) int64_t host_kv_add(const void *key, size_t key_length,
 /* Reads from a file in a directory that the user has granted; returns how many bytes. */
 INT3_IMPORT(host_read_file)
 int32_t host_read_file(const char *path, size_t path_length, uint32_t offset, void *into, size_t room);
+/* Asks a host that the user has granted and waits. The request is `METHOD URL`, lines
+ * `name: value`, an empty line, the body; the answer is alike. Where that did not fit, ask again
+ * with a length of 0 and more room. */
+INT3_IMPORT(host_http_request)
+int32_t host_http_request(const char *request, size_t length, void *into, size_t room);
 INT3_IMPORT(host_metric_add)
 int32_t host_metric_add(const char *name, size_t name_length, int64_t delta);
 
@@ -127,6 +156,26 @@ static inline int32_t int3_set_field(int32_t id, const char *text) {
     return host_set_field(id, text, int3_length(text));
 }
 
+static inline int int3_field_begins(int32_t id, char first) {
+    char text[8];
+    return host_get_field(id, text, sizeof text) > 0 && text[0] == first;
+}
+
+/* Whether the piece in on_request_chunk and on_response_chunk is the last. */
+static inline int int3_is_last_piece(void) { return int3_field_begins(INT3_BODY_END, '1'); }
+
+/* Whether the message in on_websocket_message comes from the client. */
+static inline int int3_is_from_client(void) {
+    return int3_field_begins(INT3_WEBSOCKET_DIRECTION, 'c');
+}
+
+/* Whether the message in on_websocket_message is text, which is UTF-8; else it is binary. */
+static inline int int3_is_text(void) { return int3_field_begins(INT3_WEBSOCKET_OPCODE, '1'); }
+
+static inline int32_t int3_set_body(const char *text) {
+    return host_set_body(text, int3_length(text));
+}
+
 /* `key` is "comment", "tag" or "colour". */
 static inline int32_t int3_annotate(const char *key, const char *value) {
     return host_annotate(key, int3_length(key), value, int3_length(value));
@@ -147,6 +196,10 @@ static inline int64_t int3_add(const char *key, int64_t delta) {
 
 static inline int32_t int3_read_file(const char *path, uint32_t offset, void *into, size_t room) {
     return host_read_file(path, int3_length(path), offset, into, room);
+}
+
+static inline int32_t int3_http_request(const char *request, void *into, size_t room) {
+    return host_http_request(request, int3_length(request), into, room);
 }
 
 /* Counts something that the console shows. */

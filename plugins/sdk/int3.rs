@@ -4,12 +4,28 @@
 //! functions that a plugin calls become imports of its module. A plugin that calls anything but
 //! `log` and `abort` speaks ABI v1 and exports `int3_abi_version() -> i32` returning 1. See
 //! docs/plugin-abi.md.
+//!
+//! Hooks are exported functions `#[no_mangle] extern "C" fn on_request() -> i32`:
+//!
+//!     plugin_init           while it is loaded; anything but 0 and it is not
+//!     on_connect            a client has connected, or sent CONNECT
+//!     on_request            a request is there, and the origin knows nothing yet
+//!     on_request_chunk      a piece of its body, of any length
+//!     on_response           a response is there, and the client knows nothing yet
+//!     on_response_chunk     a piece of its body
+//!     on_websocket_message  a whole message, in either direction
+//!     on_rule_match         a rule fired on a flow
+//!     on_capture            the flow is over; what was kept of it can be rewritten
+//!     on_tick               every `tick_ms` of the manifest, without a flow
+//!
+//! and `plugin_shutdown()`, which returns nothing.
 #![allow(dead_code)]
 
 #[link(wasm_import_module = "env")]
 extern "C" {
     fn host_log(level: i32, ptr: *const u8, len: usize);
     fn host_abort(ptr: *const u8, len: usize);
+    fn host_get_memory_size() -> i32;
     fn host_get_header(np: *const u8, nn: usize, buf: *mut u8, cap: usize) -> i32;
     fn host_set_header(np: *const u8, nn: usize, vp: *const u8, vn: usize) -> i32;
     fn host_add_header(np: *const u8, nn: usize, vp: *const u8, vn: usize) -> i32;
@@ -26,6 +42,10 @@ extern "C" {
     fn host_kv_add(kp: *const u8, kn: usize, delta: i64) -> i64;
     fn host_read_file(pp: *const u8, pn: usize, offset: u32, buf: *mut u8, cap: usize) -> i32;
     fn host_metric_add(np: *const u8, nn: usize, delta: i64) -> i32;
+    fn host_http_request(ptr: *const u8, len: usize, buf: *mut u8, cap: usize) -> i32;
+    fn host_get_body(offset: usize, buf: *mut u8, cap: usize) -> i32;
+    fn host_set_body(ptr: *const u8, len: usize) -> i32;
+    fn host_delay(ms: u32) -> i32;
 }
 
 pub const DEBUG: i32 = 0;
@@ -40,6 +60,13 @@ pub const HOLD: i32 = 2;
 pub const RESPOND: i32 = 3;
 pub const SKIP_REST: i32 = 4;
 
+/// What the host answers; zero and more is success, or a length.
+pub const ABSENT: i32 = -1;
+pub const NOT_PERMITTED: i32 = -2;
+pub const BAD_POINTER: i32 = -3;
+pub const OVER_LIMIT: i32 = -4;
+pub const NOT_IN_HOOK: i32 = -5;
+
 /// What `field` and `set_field` name.
 pub const METHOD: i32 = 0;
 pub const URL: i32 = 1;
@@ -53,8 +80,13 @@ pub const CLIENT_ADDRESS: i32 = 8;
 pub const SERVER_ADDRESS: i32 = 9;
 pub const RULE_ID: i32 = 10;
 pub const CONFIGURATION: i32 = 11;
+pub const WEBSOCKET_DIRECTION: i32 = 12;
+pub const WEBSOCKET_OPCODE: i32 = 13;
 pub const REASON: i32 = 14;
 pub const HOST_VERSION: i32 = 15;
+/// Which message headers and bodies are of: set it to "request" or "response".
+pub const MESSAGE: i32 = 16;
+pub const BODY_END: i32 = 17;
 
 pub fn log(level: i32, text: &[u8]) {
     unsafe { host_log(level, text.as_ptr(), text.len()) }
@@ -63,6 +95,11 @@ pub fn log(level: i32, text: &[u8]) {
 /// Log `text` and end this call; the host gives up the instance.
 pub fn abort(text: &[u8]) {
     unsafe { host_abort(text.as_ptr(), text.len()) }
+}
+
+/// The plugin's memory, in pages of 64 KiB.
+pub fn memory_size() -> i32 {
+    unsafe { host_get_memory_size() }
 }
 
 /// Copy a header's value into `into`; return its full length, or a negative code.
@@ -96,9 +133,55 @@ pub fn headers(into: &mut [u8]) -> i32 {
     unsafe { host_get_headers(into.as_mut_ptr(), into.len()) }
 }
 
+/// Copy what there is of the body from `offset` into `into`; return its full length, or a
+/// negative code.
+///
+/// In `on_request` and `on_response` that is the whole body, decoded; elsewhere the piece, the
+/// message or the captured copy that the hook is about.
+pub fn body(offset: usize, into: &mut [u8]) -> i32 {
+    unsafe { host_get_body(offset, into.as_mut_ptr(), into.len()) }
+}
+
+/// Put `bytes` in the body's place; zero, or a negative code.
+pub fn set_body(bytes: &[u8]) -> i32 {
+    unsafe { host_set_body(bytes.as_ptr(), bytes.len()) }
+}
+
+/// Whether the piece in `on_request_chunk` and `on_response_chunk` is the last.
+pub fn is_last_piece() -> bool {
+    is(BODY_END, b'1')
+}
+
+/// Whether the message in `on_websocket_message` comes from the client.
+pub fn is_from_client() -> bool {
+    is(WEBSOCKET_DIRECTION, b'c')
+}
+
+/// Whether the message in `on_websocket_message` is text, which is UTF-8; else it is binary.
+pub fn is_text() -> bool {
+    is(WEBSOCKET_OPCODE, b'1')
+}
+
+fn is(id: i32, first: u8) -> bool {
+    let mut room = [0; 8];
+    field(id, &mut room) > 0 && room[0] == first
+}
+
+/// Have what the hook is about go on `ms` later, 60 000 at most; the hook returns meanwhile.
+pub fn delay(ms: u32) -> i32 {
+    unsafe { host_delay(ms) }
+}
+
 /// Prepare a response without headers of its own; return RESPOND after it.
 pub fn respond(status: i32, body: &[u8]) -> i32 {
-    unsafe { host_respond(status, body.as_ptr(), 0, body.as_ptr(), body.len()) }
+    respond_with(status, b"", body)
+}
+
+/// The same with headers, laid out as in docs/plugin-abi.md.
+pub fn respond_with(status: i32, headers: &[u8], body: &[u8]) -> i32 {
+    unsafe {
+        host_respond(status, headers.as_ptr(), headers.len(), body.as_ptr(), body.len())
+    }
 }
 
 /// `key` is "comment", "tag" or "colour".
@@ -137,6 +220,16 @@ pub fn add(key: &[u8], delta: i64) -> i64 {
 /// Read from a file in a directory that the user has granted; return how many bytes, 0 at its end.
 pub fn read_file(path: &[u8], offset: u32, into: &mut [u8]) -> i32 {
     unsafe { host_read_file(path.as_ptr(), path.len(), offset, into.as_mut_ptr(), into.len()) }
+}
+
+/// Ask a host that the user has granted and wait for the answer; return its full length, or a
+/// negative code. Where it did not fit, ask again with an empty `request` and more room.
+///
+/// `request` is `METHOD URL`, lines `name: value`, an empty line, the body; the answer is alike.
+pub fn http_request(request: &[u8], into: &mut [u8]) -> i32 {
+    unsafe {
+        host_http_request(request.as_ptr(), request.len(), into.as_mut_ptr(), into.len())
+    }
 }
 
 /// Count something that the console shows.

@@ -1,15 +1,23 @@
-"""The SDKs: one plugin in each language that uses nearly all of the ABI, run over one flow."""
+"""The SDKs: one plugin in each language that uses all of the ABI, run over flows and streams."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from int3rceptor_tui.plugin_tools.languages import LANGUAGES, read_sdk
+from proxy_core.model.edits import WholeBody
+from proxy_core.model.verdict import CONTINUE, Block
+from proxy_core.model.websocket import WebSocketMessage
+from proxy_core.plugin_host import codes
+from proxy_core.plugin_host.codes import FieldId, Hook
 from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
+from tests.plugin_host.guests import Host, make_flow, respond_with
 from tests.tui.plugin_tools.conftest import Tool, archive, entry
 from tests.tui.plugin_tools.test_building import tools_for
 
@@ -27,6 +35,9 @@ use int3::*;
     remove_header(b"X-Gone");
     set_field(METHOD, b"POST");
     annotate(b"tag", b"seen");
+    if body(1, &mut room) == 4 && &room[..3] == b"ent" { set_body(b"SENT"); }
+    if delay(5) != 0 || delay(60_001) != OVER_LIMIT { abort(b"no delay"); }
+    if is_last_piece() || is_text() { abort(b"what is not"); }
     let mut chance = [0u8; 4];
     random(&mut chance);
     let length = field(HOST, &mut room) as usize;
@@ -41,10 +52,25 @@ use int3::*;
     if set(b"k", b"v") != 0 || get(b"k", &mut all) != 1 || all[0] != b'v' { abort(b"no state"); }
     if add(b"n", -7) != -7 || add(b"n", 7) != 0 { abort(b"no sum"); }
     if count(b"answers", 1) != 0 { abort(b"no count"); }
-    if read_file(b"list", 0, &mut all) != -2 { abort(b"a file"); }
-    respond(418, b"short and stout");
+    if read_file(b"list", 0, &mut all) != NOT_PERMITTED { abort(b"a file"); }
+    if http_request(b"GET http://h/", &mut all) != NOT_PERMITTED { abort(b"an answer"); }
+    if set_field(MESSAGE, b"request") != 0 || header(b"X-Out", &mut all) != 7 { abort(b"turned"); }
+    if memory_size() < 1 { abort(b"no memory"); }
+    let tea = b"\\x01\\0\\0\\0\\x05\\0\\0\\0\\x05\\0\\0\\0X-Tea\\0green\\0";
+    respond_with(418, tea, b"short and stout");
     RESPOND
 }
+#[no_mangle] extern "C" fn on_response_chunk() -> i32 {
+    let mut piece = [0u8; 64];
+    let length = body(0, &mut piece) as usize;
+    piece[..length].make_ascii_uppercase();
+    if is_last_piece() { set_body(b"END"); } else { set_body(&piece[..length]); }
+    CONTINUE
+}
+#[no_mangle] extern "C" fn on_websocket_message() -> i32 {
+    if is_from_client() && is_text() { BLOCK } else { CONTINUE }
+}
+#[no_mangle] extern "C" fn on_tick() -> i32 { CONTINUE }
 """,
     "c": """
 #include "int3.h"
@@ -57,6 +83,9 @@ INT3_HOOK(on_request) {
     int3_remove_header("X-Gone");
     int3_set_field(INT3_METHOD, "POST");
     int3_annotate("tag", "seen");
+    if (host_get_body(1, room, sizeof room) == 4 && room[2] == 't') int3_set_body("SENT");
+    if (host_delay(5) || host_delay(60001) != INT3_OVER_LIMIT) int3_abort("no delay");
+    if (int3_is_last_piece() || int3_is_text()) int3_abort("what is not");
     uint32_t chance = 0;
     host_random(&chance, sizeof chance);
     int32_t length = host_get_field(INT3_HOST, room, sizeof room);
@@ -72,9 +101,27 @@ INT3_HOOK(on_response) {
     if (int3_add("n", -7) != -7 || int3_add("n", 7) != 0) int3_abort("no sum");
     if (int3_count("answers", 1)) int3_abort("no count");
     if (int3_read_file("list", 0, all, 1) != INT3_NOT_PERMITTED) int3_abort("a file");
-    int3_respond(418, "short and stout");
+    if (int3_http_request("GET http://h/", all, 1) != INT3_NOT_PERMITTED) int3_abort("an answer");
+    int turned = int3_set_field(INT3_MESSAGE, "request") == 0;
+    if (!turned || int3_header("X-Out", all, 8) != 7) int3_abort("not turned");
+    if (host_get_memory_size() < 1) int3_abort("no memory");
+    int3_respond(418, "short and stout"); /* the next takes its place */
+    const char *tea = "\\1\\0\\0\\0\\5\\0\\0\\0\\5\\0\\0\\0X-Tea\\0green";
+    host_respond(418, tea, 24, "short and stout", 15);
     return INT3_RESPOND;
 }
+INT3_HOOK(on_response_chunk) {
+    static char piece[64];
+    int32_t length = host_get_body(0, piece, sizeof piece);
+    for (int32_t index = 0; index < length; index++) piece[index] -= 32;
+    if (int3_is_last_piece()) int3_set_body("END");
+    else host_set_body(piece, length);
+    return INT3_CONTINUE;
+}
+INT3_HOOK(on_websocket_message) {
+    return int3_is_from_client() && int3_is_text() ? INT3_BLOCK : INT3_CONTINUE;
+}
+INT3_HOOK(on_tick) { return INT3_CONTINUE; }
 """,
     "zig": """
 const int3 = @import("int3.zig");
@@ -88,6 +135,14 @@ export fn on_request() i32 {
     _ = int3.removeHeader("X-Gone");
     _ = int3.setField(.method, "POST");
     _ = int3.annotate("tag", "seen");
+    if (int3.bodyLength() == 4) {
+        const piece = int3.body(1, &room).?;
+        if (int3.body(9, room[40..]).?.len == 0 and piece.len == 3 and piece[2] == 't') {
+            _ = int3.setBody("SENT");
+        }
+    }
+    if (int3.delay(5) != 0 or int3.delay(60_001) != int3.over_limit) int3.abort("too long a delay");
+    if (int3.isLastPiece() or int3.isText()) int3.abort("what is not");
     var chance = [_]u8{ 0, 0, 0, 0 };
     int3.random(&chance);
     const sum = @as(u32, chance[0]) + chance[1] + chance[2] + chance[3];
@@ -103,14 +158,34 @@ export fn on_response() i32 {
     if (int3.add("n", -7) != -7 or int3.add("n", 7) != 0) int3.abort("no sum");
     if (int3.count("answers", 1) != 0) int3.abort("no count");
     if (int3.readFile("list", 0, &all) != null) int3.abort("a file");
-    _ = int3.respond(418, "short and stout");
+    if (int3.httpRequest("GET http://h/", &all) != null) int3.abort("an answer");
+    const turned = int3.setField(.message, "request") == 0;
+    if (!turned or int3.header("X-Out", &all).?.len != 7) int3.abort("not turned");
+    if (int3.memorySize() < 1) int3.abort("no memory");
+    const tea = "\\x01\\x00\\x00\\x00\\x05\\x00\\x00\\x00\\x05\\x00\\x00\\x00X-Tea\\x00green\\x00";
+    _ = int3.respondWith(418, tea, "short and stout");
     return int3.answer;
+}
+export fn on_response_chunk() i32 {
+    var room: [64]u8 = undefined;
+    const piece = int3.body(0, &room).?;
+    for (piece) |*byte| byte.* -= 32;
+    _ = int3.setBody(if (int3.isLastPiece()) "END" else piece);
+    return int3.proceed;
+}
+export fn on_websocket_message() i32 {
+    return if (int3.isFromClient() and int3.isText()) int3.block else int3.proceed;
+}
+export fn on_tick() i32 {
+    return int3.proceed;
 }
 """,
     "assemblyscript": """
 import {
-  CONTINUE, RESPOND, Field, Level, abort, add, addHeader, annotate, count, field, get, header, log,
-  now, random, readFile, removeHeader, respond, set, setField, setHeader,
+  BLOCK, CONTINUE, OVER_LIMIT, RESPOND, Field, Level, abort, add, addHeader, annotate, body,
+  bodyText, count, delay, field, get, header, headers, httpRequest, isFromClient, isLastPiece,
+  isText, log, memorySize, now, random, readFile, removeHeader, respondWith, set, setBody,
+  setBodyText, setField, setHeader,
 } from "./int3";
 export function int3_abi_version(): i32 { return 1; }
 export function on_request(): i32 {
@@ -120,6 +195,14 @@ export function on_request(): i32 {
   removeHeader("X-Gone");
   setField(Field.METHOD, "POST");
   annotate("tag", "seen");
+  const sent = body();
+  if (sent !== null && sent.byteLength == 4 && body(3) === null) {
+    store<u8>(changetype<usize>(sent), 0x53);
+    setBody(sent);
+    if (bodyText() == "Sent") setBodyText("SENT");
+  }
+  if (delay(5) != 0 || delay(60001) != OVER_LIMIT) abort("no delay");
+  if (isLastPiece() || isText()) abort("what is not");
   const chance = new ArrayBuffer(8);
   random(changetype<usize>(chance), 8);
   const fine = now() == 1715680800000000000 && load<u64>(changetype<usize>(chance)) != 0;
@@ -134,9 +217,24 @@ export function on_response(): i32 {
   if (add("n", -7) != -7 || add("n", 7) != 0) abort("no sum");
   if (count("answers", 1) != 0) abort("no count");
   if (readFile("list", 0) !== null) abort("a file");
-  respond(418, "short and stout");
+  if (httpRequest("GET http://h/") !== null) abort("an answer");
+  if (setField(Field.MESSAGE, "request") != 0 || header("X-Out") != "carried") abort("not turned");
+  const all = headers();
+  if (all === null || all[1][0] != "X-Out" || all[1][1] != "carried") abort("no headers");
+  if (memorySize() < 1) abort("no memory");
+  respondWith(418, [["X-Tea", "green"]], "short and stout");
   return RESPOND;
 }
+export function on_response_chunk(): i32 {
+  const piece = bodyText();
+  if (isLastPiece()) setBodyText("END");
+  else if (piece !== null) setBodyText(piece.toUpperCase());
+  return CONTINUE;
+}
+export function on_websocket_message(): i32 {
+  return isFromClient() && isText() ? BLOCK : CONTINUE;
+}
+export function on_tick(): i32 { return CONTINUE; }
 """,
 }
 
@@ -173,6 +271,37 @@ def test_an_sdk_gives_all_of_the_abi(
         assert request["log"] == ["WARN o.example"]
         assert response["outcome"] == "respond with 418"
         assert response["diff"][-1] == "+ short and stout"
+        assert "+ X-Tea: green" in response["diff"]
+    asyncio.run(show_bodies(place, tmp_path))
+
+
+async def show_bodies(place: Path, tmp_path: Path) -> None:
+    """Show the plugin a whole body, pieces of one, and messages."""
+    home = tmp_path / "host"
+    home.mkdir()
+    shutil.move(place, home)
+    host = Host(home)
+    await host.start()
+    flow = make_flow(((b"X-In", b"carried"),), method=b"PUT")
+    flow.whole = WholeBody(b"sent")
+    assert await host.request(flow) is CONTINUE
+    assert flow.whole.data == b"SENT"
+    respond_with(flow)
+    assert host.hooks.response_stream is not None
+    through = host.hooks.response_stream(flow)
+    assert through is not None
+    assert [await through(b"abc", False), await through(b"xyz", True)] == [b"ABC", b"END"]
+    hook = host.hooks.websocket_message
+    assert hook is not None
+    upgraded = respond_with(make_flow(), 101)
+    verdicts = [
+        await hook(upgraded, WebSocketMessage(from_client, opcode, 0.0, b"hello"))
+        for from_client in (True, False)
+        for opcode in (1, 2)
+    ]
+    assert verdicts == [Block("plugin whole", 403), CONTINUE, CONTINUE, CONTINUE]
+    assert host.texts() == ["example.com"]
+    await host.manager.stop()
 
 
 _DECLARED = {
@@ -183,10 +312,38 @@ _DECLARED = {
 }
 
 
+_CONSTANTS = {
+    "rust": re.compile(r"pub const (\w+): i32 = (-?\d+);"),
+    "c": re.compile(r"INT3_(\w+) = (-?\d+),"),
+    "zig": re.compile(r"(?:pub const )?(\w+)(?:: i32)? = (-?\d+)[,;]"),
+    "assemblyscript": re.compile(r"export const (\w+): i32 = (-?\d+);"),
+}
+_HOOK = {
+    "rust": r"//! +{} ",
+    "c": r"int32_t {}\(void\);",
+    "zig": r"//! +{} ",
+    "assemblyscript": r"// +{} ",
+}
+
+
+@pytest.mark.parametrize("language", list(_CONSTANTS))
+def test_an_sdk_names_every_field_answer_and_hook(language: str) -> None:
+    text = read_sdk(LANGUAGES[language])
+    constants = {(name.upper(), int(number)) for name, number in _CONSTANTS[language].findall(text)}
+    fields = {(field.name, int(field)) for field in FieldId}
+    answers = {
+        (name, getattr(codes, name))
+        for name in ("ABSENT", "NOT_PERMITTED", "BAD_POINTER", "OVER_LIMIT", "NOT_IN_HOOK")
+    }
+    assert fields | answers <= constants
+    for hook in Hook:
+        assert re.search(_HOOK[language].format(hook.export), text, re.MULTILINE), hook.export
+
+
 @pytest.mark.parametrize("language", list(_DECLARED))
 def test_an_sdk_declares_what_the_host_has(language: str) -> None:
     declared = dict(_DECLARED[language].findall(read_sdk(LANGUAGES[language])))
-    assert len(declared) >= 12
+    assert set(declared) == set(HOST_FUNCTIONS)
     for name, parameters in declared.items():
         count = 0 if parameters in ("", "void") else parameters.count(",") + 1
         assert count == len(HOST_FUNCTIONS[name].params), name
