@@ -12,7 +12,7 @@ import pytest
 from proxy_core.plugin_host.discovery import Source, scan
 from tests.plugins.conftest import NO_TOOLCHAIN, PLUGINS
 
-NAMES = ["example-logger", "header-modifier", "jwt-inspector", "mock", "request-counter"]
+NAMES = ["example-logger", "header-modifier", "jwt-inspector", "latency", "mock", "request-counter"]
 SOURCES = ("lib.rs", "plugin.c", "plugin.zig")
 
 
