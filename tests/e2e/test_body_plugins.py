@@ -18,6 +18,7 @@ import zstandard
 from int3rceptor_tui.demo import content
 from int3rceptor_tui.demo.messages import RequestRecord
 from tests.e2e.harness import BackgroundOrigin, Curl, ProxyProcess
+from tests.e2e.plugged import put_module
 from tests.e2e.test_curl import over_all, site
 from tests.e2e.wires import Wires
 from tests.plugin_host.guests import importing, wasm
@@ -48,9 +49,7 @@ BRACKETS = wasm(
   (export "on_response" (func $wrap)))"""
 )
 MANIFEST = """
-name = "brackets"
-wasm = "brackets.wasm"
-filter = '! ~u /untouched & (~m POST | ~s)'
+filter = '~m POST | ~s'
 [limits]
 memory_mb = 20
 """
@@ -70,11 +69,8 @@ def proxy(
 ) -> Iterator[ProxyProcess]:
     """A proxy with the plugin."""
     directory = tmp_path_factory.mktemp("brackets")
-    place = directory / "plugins" / "brackets"
-    place.mkdir(parents=True)
-    (place / "plugin.toml").write_text(MANIFEST, encoding="ascii")
-    (place / "brackets.wasm").write_bytes(BRACKETS)
-    arguments = ("--upstream-ca", str(origin.ca), "--plugins", str(place.parent))
+    put_module(directory / "plugins", "brackets", BRACKETS, MANIFEST)
+    arguments = ("--upstream-ca", str(origin.ca), "--plugins", str(directory / "plugins"))
     with ProxyProcess.running(directory, *arguments) as running:
         yield running
 

@@ -17,6 +17,7 @@ from proxy_core.model.flow import FlowState
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState
 from tests.e2e.http2_websocket import Client
+from tests.e2e.plugged import put_module
 from tests.e2e.test_websocket import House, running
 from tests.plugin_host.guests import importing, wasm
 
@@ -75,13 +76,9 @@ def enter(certificate: OriginCertificate, tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HOME", str(tmp_path))
 
     def start(manifest: str = "") -> contextlib.AbstractAsyncContextManager[House]:
-        place = tmp_path / "plugins" / "words"
-        place.mkdir(parents=True)
-        (place / "plugin.toml").write_text(
-            f'name = "words"\nwasm = "words.wasm"\n{manifest}', encoding="ascii"
-        )
-        (place / "words.wasm").write_bytes(BY_FIRST_WORD)
-        return running(certificate, tmp_path / "data", _talk, (place.parent,))
+        plugins = tmp_path / "plugins"
+        put_module(plugins, "words", BY_FIRST_WORD, manifest)
+        return running(certificate, tmp_path / "data", _talk, (plugins,))
 
     return start
 
