@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from textual.message_pump import MessagePump
 from textual.pilot import Pilot
 
 from int3rceptor_tui.app import ConsoleApp
@@ -22,19 +24,44 @@ class Console:
         self.control = control
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        for key in keys:
+            await self.pilot.press(key)
+            await self.settle()
 
     async def type(self, text: str) -> None:
         for character in text:
             await self.pilot.press({" ": "space", ".": "full_stop"}.get(character, character))
-        await self.pilot.pause()
+        await self.settle()
 
     async def tick(self) -> None:
         """Let what the core told come onto the screen."""
         self.app.pump._drawn_at = -1e9  # whatever drawing has cost so far
         self.app.pump.tick()
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Return when every message is handled and drawn, however busy the machine is.
+
+        A pilot's own pause takes a process that was given no time for an idle one.
+        """
         await self.pilot.pause()
+        quiet = 0
+        while quiet < 2:
+            await self._let_workers_end()
+            await self.pilot._wait_for_screen()
+            quiet = quiet + 1 if self._is_quiet() else 0
+
+    async def _let_workers_end(self) -> None:
+        for _ in range(100):  # turns of the loop: some wait for what the test does next
+            if all(worker.is_finished or worker.group == "core" for worker in self.app.workers):
+                return
+            await asyncio.sleep(0)
+
+    def _is_quiet(self) -> bool:
+        screen = self.app.screen
+        pumps: list[MessagePump] = [self.app, *screen.walk_children(with_self=True)]
+        drawn = not (screen._layout_required or screen._dirty_widgets or screen._callbacks)
+        return drawn and not any(pump.message_queue_size for pump in pumps)
 
     @property
     def text(self) -> str:
@@ -67,7 +94,6 @@ async def open_console(
         try:
             if running.start_error is None:
                 await until(lambda: app.control is not None)
-            await pilot.pause()
             console = Console(app, pilot, control)
             await console.tick()
             yield console

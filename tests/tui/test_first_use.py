@@ -48,7 +48,7 @@ def with_unasked() -> FakeControl:
 async def look(console: Console) -> None:
     """Let the console look at the plugins' figures, as it does twice a second."""
     await console.app._refresh_figures()
-    await console.pilot.pause()
+    await console.settle()
 
 
 @pytest.mark.parametrize(("key", "granted"), [("y", True), ("n", False)])
@@ -166,6 +166,6 @@ async def test_many_entries_leave_the_keys_in_sight() -> None:
     async with open_console(control, size=(80, 24)) as console:
         await look(console)
         await until(lambda: asking(console))
-        await console.pilot.pause()
+        await console.settle()
         assert "and 30 more, which its profile shows" in console.text
         assert "y  allow      n  deny      l  later" in console.text

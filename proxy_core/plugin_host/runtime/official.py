@@ -1,6 +1,7 @@
 """The library's Python API: slower and on threads, for where the C entry points do not fit.
 
-A guest runs on a worker thread while the loop awaits it; a ticking epoch enforces the deadline.
+A guest runs on a worker thread while the loop awaits it; an epoch that a watchdog moves enforces
+the deadline.
 The API keeps the last exception of a host function in one global, so guests run one at a time.
 """
 
@@ -10,9 +11,10 @@ import asyncio
 import contextlib
 import ctypes
 import itertools
+import math
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Any, Final
 
@@ -43,9 +45,68 @@ from proxy_core.plugin_host.runtime.settings import (
     value_type,
 )
 
-TICK_SECONDS: Final = 0.01
 _TRAP_OF_EPOCH: Final = "INTERRUPT"
 _MASKS: Final = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
+
+
+class Watchdog:
+    """Moves an engine's epoch when the one guest that is inside has had its time."""
+
+    def __init__(self, engine: wasmtime.Engine) -> None:
+        self._engine = engine
+        self._change = threading.Condition()
+        self._inside: OfficialGuest | None = None
+        self._until = self._looks_at = math.inf
+        self._closed = False
+        self._thread = threading.Thread(target=self._watch, name="plugin-epoch", daemon=True)
+        self._thread.start()
+
+    def admit(self, guest: OfficialGuest, store: wasmtime.Store, until: float) -> float:
+        """Watch a guest that goes inside; return until when, a moment of `perf_counter`."""
+        with self._change:
+            store.set_epoch_deadline(1)
+            self._inside = guest
+            self._until = 0.0 if self._closed or guest.is_cut else until
+            if self._until < self._looks_at:
+                self._change.notify()
+            return self._until
+
+    def release(self) -> None:
+        """Nobody is inside."""
+        with self._change:
+            self._inside = None
+            self._until = math.inf
+            if self._closed:
+                self._change.notify()
+
+    def cut_short(self, guest: OfficialGuest) -> None:
+        """End a guest's call now, where it is inside."""
+        with self._change:
+            guest.is_cut = True
+            if self._inside is guest:
+                self._until = 0.0
+                self._change.notify()
+
+    def close(self) -> None:
+        """End whoever is inside, and whoever comes yet; then the thread."""
+        with self._change:
+            self._closed = True
+            self._until = 0.0
+            self._change.notify()
+            alone = self._inside is None
+        if alone:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        with self._change:
+            while not self._closed or self._inside is not None:
+                left = self._until - perf_counter()
+                if left <= 0:
+                    self._engine.increment_epoch()
+                    self._until = math.inf  # once is enough; the next guest has an epoch of its own
+                    left = math.inf
+                self._looks_at = self._until
+                self._change.wait(None if left == math.inf else left)
 
 
 class OfficialEngine:
@@ -62,10 +123,7 @@ class OfficialEngine:
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-guest")
         self.one_at_a_time = threading.Lock()
         self.keys = itertools.count(1)
-        self._running = threading.Event()
-        self._closed = self._inside = False
-        self._ticker = threading.Thread(target=self._tick, name="plugin-epoch", daemon=True)
-        self._ticker.start()
+        self.watchdog = Watchdog(self.engine)
 
     def compile(self, data: bytes) -> Code:
         """Compile a binary module. Raises ModuleRefused."""
@@ -91,33 +149,10 @@ class OfficialEngine:
             raise
         return guest
 
-    def enter(self, work: Callable[[], Any]) -> Any:
-        """Run `work` alone, with the epoch ticking."""
-        with self.one_at_a_time:
-            self._inside = True
-            self._running.set()
-            try:
-                return work()
-            finally:
-                self._inside = False
-                if not self._closed:
-                    self._running.clear()
-
-    def _tick(self) -> None:
-        pause = threading.Event()
-        # On after the end: whoever is still inside has a deadline, and the program waits for it.
-        while not self._closed or self._inside:
-            self._running.wait()
-            pause.wait(TICK_SECONDS)
-            self.engine.increment_epoch()
-
     def close(self) -> None:
-        """Stop the threads."""
-        self._closed = True
-        self._running.set()
+        """Stop the threads; a guest that is inside is cut short."""
         self.thread.shutdown(wait=False, cancel_futures=True)
-        if not self._inside:
-            self._ticker.join()
+        self.watchdog.close()
 
 
 class OfficialGuest:
@@ -126,6 +161,7 @@ class OfficialGuest:
     def __init__(self, engine: OfficialEngine, limits: GuestLimits, call: HookCall) -> None:
         self.fuel_used = 0
         self.seconds = 0.0
+        self.is_cut = False
         self._engine = engine
         self._limits = limits
         self._fuel = limits.fuel * START_FACTOR
@@ -141,7 +177,7 @@ class OfficialGuest:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: dict[str, wasmtime.Func] = {}
         self._under_way: Future[int] | None = None
-        self._close_after = False
+        self._awaited: Future[int] | None = None
 
     def start(self, code: Code, contract: Contract) -> None:
         """Instantiate; the start function, if any, runs here."""
@@ -196,12 +232,14 @@ class OfficialGuest:
         if self._loop is None:
             answer.close()
             raise GuestTrapped("called a function that waits while it was loaded")
-        waiting = asyncio.run_coroutine_threadsafe(answer, self._loop)
+        waiting = self._awaited = asyncio.run_coroutine_threadsafe(answer, self._loop)
         try:
             return waiting.result(max(0.0, self._deadline - perf_counter()))
-        except TimeoutError:
+        except (TimeoutError, CancelledError):
             waiting.cancel()
             raise self._too_late() from None
+        finally:
+            self._awaited = None
 
     def run(self, entry: str, *arguments: int) -> int:
         """Call an export to its end. Raises GuestFailure."""
@@ -221,18 +259,18 @@ class OfficialGuest:
     def _enter(self, work: Callable[[], Any], loading: bool = False) -> Any:
         def inside() -> Any:
             began = perf_counter()
-            self._deadline = self._loading_until or began + self._seconds_allowed
-            # One tick more: the current one may be about to end.
-            ticks = int(max(0.0, self._deadline - began) / TICK_SECONDS) + 2
-            self._store.set_epoch_deadline(ticks)
+            allowed = self._loading_until or began + self._seconds_allowed
+            self._deadline = self._engine.watchdog.admit(self, self._store, allowed)
             try:
                 return work()
             finally:
+                self._engine.watchdog.release()
                 self.seconds = perf_counter() - began
                 self.fuel_used = self._fuel - self._store.get_fuel()
 
         try:
-            return self._engine.enter(inside)
+            with self._engine.one_at_a_time:
+                return inside()
         except wasmtime.Trap as trap:
             raise self._told(trap) from trap
         except wasmtime.WasmtimeError as error:
@@ -276,11 +314,17 @@ class OfficialGuest:
                 self._under_way = None
 
     def close(self) -> None:
-        """Free everything once the thread has left the guest; idempotent."""
-        if self._under_way is not None and not self._under_way.done():
-            self._under_way.add_done_callback(lambda _: self._free())
-        else:
+        """Cut short what is under way, then free everything; idempotent."""
+        call = self._under_way
+        if call is None or call.cancel() or call.done():
             self._free()
+            return
+        call.add_done_callback(lambda _: self._free())
+        self._engine.watchdog.cut_short(self)
+        self._deadline = 0.0  # host functions refuse it too
+        awaited = self._awaited
+        if awaited is not None:
+            awaited.cancel()
 
     def _free(self) -> None:
         self._memory.forget()

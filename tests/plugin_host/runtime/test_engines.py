@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Coroutine, Iterator, Mapping
 
 import pytest
 
@@ -25,9 +26,11 @@ from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import LOG, MEMORY, wasm
+from tests.waiting import until
 
 LIMITS = GuestLimits()
 PATIENT = GuestLimits(fuel=10**11, deadline_ms=60)
+ENDLESS = GuestLimits(fuel=10**15, deadline_ms=600_000)
 SPIN = "(loop (br 0))"
 
 
@@ -434,15 +437,55 @@ async def test_closing_twice_does_no_harm(engine: Engine) -> None:
     assert guest.host.memory.pages() == 0
 
 
-async def test_a_guest_inside_a_closed_engine_still_has_its_deadline() -> None:
+async def test_a_guest_inside_is_cut_short_when_it_is_closed(engine: Engine) -> None:
+    guest = loaded(engine, module(f"{SPIN} i32.const 0"), ENDLESS)
+    async with asyncio.TaskGroup() as group:
+        entering = group.create_task(enter(guest))
+        await asyncio.sleep(0.05)
+        entering.cancel()
+    guest.close()
+    other = loaded(engine, module("i32.const 3"))
+    assert await enter(other) == 3
+    other.close()
+
+
+async def test_a_guest_that_awaits_an_answer_is_cut_short_when_it_is_closed(
+    engine: Engine,
+) -> None:
+    begun = asyncio.Event()
+
+    async def answer() -> int:
+        begun.set()
+        never: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        return await never
+
+    def ask(_: HostSide) -> Coroutine[object, object, int]:
+        return answer()
+
+    functions = {"ask": HostFunction("ask", 0, (), "i32", ask, waits=True)}
+    text = f"""(module (import "env" "ask" (func $ask (result i32))) {MEMORY}
+        (func (export "on_request") (result i32) (call $ask)))"""
+    guest = loaded(engine, text, ENDLESS, functions)
+    async with asyncio.TaskGroup() as group:
+        entering = group.create_task(enter(guest))
+        await begun.wait()
+        entering.cancel()
+    guest.close()
+    other = loaded(engine, module("i32.const 3"))
+    assert await enter(other) == 3
+    other.close()
+
+
+async def test_a_closed_engine_leaves_no_guest_and_no_thread_behind() -> None:
     engine = OfficialEngine()
-    made = loaded(
-        engine, f'(module (func (export "on_request") (result i32) {SPIN} i32.const 0))', PATIENT
-    )
-    assert made.begin("on_request") is None
-    running = asyncio.get_running_loop().create_task(made.finish())
+    before = threading.active_count()
+    guest = loaded(engine, module(f"{SPIN} i32.const 0"), ENDLESS)
+    assert guest.begin("on_request") is None
+    running = asyncio.get_running_loop().create_task(guest.finish())
     await asyncio.sleep(0.02)
+    assert threading.active_count() == before + 1
     engine.close()
     with pytest.raises(DeadlineExceeded):
         await running
-    made.close()
+    guest.close()
+    await until(lambda: threading.active_count() == before - 1)
