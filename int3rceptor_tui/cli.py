@@ -6,6 +6,7 @@ failed. What a command needs is imported in it, so that `--help` and a usage err
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import sys
@@ -202,9 +203,17 @@ def hold_standard_files() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number free: this one
 
 
+def _write_any_text() -> None:
+    """Write what the terminal's character set does not have as escape sequences."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code."""
     hold_standard_files()
+    _write_any_text()
     raise_descriptor_limit()
     command = typer.main.get_command(app)
     given = spell_out(sys.argv[1:] if arguments is None else arguments)

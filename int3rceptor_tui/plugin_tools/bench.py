@@ -1,24 +1,34 @@
 """`plugin bench`: what each hook costs a flow, in time and in fuel.
 
 Measured is what the exchange waits for: the host's dispatch, the guest, and what the host
-functions do for it. Each call gets a fresh flow.
+functions do for it. Each round gets a fresh flow; a body that streams counts as one call.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from int3rceptor_tui.plugin_tools.har import Recorded, client_of
-from proxy_core.exchange.hooks import ConnectAttempt
-from proxy_core.model.flow import Flow
+from int3rceptor_tui.plugin_tools.har import Recorded
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.offline import OfflineHost
+from proxy_core.plugin_host.rerun import Payload, Rerun, Step
 
 _WARM_UP: Final = 50
+_ORDER: Final = (
+    Hook.CONNECT,
+    Hook.REQUEST,
+    Hook.REQUEST_CHUNK,
+    Hook.RESPONSE,
+    Hook.RESPONSE_CHUNK,
+    Hook.WEBSOCKET_MESSAGE,
+    Hook.CAPTURE,
+)
 
 
 @dataclass(slots=True)
@@ -48,14 +58,14 @@ class Measured:
         """The figures for people."""
         failed = f"  {self.failures} failed" if self.failures else ""
         return (
-            f"{self.hook:<14}{self.calls:>8}"
+            f"{self.hook:<21}{self.calls:>8}"
             f"{percentile(self.microseconds, 50):>11.1f}{percentile(self.microseconds, 99):>11.1f}"
             f"{percentile(self.fuel, 50):>11}{percentile(self.fuel, 99):>11}{failed}"
         )
 
 
 HEADING: Final = (
-    f"{'hook':<14}{'calls':>8}{'us p50':>11}{'us p99':>11}{'fuel p50':>11}{'fuel p99':>11}"
+    f"{'hook':<21}{'calls':>8}{'us p50':>11}{'us p99':>11}{'fuel p50':>11}{'fuel p99':>11}"
 )
 
 
@@ -121,58 +131,52 @@ def ordinary_exchange() -> Recorded:
 
 
 async def measure(host: OfflineHost, exchanges: Sequence[Recorded], calls: int) -> list[Measured]:
-    """Call each of the plugin's hooks `calls` (>= 1) times, over `exchanges` in turn."""
-    hooks = host.hooks
-    results = []
-    if hooks.connect is not None:
-        connect = hooks.connect
-        results.append(
-            await _measure(
-                host,
-                "on_connect",
-                exchanges,
-                calls,
-                False,
-                lambda flow: connect(ConnectAttempt(flow.client, None)),
-            )
-        )
-    slots: tuple[tuple[str, Callable[[Flow], Awaitable[object]] | None, bool], ...] = (
-        ("on_request", hooks.request, False),
-        ("on_response", hooks.response, True),
-        ("on_capture", hooks.capture, True),
-    )
-    answered = [exchange for exchange in exchanges if exchange.response is not None]
-    for name, hook, needs_response in slots:
-        over = answered if needs_response else exchanges
-        if hook is not None and over:
-            results.append(await _measure(host, name, over, calls, needs_response, hook))
-    return results
+    """Run `exchanges` in turn until each hook that is called was called `calls` (>= 1) times."""
+    stopwatch = _Stopwatch(host, calls)
+    for _ in range(calls + _WARM_UP):  # whatever is called at all is called in each round
+        for exchange in exchanges:
+            await Rerun(host, exchange.recording(), stopwatch).run()
+            host.take_lines()
+        if stopwatch.is_done:
+            break
+    return [measured for _, measured in sorted(stopwatch.measured.items(), key=_place)]
 
 
-async def _measure(
-    host: OfflineHost,
-    name: str,
-    exchanges: Sequence[Recorded],
-    calls: int,
-    answered: bool,
-    hook: Callable[[Flow], Awaitable[object]],
-) -> Measured:
-    measured = Measured(name)
-    plugin = host.plugin
-    for number in range(-_WARM_UP, calls):
-        recorded = exchanges[number % len(exchanges)]
-        flow = recorded.flow(client_of(recorded))
-        if answered:
-            recorded.answer(flow)
-        fuel, failures = plugin.profile.fuel, host.failures
-        began = time.perf_counter_ns()
-        await hook(flow)
-        took = time.perf_counter_ns() - began
-        host.take_lines()
-        if number < 0:
-            continue  # first calls fill caches
-        measured.calls += 1
-        measured.failures += host.failures - failures
-        measured.microseconds.append(took / 1000)
-        measured.fuel.append(plugin.profile.fuel - fuel)
-    return measured
+def _place(item: tuple[Hook, Measured]) -> int:
+    return _ORDER.index(item[0])
+
+
+class _Stopwatch:
+    """Measures each call: implements `Witness`."""
+
+    def __init__(self, host: OfflineHost, calls: int) -> None:
+        self.measured: dict[Hook, Measured] = {}
+        self._host = host
+        self._calls = calls
+        self._warmed_up: Counter[Hook] = Counter()
+        self._fuel = self._failures = self._began = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each hook that was called has been called often enough."""
+        return all(measured.calls == self._calls for measured in self.measured.values())
+
+    def before(self, _: Step) -> None:
+        """See `Witness`."""
+        self._fuel, self._failures = self._host.plugin.profile.fuel, self._host.failures
+        self._began = time.perf_counter_ns()
+
+    def after(self, step: Step) -> None:
+        """See `Witness`."""
+        took = time.perf_counter_ns() - self._began
+        measured = self.measured.setdefault(step.hook, Measured(step.hook.export))
+        if self._warmed_up[step.hook] < _WARM_UP:
+            self._warmed_up[step.hook] += 1  # first calls fill caches
+        elif measured.calls < self._calls:
+            measured.calls += 1
+            measured.failures += self._host.failures - self._failures
+            measured.microseconds.append(took / 1000)
+            measured.fuel.append(self._host.plugin.profile.fuel - self._fuel)
+
+    def goes_on(self, head: RequestHead | ResponseHead, body: Payload) -> None:
+        """See `Witness`."""

@@ -17,19 +17,21 @@ from int3rceptor_tui.plugin_tools.har import Archive, Recorded, read_har
 from int3rceptor_tui.plugin_tools.install import install
 from int3rceptor_tui.plugin_tools.languages import find_language
 from int3rceptor_tui.plugin_tools.new import create
-from int3rceptor_tui.plugin_tools.replay import Replay, Story
+from int3rceptor_tui.plugin_tools.replay import Replay
 from int3rceptor_tui.plugin_tools.report import (
     document_of,
     lines_of,
     print_document,
     print_lines,
 )
+from int3rceptor_tui.plugin_tools.story import Story
 from proxy_core.config import default_plugin_dir
 from proxy_core.config.loader import load_settings
-from proxy_core.errors import ApiUnreachable, ConfigError, Int3rceptorError
+from proxy_core.errors import ApiUnreachable, ConfigError, FilterError, Int3rceptorError
 from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.inspection import Inspection, find_source, inspect
 from proxy_core.plugin_host.offline import OfflineHost
+from proxy_core.policy.filters import Filter
 
 FINE: Final = 0
 NOT_FINE: Final = 1
@@ -146,25 +148,47 @@ def install_plugin(path: Path, to: Path | None, force: bool, as_json: bool) -> i
 
 
 def replay_plugin(
-    path: Path, flows: Path, golden_files: Path | None, update: bool, as_json: bool
+    path: Path,
+    flows: Path,
+    wanted: str | None,
+    golden_files: Path | None,
+    update: bool,
+    as_json: bool,
 ) -> int:
-    """Run a plugin over recorded flows. Raises ConfigError and PluginError."""
+    """Run a plugin over the recorded flows that a filter lets through.
+
+    Raises ConfigError and PluginError.
+    """
     if update and golden_files is None:
         raise ConfigError("--update writes golden files; say with --golden where they lie")
+    chosen = None if wanted is None else _filter(wanted)
     archive = read_har(flows)
     source = find_source(path)
-    return asyncio.run(_replay(OfflineHost(source), archive, golden_files, update, as_json))
+    host = OfflineHost(source)
+    return asyncio.run(_replay(host, archive, chosen, golden_files, update, as_json))
+
+
+def _filter(text: str) -> Filter:
+    try:
+        return Filter(text)
+    except FilterError as error:
+        raise ConfigError(f"--filter: {error}") from error
 
 
 async def _replay(
-    host: OfflineHost, archive: Archive, directory: Path | None, update: bool, as_json: bool
+    host: OfflineHost,
+    archive: Archive,
+    wanted: Filter | None,
+    directory: Path | None,
+    update: bool,
+    as_json: bool,
 ) -> int:
     stories: list[Story] = []
     async with host:
         replay = Replay(host)
         if not as_json:
             print_lines(f"log {line}" for line in replay.started)
-        async for story in replay.stories(archive):
+        async for story in replay.stories(archive, wanted):
             stories.append(story)
             if not as_json and not story.quiet:
                 print_lines(story.lines(measured=True))
@@ -173,6 +197,8 @@ async def _replay(
     summary = (
         f"{len(stories)} flows, {changed} changed, {failed} failed, {archive.skipped} left out"
     )
+    if wanted is not None:
+        summary += f", {len(archive.exchanges) - len(stories)} not of {wanted.text!r}"
     differences: list[golden.Difference] = []
     updated: list[str] = []
     if directory is not None:
@@ -192,6 +218,7 @@ async def _replay(
                 "changed": changed,
                 "failed": failed,
                 "left_out": archive.skipped,
+                "filtered_out": len(archive.exchanges) - len(stories),
                 "log": replay.started,
                 "results": [story.document() for story in stories if not story.quiet],
                 "updated": updated,

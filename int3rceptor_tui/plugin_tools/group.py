@@ -266,6 +266,10 @@ def allow_command(
 def replay_command(
     plugin: _Plugin,
     flows: Annotated[Path, typer.Option(metavar="FILE.har", help="The recorded flows.")],
+    wanted: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="EXPR", help="Only the flows that it matches."),
+    ] = None,
     golden: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Compare with the files there.")
     ] = None,
@@ -282,7 +286,7 @@ def replay_command(
     from int3rceptor_tui.plugin_tools import commands
 
     return commands.answer(
-        as_json, lambda: commands.replay_plugin(plugin, flows, golden, update, as_json)
+        as_json, lambda: commands.replay_plugin(plugin, flows, wanted, golden, update, as_json)
     )
 
 

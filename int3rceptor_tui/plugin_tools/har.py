@@ -19,12 +19,16 @@ import msgspec
 
 from proxy_core.errors import ConfigError, PluginError
 from proxy_core.model.connection import ClientConnection, ServerConnection
-from proxy_core.model.flow import Flow
+from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import HTTP_2, HTTP_10, HTTP_11, RequestHead, ResponseHead
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host.edit_rules import HEADER_COUNT, is_reason, split_url
 from proxy_core.plugin_host.module_file import read_file
+from proxy_core.plugin_host.rerun import Payload, Recording
+from proxy_core.wire.content_coding import can_encode, decode_body, encode_body
+from proxy_core.wire.websocket import BINARY
 
 HAR_BYTES: Final = 64 * 1024 * 1024
 ENTRIES: Final = 10_000
@@ -65,12 +69,21 @@ class _Response(msgspec.Struct, rename="camel"):
     content: _Content | None = None
 
 
+class _Message(msgspec.Struct, rename="camel"):
+    type: str
+    opcode: int
+    data: str
+    time: float = 0.0
+
+
 class _Entry(msgspec.Struct, rename="camel"):
     request: _Request
     response: _Response
     started_date_time: str = ""
     server_address: str = msgspec.field(name="serverIPAddress", default="")
     connection: str | None = None
+    messages: list[_Message] = msgspec.field(name="_webSocketMessages", default_factory=list)
+    """Of a WebSocket, as browsers write them."""
 
 
 class _Log(msgspec.Struct):
@@ -97,21 +110,47 @@ class Recorded:
     connection: str
     """Exchanges with one value came over one connection."""
 
-    def flow(self, client: ClientConnection) -> Flow:
-        """Make the flow as it is before anything was answered."""
-        flow = Flow(FlowId(self.number), client, self.request, self.started, _BODY_BYTES)
+    messages: Sequence[WebSocketMessage] = ()
+
+    def recording(self, connects: bool = True) -> Recording:
+        """Make what is run again; `connects` is false where the connection stands already."""
+        head = self.request
+        server = None
+        if self.response is not None:
+            server = ServerConnection(ConnectionId(self.number), head.host, head.port)
+            server.peer = (self.server, head.port) if self.server else None
+        return Recording(
+            Flow(FlowId(self.number), self._client(), head, self.started, _BODY_BYTES),
+            Payload(self.request_body),
+            self.response,
+            Payload(self.response_body),
+            server,
+            self.started,
+            self.started,
+            bool(self.messages),
+            self.messages,
+            connects,
+        )
+
+    def finished(self) -> Flow:
+        """Make the flow as it was in the end."""
+        recording = self.recording()
+        flow = recording.flow
         flow.request_body.feed(self.request_body)
+        flow.response_body.feed(self.response_body)
+        flow.response, flow.server = recording.response, recording.server
+        flow.first_byte, flow.ended = recording.first_byte, recording.ended
+        flow.state = FlowState.DONE
+        if recording.is_websocket:
+            flow.kind = FlowKind.WEBSOCKET
         return flow
 
-    def answer(self, flow: Flow) -> None:
-        """Put the recorded response on the flow."""
-        head = self.request
-        server = ServerConnection(ConnectionId(self.number), head.host, head.port)
-        server.peer = (self.server, head.port) if self.server else None
-        flow.server = server
-        flow.response = self.response
-        flow.first_byte = self.started
-        flow.response_body.feed(self.response_body)
+    def _client(self) -> ClientConnection:
+        """A client: the archive does not say who it was."""
+        here = ("127.0.0.1", 8080)
+        return ClientConnection(
+            ConnectionId(self.number), ("192.0.2.1", 50_000), here, "regular", self.started
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +160,6 @@ class Archive:
     exchanges: Sequence[Recorded]
     skipped: int
     """Entries that no proxy would have carried."""
-
-
-def client_of(recorded: Recorded) -> ClientConnection:
-    """A client for a recorded exchange: the archive does not say who it was."""
-    here = ("127.0.0.1", 8080)
-    return ClientConnection(
-        ConnectionId(recorded.number), ("192.0.2.1", 50_000), here, "regular", recorded.started
-    )
 
 
 def read_har(path: Path) -> Archive:
@@ -174,23 +205,19 @@ def _recorded(number: int, entry: _Entry) -> Recorded | None:
         raise ValueError(f"URL {asked.url[:200]!r} cannot be sent; it needs a host, and no user")
     _, authority, target = parts
     version = _version(asked.http_version)
-    head = RequestHead(
-        asked.method.encode(),
-        wire_scheme,
-        authority,
-        target,
-        Headers(_fields(asked.headers, version)),
-        version,
-    )
+    fields = Headers(_fields(asked.headers, version))
+    head = RequestHead(asked.method.encode(), wire_scheme, authority, target, fields, version)
+    response = _response(answered)
     return Recorded(
         number,
         head,
-        _body(asked.post_data),
-        _response(answered),
-        _body(answered.content),
+        _on_the_wire(_body(asked.post_data), head),
+        response,
+        _on_the_wire(_body(answered.content), response),
         _time(entry.started_date_time),
         entry.server_address.strip("[]"),
         entry.connection or f"{wire_scheme}://{authority.decode('latin-1')}",
+        [_message(message) for message in entry.messages],
     )
 
 
@@ -241,6 +268,26 @@ def _body(content: _Content | None) -> bytes:
         except (binascii.Error, ValueError) as error:
             raise ValueError(f"a body is not base64: {error}") from error
     return content.text.encode()
+
+
+def _on_the_wire(body: bytes, head: RequestHead | ResponseHead | None) -> bytes:
+    """Return a body with its content codings, which archives keep without them."""
+    field = None if head is None else head.headers.get(b"content-encoding")
+    if not body or field is None:
+        return body
+    encoding = field.decode("latin-1")
+    is_coded = not decode_body(body, encoding).notes
+    return body if is_coded or not can_encode(encoding) else encode_body(body, encoding)
+
+
+def _message(message: _Message) -> WebSocketMessage:
+    if message.opcode == BINARY:
+        data = _body(_Content(message.data, "base64"))
+    else:
+        data = message.data.encode()
+    return WebSocketMessage(
+        message.type == "send", message.opcode, message.time, data[:_BODY_BYTES], len(data)
+    )
 
 
 def _time(text: str) -> float:

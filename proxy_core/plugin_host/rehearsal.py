@@ -8,27 +8,22 @@ slices as all guests do, and leave it to others between two hooks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import islice
 from typing import Final
 
-from proxy_core.errors import RefusedByHook
-from proxy_core.exchange.bodies import may_be_gathered
-from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, ConnectAttempt
-from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow, FlowKind, FlowState
-from proxy_core.model.message import Body, RequestHead, ResponseHead, join_authority
+from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.model.plugin_status import Comparison
-from proxy_core.model.verdict import Block, Continue, Respond, Verdict
-from proxy_core.model.websocket import WebSocketMessage
+from proxy_core.model.verdict import Continue, Respond
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.offline import OfflinePlugin
 from proxy_core.plugin_host.plugin import Plugin
+from proxy_core.plugin_host.rerun import Payload, Recording, Rerun, Step
 from proxy_core.plugin_host.state import KeyValueState
-from proxy_core.wire.websocket import BINARY, TEXT
 
 MOST_FLOWS: Final = 20
 LOOKED_AT: Final = 500
@@ -128,169 +123,79 @@ def _was_answered(flow: Flow) -> bool:
 async def _within_reason(plugin: OfflinePlugin, flow: Flow) -> Outcome:
     try:
         async with asyncio.timeout(FLOW_SECONDS):
-            return await Rerun(plugin, flow).run()
+            return await _Differences(plugin, flow).found()
     except TimeoutError:
         return ["took too long"]
 
 
-class Rerun:
-    """One flow on its way once more, as it came, past one plugin; it stays as it is."""
+class _Differences:
+    """A witness of what can be different between two versions."""
 
     def __init__(self, plugin: OfflinePlugin, recorded: Flow) -> None:
         self._plugin = plugin
-        self._recorded = recorded
+        self._recording = _recording_of(recorded)
         self._outcome: Outcome = []
-        head = recorded.request_received or recorded.request
-        # A head of its own: a finished flow's has forgotten its fields to save memory.
-        request = RequestHead(
-            head.method, head.scheme, head.authority, head.path, None, head.version, head.raw
-        )
-        limit = max(recorded.request_body.size, recorded.response_body.size)
-        self._flow = Flow(recorded.id, recorded.client, request, recorded.started, limit)
+        self._before = Payload()
 
-    async def run(self) -> Outcome:
-        """Call the hooks in the order in which the exchange does; return what came of it."""
-        plugin, flow = self._plugin, self._flow
-        plugin.now_ns = int(flow.started * 1e9)
-        plugin.seed(flow.id)
+    async def found(self) -> Outcome:
+        """Run the flow; return what came of it."""
+        plugin, flow, outcome = self._plugin, self._recording.flow, self._outcome
         failures, delayed = plugin.failures, plugin.delayed
-        if await self._connect():
-            try:
-                if await self._request() and _was_answered(self._recorded):
-                    await self._response()
-                    await self._messages()
-            except AnsweredByHook as error:
-                self._note_verdict(error.verdict)
-            except RefusedByHook as error:
-                self._outcome.append(str(error))
-            await self._capture()
-        self._outcome += [flow.request.raw, flow.request_body.kept, flow.response_body.kept]
-        self._outcome += [flow.response and flow.response.raw, flow.annotations, flow.notes]
-        self._outcome += [plugin.failures - failures, plugin.delayed - delayed]
-        return self._outcome
+        await Rerun(plugin, self._recording, self).run()
+        outcome += [flow.request.raw, flow.request_body.kept, flow.response_body.kept]
+        outcome += [flow.response and flow.response.raw, flow.annotations, flow.notes]
+        outcome += [plugin.failures - failures, plugin.delayed - delayed]
+        return outcome
 
-    async def _connect(self) -> bool:
-        hook = self._plugin.hooks.connect
-        if hook is None:
-            return True
-        request = self._flow.request
-        targets: list[bytes | None] = [None]
-        if request.scheme == "https":
-            targets.append(join_authority(request.host, request.port, "http"))
-        for target in targets:
-            if not self._note_verdict(await hook(ConnectAttempt(self._flow.client, target))):
-                return False
-        return True
+    def before(self, step: Step) -> None:
+        """See `Witness`."""
+        self._before = step.payload
 
-    async def _request(self) -> bool:
-        flow, hooks = self._flow, self._plugin.hooks
-        body = self._body_of(of_response=False)
-        if hooks.request is not None:
-            self._show(hooks.request_body, flow.request, body, self._recorded.request_body)
-            goes_on = self._note_verdict(await hooks.request(flow))
-            body = self._take(body)
-            if not goes_on:
-                return False
-        body = await self._filter(hooks.request_stream, body)
-        flow.request_body.feed(body)
-        head = flow.request
-        self._outcome += [head.scheme, head.authority, head.raw, body]
-        await asyncio.sleep(0)
-        return True
-
-    async def _response(self) -> None:
-        flow, hooks, recorded = self._flow, self._plugin.hooks, self._recorded
-        head = recorded.response_received or recorded.response
-        assert head is not None
-        flow.server = recorded.server
-        flow.response = ResponseHead(head.status, head.reason, None, head.version, head.raw)
-        flow.first_byte = recorded.first_byte
-        body = self._body_of(of_response=True)
-        if hooks.response is not None:
-            self._show(hooks.response_body, flow.response, body, recorded.response_body)
-            goes_on = self._note_verdict(await hooks.response(flow))
-            body = self._take(body)
-            if not goes_on:
-                return
-        body = await self._filter(hooks.response_stream, body)
-        flow.response_body.feed(body)
-        self._outcome += [flow.response.raw, body]
-        await asyncio.sleep(0)
-
-    async def _messages(self) -> None:
-        flow, hook, log = (
-            self._flow,
-            self._plugin.hooks.websocket_message,
-            self._recorded.web_socket,
-        )
-        if hook is None or log is None:
-            return
-        flow.kind = FlowKind.WEBSOCKET
-        for past in log.snapshot()[:MOST_MESSAGES]:
-            if past.opcode not in (TEXT, BINARY) or past.injected or past.cut:
-                continue  # which nobody was asked about
-            message = WebSocketMessage(
-                past.from_client, past.opcode, past.at, past.payload, past.size, past.compressed
-            )
-            verdict = await hook(flow, message)
-            if not isinstance(verdict, Continue) or message.payload != past.payload:
-                self._outcome += [past.at, type(verdict), message.payload]
-            await asyncio.sleep(0)
-
-    async def _capture(self) -> None:
-        flow, hook = self._flow, self._plugin.hooks.capture
-        flow.ended, flow.state = self._recorded.ended, FlowState.DONE
-        if hook is not None:
-            await hook(flow)
-            await asyncio.sleep(0)
-
-    def _body_of(self, of_response: bool) -> bytes:
-        """Return a body as it came, as far as it was kept."""
-        recorded = self._recorded
-        for change in recorded.changes:
-            if change.of_response == of_response and change.body is not None:
-                return change.body
-        return (recorded.response_body if of_response else recorded.request_body).kept
-
-    def _show(
-        self,
-        wanted: Callable[[Flow], bool] | None,
-        head: RequestHead | ResponseHead,
-        body: bytes,
-        recorded: Body,
-    ) -> None:
-        """Put the whole body at the hook's hand, where the exchange would."""
-        if self._recorded.kind is FlowKind.WEBSOCKET or not may_be_gathered(head):
-            return
-        if wanted is not None and wanted(self._flow):
-            trailers = recorded.trailers
-            self._flow.whole = WholeBody(body, None if trailers is None else list(trailers))
-
-    def _take(self, body: bytes) -> bytes:
-        whole, self._flow.whole = self._flow.whole, None
-        if whole is None:
-            return body
-        if whole.edited:
-            self._outcome.append(whole.trailers)
-        return whole.data
-
-    async def _filter(
-        self, stream: Callable[[Flow], BodyFilter | None] | None, body: bytes
-    ) -> bytes:
-        body_filter = None if stream is None or not body else stream(self._flow)
-        return body if body_filter is None else await body_filter(body, True)
-
-    def _note_verdict(self, verdict: Verdict) -> bool:
-        """Note what was decided; return whether the exchange goes on."""
-        flow = self._flow
+    def after(self, step: Step) -> None:
+        """See `Witness`. A hook that leaves all as it is counts as none."""
+        verdict, message = step.verdict, step.message
         if isinstance(verdict, Respond):
-            flow.response = verdict.head
-            flow.response_body.feed(verdict.body)
             self._outcome += ["respond", verdict.head.raw, verdict.body]
-            return False
-        if not isinstance(verdict, Continue):  # which is also what nobody says who is not asked
+        elif not isinstance(verdict, Continue):
             self._outcome.append(verdict)
-        if isinstance(verdict, Block):
-            flow.response = ResponseHead(verdict.status)
-            return False
-        return True
+        elif message is None or step.payload == self._before:
+            return
+        if message is not None:
+            self._outcome += [message.at, step.payload.data]
+
+    def goes_on(self, head: RequestHead | ResponseHead, body: Payload) -> None:
+        """See `Witness`."""
+        if isinstance(head, RequestHead):
+            self._outcome += [head.scheme, head.authority]
+        self._outcome += [head.raw, body.data, body.trailers]
+
+
+def _recording_of(flow: Flow) -> Recording:
+    """Return a finished flow as it came, its bodies as far as they were kept."""
+    head = flow.request_received or flow.request
+    # A head of its own: a finished flow's has forgotten its fields to save memory.
+    request = RequestHead(
+        head.method, head.scheme, head.authority, head.path, None, head.version, head.raw
+    )
+    limit = max(flow.request_body.size, flow.response_body.size)
+    answer = (flow.response_received or flow.response) if _was_answered(flow) else None
+    log = flow.web_socket
+    return Recording(
+        Flow(flow.id, flow.client, request, flow.started, limit),
+        _body_of(flow, of_response=False),
+        answer and ResponseHead(answer.status, answer.reason, None, answer.version, answer.raw),
+        _body_of(flow, of_response=True),
+        flow.server,
+        flow.first_byte,
+        flow.ended,
+        flow.kind is FlowKind.WEBSOCKET,
+        () if log is None else log.snapshot()[:MOST_MESSAGES],
+    )
+
+
+def _body_of(flow: Flow, of_response: bool) -> Payload:
+    body = flow.response_body if of_response else flow.request_body
+    for change in flow.changes:
+        if change.of_response == of_response and change.body is not None:
+            return Payload(change.body, body.trailers)
+    return Payload(body.kept, body.trailers)

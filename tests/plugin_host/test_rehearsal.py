@@ -25,6 +25,7 @@ from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.manifest import GuestLimits, parse
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.rehearsal import LOOKED_AT, MOST_FLOWS, compare
+from proxy_core.plugin_host.rerun import Rerun
 from proxy_core.plugin_host.runtime import open_engine
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from tests.plugin_host.foreign.http_wasm.modules import at, handler, text
@@ -199,14 +200,13 @@ async def test_clock_and_chance_are_the_same_for_both(stage: Stage) -> None:
 async def test_what_took_too_long_is_a_difference(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = rehearsal.Rerun.run
+    run = Rerun.run
 
-    async def wait_forever_once(self: rehearsal.Rerun) -> rehearsal.Outcome:
-        monkeypatch.setattr(rehearsal.Rerun, "run", run)
+    async def wait_forever_once(self: Rerun) -> None:
+        monkeypatch.setattr(Rerun, "run", run)
         await asyncio.Event().wait()
-        raise AssertionError
 
-    monkeypatch.setattr(rehearsal.Rerun, "run", wait_forever_once)
+    monkeypatch.setattr(Rerun, "run", wait_forever_once)
     assert await stage.differing(PASS, PASS) == [1]
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from int3rceptor_tui.plugin_tools import har
-from int3rceptor_tui.plugin_tools.har import HarError, client_of, parse_har, read_har
+from int3rceptor_tui.plugin_tools.har import HarError, parse_har, read_har
 from proxy_core.model.message import HTTP_2, HTTP_10
 from tests.tui.plugin_tools.conftest import archive, entry
 
@@ -32,12 +32,11 @@ def test_an_entry_becomes_a_flow() -> None:
         serverIPAddress="[2001:db8::1]",
         connection="77",
     )
-    flow = recorded.flow(client_of(recorded))
+    flow = recorded.finished()
     assert (flow.id, flow.started, recorded.connection) == (1, 1715680800.0, "77")
     assert (flow.request.method, flow.request.url) == (b"POST", "https://example.com:8443/a?b=c")
     assert flow.request.headers.fields == [(b"X", b"1"), (b"x", b"2")]
     assert flow.request_body.kept == b"sent"
-    recorded.answer(flow)
     response = flow.response
     assert response is not None
     assert (response.status, response.reason) == (200, b"OK")
@@ -162,6 +161,6 @@ def test_any_archive_gives_flows_or_a_har_error(key: str, value: Any, name: str)
             continue
         try:
             for recorded in parse_har(data, "x.har").exchanges:
-                recorded.answer(recorded.flow(client_of(recorded)))
+                recorded.finished()
         except HarError:
             pass

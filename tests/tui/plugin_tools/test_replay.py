@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -295,3 +296,167 @@ def test_percentiles() -> None:
     values = list(range(1, 101))
     assert (percentile(values, 50), percentile(values, 99), percentile([], 50)) == (50, 99, 0)
     assert percentile([7], 99) == 7
+
+
+# What hooks do beyond heads.
+
+BODY = """(module
+  {get} {set} {memory} {version}
+  (data (i32.const 0) "lower")
+  (func (export "{hook}") (result i32)
+    (drop (call $get_body (i32.const 0) (i32.const 1024) (i32.const 4096)))
+    (i32.store8 (i32.const 1024) (i32.const 74))
+    (drop (call $set_body (i32.const 1024) (i32.const 5)))
+    i32.const 0))"""
+
+
+def writing(hook: str) -> bytes:
+    """A module that keeps of a body five bytes, the first one a J."""
+    text = BODY.format(
+        get=importing("host_get_body", 3),
+        set=importing("host_set_body", 2),
+        memory=MEMORY,
+        version=VERSION,
+        hook=hook,
+    )
+    return wasm(text)
+
+
+def asked(text: str, *headers: tuple[str, str]) -> dict[str, object]:
+    """A request with a body."""
+    fields = [{"name": name, "value": value} for name, value in headers]
+    return {"method": "POST", "headers": fields, "postData": {"text": text}}
+
+
+@pytest.mark.parametrize(
+    ("hook", "lines"),
+    [
+        ("on_request", ["~ body  8 → 5", "- question", "+ Juest"]),
+        ("on_request_chunk", ["~ body  8 → 5", "- question", "+ Juest"]),
+        ("on_response", ["~ body  5 → 5", "- hello", "+ Jello"]),
+        ("on_response_chunk", ["~ body  5 → 5", "- hello", "+ Jello"]),
+    ],
+)
+def test_what_becomes_of_a_body_is_shown(
+    tool: Tool, tmp_path: Path, hook: str, lines: list[str]
+) -> None:
+    (tmp_path / "one.har").write_bytes(archive([entry(request=asked("question"))]))
+    place = put(tmp_path, "it", writing(hook))
+    ran = tool("test", place, "--flows", tmp_path / "one.har", "--json")
+    assert ran.code == 0
+    (run,) = ran.document["results"][0]["hooks"]
+    assert (run["hook"], run["outcome"]) == (hook, "continue")
+    assert [line for line in run["diff"] if "content-length" not in line] == lines
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate"])
+def test_a_body_is_coded_as_its_head_says_and_archives_keep_it_plain(
+    tool: Tool, tmp_path: Path, coding: str
+) -> None:
+    answer = {"headers": [{"name": "Content-Encoding", "value": coding}]}
+    (tmp_path / "one.har").write_bytes(archive([entry(response=answer)]))
+    place = put(tmp_path, "it", writing("on_response"))
+    ran = tool("test", place, "--flows", tmp_path / "one.har", "--json")
+    (run,) = ran.document["results"][0]["hooks"]
+    assert run["diff"][-2:] == ["- hello", "+ Jello"]
+
+
+def test_what_is_rewritten_of_the_capture_is_shown(tool: Tool, tmp_path: Path) -> None:
+    module = wasm(
+        f"""(module {importing("host_set_header", 4)} {MEMORY} {VERSION}
+          (data (i32.const 0) "Server")
+          (data (i32.const 8) "***")
+          (func (export "on_capture") (result i32)
+            (drop (call $set_header (i32.const 0) (i32.const 6) (i32.const 8) (i32.const 3)))
+            i32.const 0))"""
+    )
+    ran, outcomes = outcome(tool, tmp_path, module)
+    assert outcomes == ["on_capture: continue"]
+    diff = ran.document["results"][0]["hooks"][0]["diff"]
+    assert diff == ["- Server: nginx", "+ Server: ***"]
+
+
+def test_what_is_delayed_is_told_and_not_waited_for(tool: Tool, tmp_path: Path) -> None:
+    module = guest(
+        "(drop (call $delay (i32.const 30000))) i32.const 0", imports=importing("host_delay", 1)
+    )
+    ran, outcomes = outcome(tool, tmp_path, module)
+    assert ran.code == 0
+    assert outcomes == ["on_request: continue, delayed by 30000 ms"]
+
+
+def test_what_a_terminal_s_character_set_lacks_is_written_as_escapes(tmp_path: Path) -> None:
+    (tmp_path / "one.har").write_bytes(archive([entry(request=asked("question"))]))
+    place = put(tmp_path, "it", writing("on_request"))
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "int3rceptor_tui.cli", "plugin", "test", str(place)),
+            *("--flows", str(tmp_path / "one.har")),
+        ],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    assert b"~ body  8 \\u2192 5" in ran.stdout
+
+
+def test_messages_of_a_websocket_are_shown(tool: Tool, tmp_path: Path) -> None:
+    frames = [
+        {"type": "send", "time": 1.5, "opcode": 1, "data": "hello"},
+        {"type": "receive", "time": 2.5, "opcode": 2, "data": "AP8A/wA="},
+        {"type": "receive", "time": 3.5, "opcode": 9, "data": ""},
+    ]
+    connection = entry(
+        "wss://example.com/live",
+        response={"status": 101, "statusText": "Switching Protocols", "content": {}},
+        _webSocketMessages=frames,
+    )
+    (tmp_path / "one.har").write_bytes(archive([connection]))
+    place = put(tmp_path, "it", writing("on_websocket_message"))
+    ran = tool("test", place, "--flows", tmp_path / "one.har", "--json")
+    text, binary = ran.document["results"][0]["hooks"]
+    assert text["hook"] == binary["hook"] == "on_websocket_message"
+    assert text["diff"] == ["~ body  5 → 5", "- hello", "+ Jello"]
+    assert "first difference at byte 0 (0x0)" in binary["diff"][1]
+    drop = put(tmp_path, "no", guest("i32.const 1", "on_websocket_message"))
+    dropped = tool("test", drop, "--flows", tmp_path / "one.har", "--json").document
+    assert {run["outcome"] for run in dropped["results"][0]["hooks"]} == {"drop"}
+
+
+def test_a_message_that_is_not_base64_is_asked_wrongly(tool: Tool, tmp_path: Path) -> None:
+    frames = [{"type": "send", "time": 1.5, "opcode": 2, "data": "%%%"}]
+    (tmp_path / "one.har").write_bytes(archive([entry(_webSocketMessages=frames)]))
+    ran = tool("test", PLUGINS / "header-modifier", "--flows", tmp_path / "one.har")
+    assert ran.code == 2
+    assert "entry 1: a body is not base64" in ran.err
+
+
+def test_a_filter_chooses_the_flows(tool: Tool, har: Path) -> None:
+    plugin = PLUGINS / "header-modifier"
+    ran = tool("test", plugin, "--flows", har, "--filter", "~c 404 | ~d secure", "--json")
+    assert ran.code == 0
+    assert [result["number"] for result in ran.document["results"]] == [2, 3]
+    assert (ran.document["flows"], ran.document["filtered_out"]) == (2, 1)
+    told = tool("test", plugin, "--flows", har, "--filter", "~c 404").out.splitlines()
+    assert told[-1] == "1 flows, 1 changed, 0 failed, 0 left out, 2 not of '~c 404'"
+
+
+def test_a_filter_that_is_none_is_asked_wrongly(tool: Tool, har: Path) -> None:
+    ran = tool("test", PLUGINS / "header-modifier", "--flows", har, "--filter", "~c (")
+    assert ran.code == 2
+    assert "--filter: column 4: ~c: '' is not a number" in ran.err
+    assert ran.out == ""
+
+
+def test_bench_measures_bodies_and_messages_too(tool: Tool, tmp_path: Path) -> None:
+    frames = [{"type": "send", "time": 1.5, "opcode": 1, "data": "hello"}]
+    connection = entry("ws://example.com/", response={"status": 101}, _webSocketMessages=frames)
+    flows = tmp_path / "two.har"
+    flows.write_bytes(archive([entry(request=asked("question")), connection]))
+    names = ["on_request_chunk", "on_response_chunk", "on_websocket_message"]
+    exports = " ".join(f'(func (export "{name}") (result i32) i32.const 0)' for name in names)
+    place = put(tmp_path, "it", wasm(f"(module {MEMORY} {VERSION} {exports})"))
+    document = tool("bench", place, "--flows", flows, "--calls", 7, "--json").document
+    assert [(hook["hook"], hook["calls"]) for hook in document["hooks"]] == [
+        (name, 7) for name in names
+    ]
