@@ -13,10 +13,10 @@ from proxy_core.config import default_plugin_dir
 from proxy_core.config.loader import load_settings
 from proxy_core.errors import ConfigError, PluginError
 from proxy_core.model.plugin_status import AskedPermission, PermissionKind
-from proxy_core.plugin_host.discovery import Source, scan
-from proxy_core.plugin_host.grants import Grants, hash_of, wanted_by
-from proxy_core.plugin_host.manifest import Manifest
-from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
+from proxy_core.plugin_host.belongings.grants import Grants, hash_of, wanted_by
+from proxy_core.plugin_host.files.discovery import Source, scan
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES, read_file
 
 
 def allow_plugin(

@@ -16,8 +16,8 @@ from int3rceptor_tui.plugin_tools.har import Recorded
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.offline import OfflineHost
-from proxy_core.plugin_host.rerun import Payload, Rerun, Step
+from proxy_core.plugin_host.recorded.offline import OfflineHost
+from proxy_core.plugin_host.recorded.rerun import Payload, Rerun, Step
 
 _WARM_UP: Final = 50
 _ORDER: Final = (

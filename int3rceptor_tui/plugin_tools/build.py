@@ -20,10 +20,10 @@ from int3rceptor_tui.plugin_tools.files import write_whole
 from int3rceptor_tui.plugin_tools.languages import Language, language_of
 from proxy_core.errors import ConfigError, PluginError
 from proxy_core.plugin_host.dialects import agree_with
-from proxy_core.plugin_host.discovery import Source
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
-from proxy_core.plugin_host.manifest import MANIFEST_NAME
-from proxy_core.plugin_host.module_file import MODULE_BYTES, check_bytes, read_file
+from proxy_core.plugin_host.files.discovery import Source
+from proxy_core.plugin_host.files.manifest import MANIFEST_NAME
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES, check_bytes, read_file
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 
 SECONDS: Final = 600
 """How long a compiler may take."""

@@ -28,9 +28,9 @@ from int3rceptor_tui.plugin_tools.story import Story
 from proxy_core.config import default_plugin_dir
 from proxy_core.config.loader import load_settings
 from proxy_core.errors import ApiUnreachable, ConfigError, FilterError, Int3rceptorError
-from proxy_core.plugin_host.discovery import Source, scan
+from proxy_core.plugin_host.files.discovery import Source, scan
 from proxy_core.plugin_host.inspection import Inspection, find_source, inspect
-from proxy_core.plugin_host.offline import OfflineHost
+from proxy_core.plugin_host.recorded.offline import OfflineHost
 from proxy_core.policy.filters import Filter
 
 FINE: Final = 0

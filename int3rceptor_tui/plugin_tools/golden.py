@@ -15,7 +15,7 @@ from typing import Final
 
 from int3rceptor_tui.plugin_tools.files import write_whole
 from proxy_core.errors import ConfigError, PluginError
-from proxy_core.plugin_host.module_file import read_file
+from proxy_core.plugin_host.files.module_file import read_file
 
 _NAME: Final = re.compile(r"plugin\.txt|[0-9]{5}\.txt")
 _FILE_BYTES: Final = 16 * 1024 * 1024

@@ -24,9 +24,9 @@ from proxy_core.model.headers import Field, Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import HTTP_2, HTTP_10, HTTP_11, RequestHead, ResponseHead
 from proxy_core.model.websocket import WebSocketMessage
-from proxy_core.plugin_host.edit_rules import HEADER_COUNT, is_reason, split_url
-from proxy_core.plugin_host.module_file import read_file
-from proxy_core.plugin_host.rerun import Payload, Recording
+from proxy_core.plugin_host.files.module_file import read_file
+from proxy_core.plugin_host.hook.edit_rules import HEADER_COUNT, is_reason, split_url
+from proxy_core.plugin_host.recorded.rerun import Payload, Recording
 from proxy_core.wire.content_coding import can_encode, decode_body, encode_body
 from proxy_core.wire.websocket import BINARY
 

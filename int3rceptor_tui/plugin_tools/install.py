@@ -10,10 +10,10 @@ from pathlib import Path
 
 from int3rceptor_tui.plugin_tools.files import aside
 from proxy_core.errors import PluginError
-from proxy_core.plugin_host.discovery import Source, scan
+from proxy_core.plugin_host.files.discovery import Source, scan
+from proxy_core.plugin_host.files.manifest import MANIFEST_BYTES, MANIFEST_NAME
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.inspection import Inspection
-from proxy_core.plugin_host.manifest import MANIFEST_BYTES, MANIFEST_NAME
-from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 
 
 def install(found: Inspection, directory: Path, force: bool) -> Path:

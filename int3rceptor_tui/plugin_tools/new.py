@@ -9,7 +9,7 @@ from int3rceptor_tui.plugin_tools.files import aside
 from int3rceptor_tui.plugin_tools.languages import Language, read_sdk, read_template
 from proxy_core.errors import ConfigError, PluginError
 from proxy_core.plugin_host.faults import ManifestError
-from proxy_core.plugin_host.manifest import MANIFEST_NAME, check_name
+from proxy_core.plugin_host.files.manifest import MANIFEST_NAME, check_name
 
 _MANIFEST = """\
 name = "{name}"

@@ -9,8 +9,8 @@ from int3rceptor_tui.plugin_tools.har import Archive, Recorded
 from int3rceptor_tui.plugin_tools.story import Story, Teller, texts
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import text_of
-from proxy_core.plugin_host.offline import OfflineHost
-from proxy_core.plugin_host.rerun import Rerun
+from proxy_core.plugin_host.recorded.offline import OfflineHost
+from proxy_core.plugin_host.recorded.rerun import Rerun
 
 
 class Replay:

@@ -20,8 +20,8 @@ from proxy_core.model.log_line import LogLine
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.model.verdict import Block, Continue, Hold, Respond
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.offline import OfflinePlugin
-from proxy_core.plugin_host.rerun import Payload, Step
+from proxy_core.plugin_host.recorded.offline import OfflinePlugin
+from proxy_core.plugin_host.recorded.rerun import Payload, Step
 
 _BODY_LINES: Final = 200
 _BODY_LINE: Final = 2000

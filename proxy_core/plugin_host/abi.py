@@ -12,7 +12,7 @@ from typing import Final
 
 from proxy_core.plugin_host.codes import HOOKS, V0_HOOKS, Hook
 from proxy_core.plugin_host.faults import ModuleRefused
-from proxy_core.plugin_host.host_side import HostFunction
+from proxy_core.plugin_host.functions.host_side import HostFunction
 
 VERSION_EXPORT: Final = "int3_abi_version"
 NEWEST: Final = 1

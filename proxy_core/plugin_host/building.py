@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from proxy_core.model.plugin_status import LoadPhase
-from proxy_core.plugin_host.belongings import Belongings
+from proxy_core.plugin_host.belongings.belongings import Belongings
+from proxy_core.plugin_host.belongings.grants import Grants, hash_of, wanted_by
 from proxy_core.plugin_host.code_cache import CodeCache
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.generation import Blueprint
-from proxy_core.plugin_host.grants import Grants, hash_of, wanted_by
 from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import Manifest
-from proxy_core.plugin_host.module_file import MODULE_BYTES, read_file
 
 
 @dataclass(frozen=True, slots=True)

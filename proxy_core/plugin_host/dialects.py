@@ -15,14 +15,14 @@ from proxy_core.exchange.hooks import BodyFilter, TunnelFilter
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Declared, agree
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.foreign.http_wasm import dialect as http_wasm
 from proxy_core.plugin_host.foreign.proxy_wasm import dialect as proxy_wasm
+from proxy_core.plugin_host.functions.host_side import HostFunction
 from proxy_core.plugin_host.guest import Code, Guest
-from proxy_core.plugin_host.host_side import HostFunction
-from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.hook.call import HookCall
 
 T = TypeVar("T")
 

@@ -19,9 +19,9 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host import codes
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.pieces import PieceFilter, one_after_the_other
 from proxy_core.plugin_host.plugin import Plugin
 

@@ -15,7 +15,7 @@ from typing import Final, Protocol, TypeVar
 from proxy_core.errors import PluginError
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import WatchReport
-from proxy_core.plugin_host.discovery import Source, scan
+from proxy_core.plugin_host.files.discovery import Source, scan
 from proxy_core.plugin_host.plugin import Plugin
 
 T = TypeVar("T")

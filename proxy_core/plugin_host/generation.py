@@ -16,17 +16,17 @@ from typing import Final
 
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Signature, check_version
-from proxy_core.plugin_host.belongings import Belongings
-from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.belongings.belongings import Belongings
 from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import Driver, agree_with, dialect_of
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
+from proxy_core.plugin_host.files.manifest import FOREIGN_FUEL, Manifest
+from proxy_core.plugin_host.files.module_file import check_bytes
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.guest import Code, Engine, Guest
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import PluginLog, StartLog
-from proxy_core.plugin_host.manifest import FOREIGN_FUEL, Manifest
-from proxy_core.plugin_host.module_file import check_bytes
 
 SHUTDOWN: Final = "plugin_shutdown"
 MOST_INSTANCES: Final = 4

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy_core.plugin_host.abi import Contract, Declared
-from proxy_core.plugin_host.call import HookCall
-from proxy_core.plugin_host.host_side import HostSide
-from proxy_core.plugin_host.manifest import GuestLimits
+from proxy_core.plugin_host.files.manifest import GuestLimits
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 
 
 @dataclass(frozen=True, slots=True)

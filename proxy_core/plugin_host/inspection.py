@@ -16,16 +16,16 @@ from proxy_core.errors import ConfigError, PluginError
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Declared, agree
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import agree_with, dialect_of
-from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.faults import ManifestError, ModuleRefused
+from proxy_core.plugin_host.files.discovery import Source, scan
+from proxy_core.plugin_host.files.manifest import MANIFEST_NAME, MIB, Manifest
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES, check_bytes, read_file
+from proxy_core.plugin_host.files.reach import KINDS
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.functions.host_side import HostFunction
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.guest import Code, Engine
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
-from proxy_core.plugin_host.host_side import HostFunction
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import MANIFEST_NAME, MIB, Manifest
-from proxy_core.plugin_host.module_file import MODULE_BYTES, check_bytes, read_file
-from proxy_core.plugin_host.reach import KINDS
 
 PAGE: Final = 64 * 1024
 _EDITS: Final = frozenset(

@@ -30,25 +30,25 @@ from proxy_core.model.plugin_status import (
     ReloadReport,
 )
 from proxy_core.plugin_host.abi import VERSION_EXPORT
-from proxy_core.plugin_host.belongings import Belongings, Fetches
+from proxy_core.plugin_host.belongings.belongings import Belongings, Fetches
+from proxy_core.plugin_host.belongings.grants import Grants
+from proxy_core.plugin_host.belongings.state import StateKeeper
 from proxy_core.plugin_host.building import Builder, Built, close_unused
 from proxy_core.plugin_host.code_cache import CodeCache
-from proxy_core.plugin_host.discovery import Source, scan
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.faults import ModuleRefused
+from proxy_core.plugin_host.files.discovery import Source, scan
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
+from proxy_core.plugin_host.files.watcher import Watcher
 from proxy_core.plugin_host.following import Follower, Hands, outcome
 from proxy_core.plugin_host.generation import Blueprint, Generation
-from proxy_core.plugin_host.grants import Grants
 from proxy_core.plugin_host.guest import Engine
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.plugin import Plugin
-from proxy_core.plugin_host.rehearsal import compare
+from proxy_core.plugin_host.recorded.rehearsal import compare
 from proxy_core.plugin_host.room import furnish
-from proxy_core.plugin_host.state import StateKeeper
 from proxy_core.plugin_host.ticking import Ticker
-from proxy_core.plugin_host.watcher import Watcher
 
 WORKERS: Final = 2
 """Threads that compile and load; one plugin that takes its time does not keep another waiting."""

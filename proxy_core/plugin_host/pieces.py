@@ -9,9 +9,9 @@ from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import Block, Respond, Verdict
 from proxy_core.plugin_host import codes
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.plugin import Plugin
 
 Meaning = Callable[[Plugin, int, HookCall], Verdict | None]

@@ -13,19 +13,19 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import Comparison, PluginState, PluginStatus, WatchReport
 from proxy_core.plugin_host import codes
-from proxy_core.plugin_host.belongings import Belongings
-from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.belongings.belongings import Belongings
+from proxy_core.plugin_host.belongings.health import Health
+from proxy_core.plugin_host.belongings.profile import Profile
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.commit import commit, ready
 from proxy_core.plugin_host.dialects import Driver
-from proxy_core.plugin_host.discovery import Source
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
+from proxy_core.plugin_host.files.discovery import Source
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.generation import Generation
-from proxy_core.plugin_host.health import Health
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.commit import commit, ready
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import PluginLog
-from proxy_core.plugin_host.manifest import Manifest
-from proxy_core.plugin_host.profile import Profile
 
 FAILED: Final = -1
 SKIPPED: Final = -2

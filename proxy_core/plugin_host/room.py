@@ -10,15 +10,15 @@ from proxy_core.errors import UpstreamError
 from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
-from proxy_core.plugin_host.belongings import Fetches
-from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.belongings.belongings import Fetches
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import dialect_of
 from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.generation import Generation
 from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import PluginLog
-from proxy_core.plugin_host.manifest import Manifest
 
 T = TypeVar("T")
 

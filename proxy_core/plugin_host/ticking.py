@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.generation import Generation
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.plugin import Plugin
 
 

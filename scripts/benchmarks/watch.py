@@ -29,7 +29,7 @@ from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.plugin_host import PluginManager
-from proxy_core.plugin_host.watcher import AGAIN_SECONDS, LOOK_SECONDS, FileWatch
+from proxy_core.plugin_host.files.watcher import AGAIN_SECONDS, LOOK_SECONDS, FileWatch
 
 FLOWS = 1000
 LOOKS = 200

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from int3rceptor_tui.demo.messages import RequestRecord
-from proxy_core.plugin_host.grants import Grants, hash_of
+from proxy_core.plugin_host.belongings.grants import Grants, hash_of
 from tests.e2e.harness import BackgroundOrigin, Curl, ProxyProcess
 from tests.e2e.wires import Wires
 from tests.plugin_host.foreign.filters import build

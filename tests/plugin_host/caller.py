@@ -8,12 +8,12 @@ from typing import Any
 
 from proxy_core.model.flow import Flow
 from proxy_core.model.log_line import LogLevel
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.files.manifest import Manifest, Permissions
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import Manifest, Permissions
 from proxy_core.plugin_host.runtime.memory import LinearMemory
 
 PAGE = 65536

@@ -7,7 +7,7 @@ import pytest
 from proxy_core.plugin_host.abi import Contract, Declared, Signature, agree, check_version
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import ModuleRefused
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 
 TO_I32: Signature = ((), ("i32",))
 LOG: Signature = (("i32",) * 3, ())

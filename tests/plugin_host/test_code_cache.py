@@ -17,10 +17,10 @@ from proxy_core.model.verdict import Block
 from proxy_core.plugin_host import PluginManager, code_cache
 from proxy_core.plugin_host.code_cache import CodeCache, KeyParts, describe_cpu
 from proxy_core.plugin_host.faults import ModuleRefused
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import Manifest
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import guest, make_flow

@@ -14,13 +14,13 @@ from proxy_core.model.plugin_status import PluginState
 from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import codes, dialects
 from proxy_core.plugin_host.abi import Contract, Declared
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import Room, dialect_of
-from proxy_core.plugin_host.draft import RequestDraft
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
+from proxy_core.plugin_host.files.manifest import FOREIGN_FUEL
 from proxy_core.plugin_host.guest import Guest
-from proxy_core.plugin_host.manifest import FOREIGN_FUEL
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import RequestDraft
 from tests.plugin_host.guests import MEMORY, Host, Newcomers, guest, make_flow, wasm
 from tests.waiting import until
 

@@ -9,6 +9,7 @@ import pytest
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond
+from proxy_core.plugin_host.hook.draft import RequestDraft
 from tests.plugin_host.guests import (
     LOG,
     MEMORY,
@@ -323,6 +324,6 @@ async def test_a_fault_of_ours_is_told_and_harms_no_flow(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await host.load("a", adding("X", "1"))
-    monkeypatch.setattr("proxy_core.plugin_host.draft.RequestDraft.add_header", lambda *_: [][0])
+    monkeypatch.setattr(RequestDraft, "add_header", lambda *_: [][0])
     assert await host.request(make_flow()) is CONTINUE
     assert any("met an internal error: IndexError" in text for text in host.texts())

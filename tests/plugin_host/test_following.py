@@ -111,7 +111,7 @@ async def test_that_watching_has_failed_is_in_the_log(
     def fail(self: object, directories: object) -> None:
         raise RecursionError("too many links")
 
-    monkeypatch.setattr("proxy_core.plugin_host.watcher.FileWatch.look", fail)
+    monkeypatch.setattr("proxy_core.plugin_host.files.watcher.FileWatch.look", fail)
     await host.start()
     await until(lambda: host.texts(LogLevel.ERROR))
     (told,) = host.texts(LogLevel.ERROR)

@@ -13,10 +13,10 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.verdict import CONTINUE
 from proxy_core.plugin_host import generation as generations
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.generation import MOST_INSTANCES, Blueprint, Generation
 from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import LOG, Host, Newcomers, guest, make_flow
 from tests.waiting import until

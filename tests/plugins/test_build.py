@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_core.plugin_host.discovery import Source, scan
+from proxy_core.plugin_host.files.discovery import Source, scan
 from tests.plugins.conftest import NO_TOOLCHAIN, PLUGINS
 
 NAMES = ["example-logger", "header-modifier", "jwt-inspector", "latency", "mock", "request-counter"]

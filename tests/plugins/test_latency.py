@@ -10,8 +10,8 @@ import pytest
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState
 from proxy_core.model.verdict import CONTINUE
-from proxy_core.plugin_host.discovery import Source
-from proxy_core.plugin_host.offline import OfflineHost
+from proxy_core.plugin_host.files.discovery import Source
+from proxy_core.plugin_host.recorded.offline import OfflineHost
 from tests.plugin_host.guests import Host, make_flow, respond_with
 from tests.plugins.conftest import install
 

@@ -16,7 +16,7 @@ from typing import Final
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.abi import Declared, Import
 from proxy_core.plugin_host.faults import GuestExited, ModuleRefused
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 from proxy_core.plugin_host.logs import LINE_BYTES
 
 MODULES: Final = ("wasi_snapshot_preview1", "wasi_unstable")

@@ -21,16 +21,16 @@ from typing import Any, Final
 import wasmtime
 
 from proxy_core.plugin_host.abi import Contract, Import
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
     GuestFailure,
     GuestTrapped,
     ModuleRefused,
 )
+from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
+from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.guest import Code
-from proxy_core.plugin_host.host_side import HostSide
-from proxy_core.plugin_host.manifest import START_FACTOR, GuestLimits
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.memory import LinearMemory
 from proxy_core.plugin_host.runtime.settings import (
     compile_code,

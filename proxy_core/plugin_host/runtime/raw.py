@@ -18,10 +18,10 @@ from typing import Any, Final
 import wasmtime
 
 from proxy_core.plugin_host.abi import Contract, Import
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import ModuleRefused
+from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.guest import Code
-from proxy_core.plugin_host.manifest import GuestLimits
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.entry_points import (
     Callback,
     EntryPoints,

@@ -26,16 +26,16 @@ import wasmtime
 from wasmtime import _ffi as ffi
 
 from proxy_core.plugin_host.abi import Contract, Import, Signature
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
     GuestTrapped,
     ModuleRefused,
     SliceOverrun,
 )
+from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
+from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.guest import Code
-from proxy_core.plugin_host.host_side import HostSide
-from proxy_core.plugin_host.manifest import START_FACTOR, GuestLimits
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.entry_points import (
     EntryPoints,
     Ptr,

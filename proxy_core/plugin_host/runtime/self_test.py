@@ -7,13 +7,13 @@ from typing import Final
 import wasmtime
 
 from proxy_core.plugin_host.abi import agree
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestAborted, GuestFailure, OutOfFuel
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.guest import Engine, Guest
-from proxy_core.plugin_host.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 
 _MODULE: Final = """
 (module

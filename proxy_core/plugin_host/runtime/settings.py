@@ -9,8 +9,8 @@ import wasmtime
 
 from proxy_core.plugin_host.abi import Declared, Signature
 from proxy_core.plugin_host.faults import GuestFailure, GuestTrapped, ModuleRefused, OutOfFuel
+from proxy_core.plugin_host.files.manifest import MIB, GuestLimits
 from proxy_core.plugin_host.guest import Code
-from proxy_core.plugin_host.manifest import MIB, GuestLimits
 
 TABLE_ELEMENTS: Final = 100_000
 TABLES: Final = 8

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy_core.model.verdict import CONTINUE
-from proxy_core.plugin_host.module_file import MODULE_BYTES
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES
 from tests.plugin_host.guests import Host, guest, make_flow
 
 GOOD = guest("i32.const 0")

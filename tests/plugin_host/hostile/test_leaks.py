@@ -15,9 +15,9 @@ import pytest
 
 from proxy_core.errors import PluginError
 from proxy_core.model.verdict import CONTINUE
+from proxy_core.plugin_host.files.manifest import parse
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import parse
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import Host, guest, living, make_flow

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 import pytest
 
 from proxy_core.model.verdict import CONTINUE
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import NOT_IN_HOOK, Hook
 from proxy_core.plugin_host.faults import GuestAborted
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
-from proxy_core.plugin_host.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import Manifest
 from proxy_core.plugin_host.runtime.memory import LinearMemory
 from tests.plugin_host.guests import Host, make_flow, respond_with, wasm
 

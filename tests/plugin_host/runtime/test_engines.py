@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterator, Mapping
 import pytest
 
 from proxy_core.plugin_host.abi import agree
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
@@ -18,11 +17,12 @@ from proxy_core.plugin_host.faults import (
     ModuleRefused,
     OutOfFuel,
 )
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.guest import Engine, Guest
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
-from proxy_core.plugin_host.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import LOG, MEMORY, wasm

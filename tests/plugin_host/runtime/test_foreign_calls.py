@@ -9,7 +9,6 @@ from typing import Any, Final
 import pytest
 
 from proxy_core.plugin_host.abi import Contract, Import, Signature
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
@@ -18,10 +17,11 @@ from proxy_core.plugin_host.faults import (
     GuestTrapped,
     SliceOverrun,
 )
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 from proxy_core.plugin_host.guest import Engine, Guest
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import MEMORY, wasm

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy_core.plugin_host.faults import DeadlineExceeded, OutOfFuel, SliceOverrun
-from proxy_core.plugin_host.manifest import GuestLimits
+from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.runtime.test_engines import instance, loaded, module
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy_core.model.plugin_status import PermissionState
-from proxy_core.plugin_host.grants import Grants, hash_of
+from proxy_core.plugin_host.belongings.grants import Grants, hash_of
 from tests.plugin_host.guests import guest
 from tests.tui.plugin_tools.conftest import Tool
 

@@ -12,7 +12,7 @@ from int3rceptor_tui.plugin_tools.build import find_tool
 from int3rceptor_tui.plugin_tools.install import install
 from int3rceptor_tui.plugin_tools.languages import LANGUAGES, read_sdk
 from proxy_core.errors import PluginError
-from proxy_core.plugin_host.discovery import Source
+from proxy_core.plugin_host.files.discovery import Source
 from proxy_core.plugin_host.inspection import find_source, inspect
 from proxy_core.plugin_host.runtime import open_engine
 from tests.plugin_host.guests import guest

@@ -16,7 +16,7 @@ from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.codes import FieldId, Hook
-from proxy_core.plugin_host.host_functions import HOST_FUNCTIONS
+from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from tests.plugin_host.guests import Host, make_flow, respond_with
 from tests.tui.plugin_tools.conftest import Tool, archive, entry
 from tests.tui.plugin_tools.test_building import tools_for

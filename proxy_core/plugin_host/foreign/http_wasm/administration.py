@@ -7,7 +7,7 @@ from typing import Final
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.foreign.http_wasm.arguments import answer, instance_of, signed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.logs import LINE_BYTES
 
 _LEVEL_NONE: Final = 3

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from proxy_core.model.headers import text_of
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import NOT_PERMITTED, OK, OVER_LIMIT
 from proxy_core.plugin_host.faults import HostCallFailed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Instance, Passage
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 
 SHOWN: Final = 80
 """Bytes of an argument that a message repeats."""

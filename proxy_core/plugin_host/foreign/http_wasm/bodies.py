@@ -13,7 +13,7 @@ from proxy_core.plugin_host.foreign.http_wasm.arguments import (
 )
 from proxy_core.plugin_host.foreign.http_wasm.fields import check_response_writable
 from proxy_core.plugin_host.foreign.http_wasm.passage import WRITTEN_BYTES, Features
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.functions.host_side import HostSide
 
 _EOF: Final = 1 << 32
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from proxy_core.plugin_host.abi import Contract, Declared, Import, Signature
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.foreign import wasi
@@ -14,6 +13,7 @@ from proxy_core.plugin_host.foreign.http_wasm import functions
 from proxy_core.plugin_host.foreign.http_wasm.driver import HandlerDriver
 from proxy_core.plugin_host.foreign.http_wasm.room import Room
 from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.hook.call import HookCall
 
 MARKER: Final = "handle_request"
 _TO_NOTHING: Final[Signature] = ((), ())

@@ -16,16 +16,16 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_11, ResponseHead
 from proxy_core.plugin_host import codes
-from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host.abi import Contract
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.draft import ResponseDraft
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.foreign.http_wasm.arguments import instance_of
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features, Instance, Passage
 from proxy_core.plugin_host.foreign.http_wasm.room import Room
 from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import ResponseDraft
 
 MOST_PASSAGES: Final = 10_000
 """Flows between request and response that are remembered."""

@@ -7,9 +7,6 @@ from typing import Final
 
 from proxy_core.model.headers import Field, text_of
 from proxy_core.model.log_line import LogLevel
-from proxy_core.plugin_host import edit_rules as rules
-from proxy_core.plugin_host.call import HookCall
-from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.foreign.http_wasm.arguments import (
     answer_list,
     check,
@@ -19,7 +16,10 @@ from proxy_core.plugin_host.foreign.http_wasm.arguments import (
     refuse,
 )
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features, Passage
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
 
 NAME_BYTES: Final = rules.HEAD_BYTES
 _HOST: Final = b"host"

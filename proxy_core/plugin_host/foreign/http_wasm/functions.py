@@ -32,7 +32,7 @@ from proxy_core.plugin_host.foreign.http_wasm.heads import (
     set_status_code,
     set_uri,
 )
-from proxy_core.plugin_host.host_side import HostFunction, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, ValueType
 
 MODULE: Final = "http_handler"
 

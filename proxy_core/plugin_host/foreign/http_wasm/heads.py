@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from proxy_core.model.message import HTTP_2
-from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host.codes import FieldId
-from proxy_core.plugin_host.draft import RequestDraft
 from proxy_core.plugin_host.foreign.http_wasm.arguments import (
     answer,
     check,
@@ -15,8 +13,10 @@ from proxy_core.plugin_host.foreign.http_wasm.arguments import (
     refuse,
 )
 from proxy_core.plugin_host.foreign.http_wasm.fields import check_response_writable
-from proxy_core.plugin_host.host_side import HostSide
-from proxy_core.plugin_host.message_fields import read_field
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.functions.message_fields import read_field
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.draft import RequestDraft
 
 
 def get_method(host: HostSide, at: int, limit: int) -> int:

@@ -15,7 +15,7 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_11, ResponseHead
-from proxy_core.plugin_host.draft import ResponseDraft
+from proxy_core.plugin_host.hook.draft import ResponseDraft
 
 WRITTEN_BYTES: Final = 16 * 1024 * 1024
 """What a handler may write as one body."""

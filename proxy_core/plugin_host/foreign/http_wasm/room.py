@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.guest import Guest
-from proxy_core.plugin_host.manifest import Manifest
 
 T = TypeVar("T")
 

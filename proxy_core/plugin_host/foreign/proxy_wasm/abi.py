@@ -23,7 +23,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm import (
     shared,
     stream_functions,
 )
-from proxy_core.plugin_host.host_side import HostFunction, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, ValueType
 
 VERSIONS: Final = {
     "proxy_abi_version_0_2_1": (0, 2, 1),

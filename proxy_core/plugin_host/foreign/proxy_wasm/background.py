@@ -7,7 +7,6 @@ from typing import Final
 
 from proxy_core.errors import Int3rceptorError
 from proxy_core.model.log_line import LogLevel
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
     CallAnswer,
@@ -16,6 +15,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.entrance import Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
+from proxy_core.plugin_host.hook.call import HookCall
 
 SHORTEST_REST: Final = 1.0
 LONGEST_REST: Final = 300.0

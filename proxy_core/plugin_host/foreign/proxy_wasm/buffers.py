@@ -14,7 +14,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import deny, give, give_u32
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 
 BUFFER_BYTES: Final = 16 * 1024 * 1024
 """What a buffer may grow to when a filter writes into it."""

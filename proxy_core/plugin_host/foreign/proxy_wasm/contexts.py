@@ -13,9 +13,9 @@ from typing import Final
 
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import ROOT, StreamType
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.hook.call import HookCall
 
 PROPERTY_BYTES: Final = 64 * 1024
 """Names and values that a filter may set on one context."""

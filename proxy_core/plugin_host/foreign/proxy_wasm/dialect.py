@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy_core.plugin_host.abi import Contract, Declared
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import VERSIONS, settle_terms
 from proxy_core.plugin_host.foreign.proxy_wasm.driver import ProxyWasmDriver
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
 from proxy_core.plugin_host.foreign.proxy_wasm.start import start
 from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.hook.call import HookCall
 
 MARKERS: Final = tuple(VERSIONS)
 _HOOKS: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.CAPTURE})

@@ -18,7 +18,6 @@ from proxy_core.model.ids import FlowId
 from proxy_core.model.message import HTTP_2, RequestHead
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.abi import Signature
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.proxy_wasm.background import Background
@@ -27,6 +26,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Instance, Stream
 from proxy_core.plugin_host.foreign.proxy_wasm.entrance import Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.passage import MESSAGES, Passage
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
+from proxy_core.plugin_host.hook.call import HookCall
 
 MOST_CONTEXTS: Final = 10_000
 """Flows that a filter knows at a time; others pass it by."""

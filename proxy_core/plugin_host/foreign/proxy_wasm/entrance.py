@@ -12,7 +12,6 @@ from typing import Final, TypeVar, cast
 
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.abi import Signature
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import CONTINUE, ROOT
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
@@ -23,6 +22,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
 from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.hook.call import HookCall
 
 LOST: Final = -1
 """What a call answers whose context is gone."""

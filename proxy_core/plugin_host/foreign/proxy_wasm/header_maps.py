@@ -15,9 +15,9 @@ from typing import Final, Protocol
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.plugin_host import codes as abi
-from proxy_core.plugin_host import edit_rules as rules
-from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import BAD_ARGUMENT, INTERNAL_FAILURE, OK
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
 
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 

@@ -12,7 +12,8 @@ from typing import Final
 from proxy_core.model.headers import Field, text_of
 from proxy_core.model.message import split_authority
 from proxy_core.plugin_host import codes as abi
-from proxy_core.plugin_host import edit_rules as rules
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.files.reach import covers_host
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -26,9 +27,8 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import PAIRS_BYTES
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import deny, give_u32, unpack_pairs
-from proxy_core.plugin_host.host_side import HostFunction, HostSide
-from proxy_core.plugin_host.manifest import Manifest
-from proxy_core.plugin_host.reach import covers_host
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.hook import edit_rules as rules
 
 CALL_BODY_BYTES: Final = 1024 * 1024
 LONGEST_SECONDS: Final = 60.0

@@ -7,9 +7,6 @@ from typing import Final
 
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead
-from proxy_core.plugin_host import edit_rules as rules
-from proxy_core.plugin_host.call import HookCall
-from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -38,7 +35,10 @@ from proxy_core.plugin_host.foreign.proxy_wasm.transfer import (
     pack_pairs,
     unpack_pairs,
 )
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
 
 PAIRS_BYTES: Final = 1024 * 1024
 """A serialised map as filters may pass it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy_core.plugin_host import codes as abi
+from proxy_core.plugin_host.belongings.metrics import NAME_BYTES, NAMES
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -19,8 +20,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give_u32, give_u64
-from proxy_core.plugin_host.host_side import HostFunction, HostSide
-from proxy_core.plugin_host.metrics import NAME_BYTES, NAMES
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 
 _SUFFIX_BYTES: Final = len(".count")
 _LARGEST: Final = 2**63 - 1

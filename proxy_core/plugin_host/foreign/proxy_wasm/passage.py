@@ -16,7 +16,6 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.verdict import Respond
 from proxy_core.plugin_host import codes as abi
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.proxy_wasm.buffers import BUFFER_BYTES
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import CONTINUE, Map, StreamType
@@ -24,6 +23,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Side, Stream
 from proxy_core.plugin_host.foreign.proxy_wasm.entrance import LOST, Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import count_fields
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
+from proxy_core.plugin_host.hook.call import HookCall
 
 LONGEST_PAUSE: Final = 600.0
 """Seconds a filter may hold a flow while calls of its own are under way."""

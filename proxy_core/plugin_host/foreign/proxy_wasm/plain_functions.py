@@ -18,7 +18,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give, give_u32, give_u64
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 from proxy_core.plugin_host.logs import LINE_BYTES
 
 SHORTEST_TICK: Final = 0.01

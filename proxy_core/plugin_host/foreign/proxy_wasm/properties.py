@@ -17,8 +17,6 @@ from typing import Final
 from proxy_core.model.connection import Address, TlsFacts
 from proxy_core.model.flow import Flow
 from proxy_core.model.message import Body, RequestHead, ResponseHead
-from proxy_core.plugin_host.call import ANNOTATION_BYTES
-from proxy_core.plugin_host.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -33,8 +31,10 @@ from proxy_core.plugin_host.foreign.proxy_wasm.contexts import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.header_maps import read_only
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give, pack_pairs
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
-from proxy_core.plugin_host.message_fields import HOST_VERSION
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.message_fields import HOST_VERSION
+from proxy_core.plugin_host.hook.call import ANNOTATION_BYTES
+from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
 
 PATH_BYTES: Final = 4096
 NODE_ID: Final = b"int3rceptor"

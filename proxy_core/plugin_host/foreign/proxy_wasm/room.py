@@ -8,11 +8,11 @@ from typing import Any, Protocol, TypeVar
 from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.guest import Guest
-from proxy_core.plugin_host.manifest import Manifest
+from proxy_core.plugin_host.hook.call import HookCall
 
 T = TypeVar("T")
 

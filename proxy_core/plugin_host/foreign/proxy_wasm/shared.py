@@ -22,7 +22,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import MOST_NEWS, instance_of
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give, give_u32
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 
 MOST_QUEUES: Final = 100
 NAME_BYTES: Final = 1000

@@ -7,7 +7,6 @@ from typing import Final
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import HTTP_11, ResponseHead
 from proxy_core.plugin_host import codes as abi
-from proxy_core.plugin_host import edit_rules as rules
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INVALID_MEMORY,
@@ -20,8 +19,9 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import PAIRS_BYTES
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import deny, unpack_pairs
-from proxy_core.plugin_host.host_functions import RESPONSE_BYTES
-from proxy_core.plugin_host.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.functions.host_functions import RESPONSE_BYTES
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
+from proxy_core.plugin_host.hook import edit_rules as rules
 
 
 def _continue(host: HostSide, kind: int) -> int:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 
 from proxy_core.model.headers import Field
-from proxy_core.plugin_host import edit_rules as rules
-from proxy_core.plugin_host import header_block
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import INTERNAL_FAILURE, INVALID_MEMORY, OK
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
-from proxy_core.plugin_host.host_side import HostSide
+from proxy_core.plugin_host.functions import header_block
+from proxy_core.plugin_host.functions.host_side import HostSide
+from proxy_core.plugin_host.hook import edit_rules as rules
 
 _U32 = 0xFFFFFFFF
 

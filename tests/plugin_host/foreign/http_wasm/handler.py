@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.draft import ResponseDraft
 from proxy_core.plugin_host.foreign.http_wasm.arguments import instance_of
 from proxy_core.plugin_host.foreign.http_wasm.functions import FUNCTIONS
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features, Passage
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import ResponseDraft
 from tests.plugin_host.foreign.fake_guest import FakeGuest
 from tests.plugin_host.guests import make_flow, respond_with
 

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host import codes
-from proxy_core.plugin_host.call import HookCall
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest, Permissions
 from proxy_core.plugin_host.foreign.http_wasm.dialect import HttpWasm
 from proxy_core.plugin_host.guest import Guest
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.commit import commit
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest, Permissions
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import respond_with
 

@@ -8,10 +8,10 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_2
-from proxy_core.plugin_host import edit_rules as rules
-from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import HostCallFailed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.commit import commit
 from tests.plugin_host.foreign.http_wasm.handler import OUT, Handler
 from tests.plugin_host.guests import make_flow, respond_with
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from proxy_core.model.message import HTTP_2, HTTP_10, HTTP_11, RequestHead
-from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import HostCallFailed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features
+from proxy_core.plugin_host.hook.commit import commit
 from tests.plugin_host.foreign.http_wasm.handler import Handler
 from tests.plugin_host.guests import make_flow, respond_with
 

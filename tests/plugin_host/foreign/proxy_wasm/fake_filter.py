@@ -7,10 +7,10 @@ from typing import Any
 
 from proxy_core.model.flow import Flow
 from proxy_core.model.plugin_status import AskedPermission, PermissionState
+from proxy_core.plugin_host.belongings.grants import Permits
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import FUNCTIONS
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Instance, Stream
-from proxy_core.plugin_host.grants import Permits
 from tests.plugin_host.foreign.fake_guest import FakeGuest
 
 ADDRESS_AT, LENGTH_AT, NUMBER_AT = 0, 4, 8

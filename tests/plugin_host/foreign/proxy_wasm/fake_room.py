@@ -14,18 +14,18 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.model.plugin_status import AskedPermission, PermissionState
 from proxy_core.plugin_host.abi import Contract
-from proxy_core.plugin_host.belongings import Belongings
-from proxy_core.plugin_host.call import HookCall
+from proxy_core.plugin_host.belongings.belongings import Belongings
+from proxy_core.plugin_host.belongings.grants import Permits
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
+from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import settle_terms
 from proxy_core.plugin_host.foreign.proxy_wasm.driver import ProxyWasmDriver
 from proxy_core.plugin_host.foreign.proxy_wasm.start import start
-from proxy_core.plugin_host.grants import Permits
 from proxy_core.plugin_host.guest import Engine, Guest
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.commit import commit
 from proxy_core.plugin_host.logs import StartLog
-from proxy_core.plugin_host.manifest import GuestLimits, Manifest
 from tests.plugin_host.guests import respond_with
 
 T = TypeVar("T")

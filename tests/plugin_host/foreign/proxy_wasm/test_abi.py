@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from proxy_core.plugin_host.abi import Declared, Signature
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import FUNCTIONS, settle_terms
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import UNIMPLEMENTED
+from proxy_core.plugin_host.hook.commit import commit
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE, FakeGuest
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
 from tests.plugin_host.guests import make_flow, respond_with

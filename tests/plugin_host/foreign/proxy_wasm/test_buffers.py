@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.foreign.proxy_wasm import buffers
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
@@ -16,7 +17,6 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     StreamType,
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import CallAnswer
-from proxy_core.plugin_host.foreign_options import ProxyWasmOptions
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
 from tests.plugin_host.guests import make_flow

@@ -18,9 +18,9 @@ from proxy_core.model.message import ResponseHead
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
-from proxy_core.plugin_host.foreign_options import ProxyWasmOptions
-from proxy_core.plugin_host.header_block import pack
-from proxy_core.plugin_host.manifest import Permissions
+from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
+from proxy_core.plugin_host.files.manifest import Permissions
+from proxy_core.plugin_host.functions.header_block import pack
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.foreign.proxy_wasm.fake_room import Driven

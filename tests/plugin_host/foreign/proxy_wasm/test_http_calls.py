@@ -7,6 +7,7 @@ import pytest
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -16,7 +17,6 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import MOST_CALLS, OutgoingCall
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import pack_pairs
-from proxy_core.plugin_host.foreign_options import ProxyWasmOptions
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import NUMBER_AT, FakeFilter
 from tests.plugin_host.guests import make_flow

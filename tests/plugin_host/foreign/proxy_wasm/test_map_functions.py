@@ -10,7 +10,6 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.model.message import HTTP_2
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.commit import commit
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -22,6 +21,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import CallAnswer
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import pack_pairs, unpack_pairs
+from proxy_core.plugin_host.hook.commit import commit
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
 from tests.plugin_host.guests import make_flow, respond_with

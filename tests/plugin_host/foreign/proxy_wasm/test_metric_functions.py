@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy_core.plugin_host.belongings.metrics import NAME_BYTES, NAMES
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -10,7 +11,6 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     OK,
     MetricType,
 )
-from proxy_core.plugin_host.metrics import NAME_BYTES, NAMES
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import NUMBER_AT, FakeFilter
 

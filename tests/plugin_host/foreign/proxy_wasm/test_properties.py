@@ -11,7 +11,7 @@ from proxy_core.model.connection import ServerConnection, TlsFacts
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import ConnectionId
 from proxy_core.plugin_host.codes import Hook
-from proxy_core.plugin_host.commit import commit
+from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INTERNAL_FAILURE,
@@ -21,8 +21,8 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import PROPERTY_BYTES
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import pack_pairs
-from proxy_core.plugin_host.foreign_options import ProxyWasmOptions
-from proxy_core.plugin_host.message_fields import HOST_VERSION
+from proxy_core.plugin_host.functions.message_fields import HOST_VERSION
+from proxy_core.plugin_host.hook.commit import commit
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
 from tests.plugin_host.guests import make_flow, respond_with

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.foreign.proxy_wasm import shared
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
@@ -14,7 +15,6 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     NOT_FOUND,
     OK,
 )
-from proxy_core.plugin_host.foreign_options import ProxyWasmOptions
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import NUMBER_AT, FakeFilter
 

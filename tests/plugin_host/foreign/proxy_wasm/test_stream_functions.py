@@ -17,7 +17,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     StreamType,
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import pack_pairs
-from proxy_core.plugin_host.host_functions import RESPONSE_BYTES
+from proxy_core.plugin_host.functions.host_functions import RESPONSE_BYTES
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
 from tests.plugin_host.guests import make_flow, respond_with

@@ -1,0 +1,1 @@
+"""A plugin's files: found, read, judged and watched."""

@@ -1,0 +1,123 @@
+"""`host_get_body` and `host_set_body`: the body, whole or a piece of it, or a message's payload.
+
+Content codings are undone for reading and redone behind the hook; the loop goes on while a long
+body is decoded. Pieces of a body that streams are as on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from proxy_core.plugin_host.codes import (
+    BAD_POINTER,
+    NOT_IN_HOOK,
+    NOT_PERMITTED,
+    OK,
+    OVER_LIMIT,
+    PIECE_HOOKS,
+    Hook,
+)
+from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.hook import edit_rules as rules
+from proxy_core.plugin_host.hook.body_draft import BODY_BYTES, BodyDraft
+from proxy_core.plugin_host.hook.call import HookCall
+
+GET: Final = "host_get_body"
+SET: Final = "host_set_body"
+_TEXT: Final = 1  # the opcode (RFC 6455, section 5.6)
+
+
+def _get_body(host: HostSide, offset: int, buf: int, cap: int) -> int | Coroutine[Any, Any, int]:
+    call = host.call
+    body = call.body
+    if body is None:
+        return NOT_IN_HOOK
+    if not call.manifest.permissions.access_bodies:
+        return call.deny(GET)
+    if not host.memory.holds(buf, cap):
+        return BAD_POINTER
+    if body.is_long_to_decode and _on_the_loop():
+        return _wait(host, body, offset, buf, cap)
+    body.decode()
+    return _give(host, body, offset, buf, cap)
+
+
+async def _wait(host: HostSide, body: BodyDraft, offset: int, buf: int, cap: int) -> int:
+    await asyncio.to_thread(body.decode)
+    return _give(host, body, offset, buf, cap)
+
+
+def _give(host: HostSide, body: BodyDraft, offset: int, buf: int, cap: int) -> int:
+    found = body.read(offset, cap)
+    if isinstance(found, int):
+        return found
+    piece, length = found
+    return length if host.memory.write(buf, piece) else BAD_POINTER
+
+
+def _on_the_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # on a thread already: the engine that runs guests on one
+        return False
+    return True
+
+
+def _set_body(host: HostSide, ptr: int, length: int) -> int:
+    call = host.call
+    body = call.body
+    if body is None or not body.writable:
+        return NOT_IN_HOOK
+    allowed = call.manifest.permissions
+    may_modify = (
+        allowed.modify_responses if _is_of_response(call, body) else allowed.modify_requests
+    )
+    if not (allowed.access_bodies and may_modify):
+        return call.deny(SET)
+    if length > BODY_BYTES:
+        return OVER_LIMIT
+    data = host.memory.read(ptr, length)
+    if data is None:
+        return BAD_POINTER
+    if not _may_be(call, body, data):
+        return NOT_PERMITTED
+    body.write(data)
+    return OK
+
+
+def _is_of_response(call: HookCall, body: BodyDraft) -> bool:
+    if call.message is not None:
+        return not call.message.from_client
+    return call.hook is Hook.RESPONSE_CHUNK or body.of_response
+
+
+def _may_be(call: HookCall, body: BodyDraft, data: bytes) -> bool:
+    """Whether what the body belongs to can have this one."""
+    if call.message is not None:
+        return call.message.opcode != _TEXT or _is_utf8(data)
+    flow = call.flow
+    if call.hook in PIECE_HOOKS or call.hook is Hook.CAPTURE or flow is None or not data:
+        return True
+    if not body.of_response:
+        return flow.request.method != b"TRACE"  # RFC 9110, section 9.3.8
+    response = flow.response
+    return (
+        response is not None and rules.has_body(response.status) and flow.request.method != b"HEAD"
+    )
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+BODY_FUNCTIONS: Final = (
+    HostFunction(GET, 1, ("i32", "i32", "i32"), "i32", _get_body, waits=True),
+    HostFunction(SET, 1, ("i32", "i32"), "i32", _set_body),
+)
+"""The host functions of this module."""

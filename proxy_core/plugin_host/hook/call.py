@@ -1,0 +1,209 @@
+"""One entry into a guest: which hook it is, what it is about, and what the guest did so far.
+
+Everything a guest changes is kept here until it is committed (commit.py); a call that ends badly is
+just dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy_core.model.connection import ClientConnection
+from proxy_core.model.flow import Flow
+from proxy_core.model.headers import text_of
+from proxy_core.model.ids import FlowId
+from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.model.websocket import WebSocketMessage
+from proxy_core.plugin_host.belongings.belongings import Belongings
+from proxy_core.plugin_host.codes import NOT_PERMITTED, Hook
+from proxy_core.plugin_host.files.manifest import Manifest
+from proxy_core.plugin_host.hook.body_draft import BodyDraft
+from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
+from proxy_core.plugin_host.logs import Journal
+
+ANNOTATION_BYTES: Final = 4096
+_OF_REQUEST: Final = frozenset({Hook.REQUEST, Hook.REQUEST_CHUNK, Hook.WEBSOCKET_MESSAGE})
+"""Hooks that see the request where they do not say otherwise; the others, what is newest."""
+
+Draft = RequestDraft | ResponseDraft
+
+
+class HookCall:
+    """The context of one hook call; host functions read and write it."""
+
+    __slots__ = (
+        "_aside",
+        "_body",
+        "_draft",
+        "_side",
+        "annotations",
+        "authority",
+        "belongings",
+        "client",
+        "delay",
+        "ended",
+        "fetched",
+        "flow",
+        "hook",
+        "journal",
+        "manifest",
+        "message",
+        "piece",
+        "requests_made",
+        "respond_body",
+        "respond_head",
+        "rule_id",
+    )
+
+    def __init__(
+        self,
+        hook: Hook,
+        manifest: Manifest,
+        journal: Journal,
+        flow: Flow | None = None,
+        belongings: Belongings | None = None,
+    ) -> None:
+        self.hook = hook
+        self.manifest = manifest
+        self.journal = journal
+        self.flow = flow
+        self.belongings = Belongings() if belongings is None else belongings
+        self.client: ClientConnection | None = None
+        self.authority: bytes | None = None
+        self.rule_id: str | None = None
+        self.piece: bytes | None = None
+        """What is at hand of a body that streams; behind the commit, what goes on."""
+        self.ended = False
+        """Whether that is its end."""
+        self.message: WebSocketMessage | None = None
+        self.annotations: dict[str, str] | None = None
+        self.respond_head: ResponseHead | None = None
+        self.respond_body = b""
+        self.requests_made = 0
+        self.fetched: bytes | None = None
+        self.delay = 0.0
+        """Seconds that what the hook is about waits once the hook has ended well."""
+        self._side: bool | None = None
+        self._draft: Draft | None = None
+        self._body: BodyDraft | None = None
+        self._aside: tuple[Draft | None, BodyDraft | None] | None = None
+
+    @property
+    def flow_id(self) -> FlowId | None:
+        """The flow this is about, where there is one."""
+        return None if self.flow is None else self.flow.id
+
+    @property
+    def on_response_side(self) -> bool:
+        """Whether the hook itself is about the response; a rule and a capture take the newest."""
+        flow = self.flow
+        return self.hook not in _OF_REQUEST and flow is not None and flow.response is not None
+
+    @property
+    def looks_at_response(self) -> bool:
+        """Whether header and body functions are about the response."""
+        return self.on_response_side if self._side is None else self._side
+
+    def turn_to(self, response: bool) -> None:
+        """Have header and body functions be about the other message, or the same again."""
+        if response != self.looks_at_response:
+            aside = self._aside or (None, None)
+            self._aside = (self._draft, self._body)
+            self._draft, self._body = aside
+        self._side = response
+
+    @property
+    def head(self) -> RequestHead | ResponseHead | None:
+        """The message that header functions read, before this call's edits."""
+        flow = self.flow
+        if flow is None:
+            return None
+        side = self._side
+        if side is None:
+            hook = self.hook
+            if hook is Hook.REQUEST or hook in _OF_REQUEST or flow.response is None:
+                return flow.request
+            return flow.response
+        return flow.response if side else flow.request
+
+    @property
+    def draft(self) -> Draft | None:
+        """The message under edit, or None where this hook has none that may be edited."""
+        if self._draft is None:
+            head = self.head
+            if head is None or not self._may_edit():
+                return None
+            self._draft = (
+                RequestDraft(head) if isinstance(head, RequestHead) else ResponseDraft(head)
+            )
+        return self._draft
+
+    def _may_edit(self) -> bool:
+        hook = self.hook
+        if hook is Hook.CAPTURE:
+            return True
+        if hook not in (Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH):
+            return False
+        return self._side is None or self._side == self.on_response_side
+
+    @property
+    def begun_draft(self) -> Draft | None:
+        """The message under edit where the guest has asked for it, else None."""
+        return self._draft
+
+    @property
+    def drafts(self) -> tuple[Draft | None, ...]:
+        """Both messages' drafts."""
+        return (self._draft,) if self._aside is None else (self._draft, self._aside[0])
+
+    @property
+    def edited_bodies(self) -> tuple[BodyDraft, ...]:
+        """Both messages' bodies, as far as they were written to."""
+        bodies = (self._body, None if self._aside is None else self._aside[1])
+        return tuple(body for body in bodies if body is not None and body.edited)
+
+    @property
+    def body(self) -> BodyDraft | None:
+        """The body that body functions are about, or None where none is at hand."""
+        if self._body is None:
+            self._body = self._find_body()
+        return self._body
+
+    def _find_body(self) -> BodyDraft | None:
+        flow = self.flow
+        if self.piece is not None:
+            return BodyDraft(self.piece)
+        if self.message is not None:
+            return BodyDraft(self.message.payload)
+        head = self.head
+        if flow is None or head is None:
+            return None
+        coding = head.headers.joined(b"content-encoding")
+        name = None if coding is None else text_of(coding)
+        response = isinstance(head, ResponseHead)
+        if response == self.on_response_side and self.hook is not Hook.CAPTURE:
+            whole = flow.whole
+            return None if whole is None else BodyDraft(whole.data, name, of_response=response)
+        captured = flow.response_body if response else flow.request_body
+        return BodyDraft(
+            captured.kept,
+            name,
+            of_response=response,
+            writable=self.hook is Hook.CAPTURE,
+            partial=captured.truncated,
+        )
+
+    @property
+    def edited(self) -> bool:
+        """Whether there may be something to commit."""
+        return (
+            self._draft is not None
+            or self.annotations is not None
+            or self._body is not None
+            or self._aside is not None
+        )
+
+    def deny(self, name: str) -> int:
+        """Count a call of the import `name` that is not permitted, and return the code for it."""
+        self.belongings.profile.deny(self.hook, name)
+        return NOT_PERMITTED

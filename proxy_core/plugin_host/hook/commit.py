@@ -1,0 +1,137 @@
+"""What a hook call did, put on the flow: all of it, once the hook has ended well.
+
+What changes a message on its way is kept as a `Change`, with the name of the plugin; what changes
+a captured copy leaves nothing of the copy before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from proxy_core.model.edits import CHANGE_BYTES, Change
+from proxy_core.model.flow import Flow
+from proxy_core.model.headers import text_of
+from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.plugin_host.codes import Hook
+from proxy_core.plugin_host.hook.body_draft import BodyDraft
+from proxy_core.plugin_host.hook.call import HookCall
+
+_CODING: Final = b"content-encoding"
+
+
+async def ready(call: HookCall) -> None:
+    """Code the bodies that were written to; before `commit`, where there are any."""
+    for body in call.edited_bodies:
+        await _encode(call, body)
+
+
+def commit(call: HookCall, began_with: bytes | None = None) -> int:
+    """Put a call's edits where they belong; return how many bytes were written.
+
+    `began_with` is the whole body before a call that edited `flow.whole` itself.
+    """
+    flow = call.flow
+    if flow is None:
+        return 0
+    bodies = call.edited_bodies
+    written = sum(len(body.coded) for body in bodies)
+    if call.piece is not None:
+        if bodies:
+            call.piece = bodies[0].coded
+            _sign(flow, call)
+    elif call.message is not None:
+        if bodies:
+            call.message.payload = bodies[0].coded
+            call.message.by = (*call.message.by, f"plugin {call.manifest.name}")
+    elif call.hook is Hook.CAPTURE:
+        written += _commit_copies(call, flow)
+    else:
+        if bodies and flow.whole is not None:
+            began_with, flow.whole.data = flow.whole.data, bodies[0].coded
+        written += _commit_message(call, flow, began_with)
+    if call.annotations:
+        flow.annotations = {**(flow.annotations or {}), **call.annotations}
+        written += sum(map(len, call.annotations.values()))
+    return written
+
+
+async def _encode(call: HookCall, body: BodyDraft) -> None:
+    """Code what was written as its head says, or have the head say that it is not coded."""
+    coding = None
+    if call.piece is None and call.message is None:
+        call.turn_to(body.of_response)
+        head = call.begun_draft or call.head
+        value = None if head is None else head.headers.joined(_CODING)
+        coding = None if value is None else text_of(value)
+    if coding is not None and body.is_long_to_encode:
+        known = await asyncio.to_thread(body.encode, coding)
+    else:
+        known = body.encode(coding)
+    if not known:
+        draft = call.draft
+        if draft is not None:
+            draft.remove_header(_CODING)
+        body.encode(None)
+
+
+def _commit_message(call: HookCall, flow: Flow, began_with: bytes | None) -> int:
+    """Edit the message that is on its way."""
+    draft = call.begun_draft
+    new = None if draft is None else draft.build()
+    old: RequestHead | ResponseHead | None
+    if isinstance(new, ResponseHead):
+        old = flow.response
+        if flow.response_received is None:
+            flow.response_received = old
+        flow.response = new
+    elif new is not None:
+        old = flow.request
+        if flow.request_received is None:
+            flow.request_received = old
+        flow.request = new
+    else:
+        old = call.head
+    body = None
+    if began_with is not None and flow.whole is not None and flow.whole.data != began_with:
+        body = began_with[:CHANGE_BYTES]
+    if old is not None and (new is not None or body is not None):
+        by = _sign(flow, call)
+        flow.changes = (*flow.changes, Change(by, old, body))
+    return 0 if draft is None else draft.line_bytes + draft.also_written
+
+
+def _commit_copies(call: HookCall, flow: Flow) -> int:
+    """Edit what was captured of a flow that is over."""
+    written = 0
+    changed = False
+    for draft in call.drafts:
+        head = None if draft is None else draft.build()
+        if draft is None or head is None:
+            continue
+        written += draft.line_bytes + draft.also_written
+        changed = True
+        if isinstance(head, ResponseHead):
+            flow.response, flow.response_received = head, None
+        else:
+            flow.request, flow.request_received = head, None
+        _forget_changes(flow, isinstance(head, ResponseHead))
+    for body in call.edited_bodies:
+        (flow.response_body if body.of_response else flow.request_body).rewrite(body.coded)
+        _forget_changes(flow, body.of_response)
+        changed = True
+    if changed:
+        note = f"the captured copy was changed by plugin {call.manifest.name}"
+        flow.notes = (*flow.notes, note)
+    return written
+
+
+def _forget_changes(flow: Flow, of_response: bool) -> None:
+    flow.changes = tuple(change for change in flow.changes if change.of_response != of_response)
+
+
+def _sign(flow: Flow, call: HookCall) -> str:
+    editor = f"plugin {call.manifest.name}"
+    if editor not in flow.edited_by:
+        flow.edited_by = (*flow.edited_by, editor)
+    return editor
