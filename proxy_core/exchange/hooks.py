@@ -27,10 +27,11 @@ class ConnectAttempt:
 
 @dataclass(frozen=True, slots=True)
 class RuleMatch:
-    """A rule that fired on a flow."""
+    """A rule that fired on a flow, or on a message of one, and has done there what it does."""
 
     rule_id: str
     flow: Flow
+    message: WebSocketMessage | None = None
 
 
 class AnsweredByHook(RefusedByHook):
@@ -93,7 +94,8 @@ class Hooks:
         """The flow is over and complete; nobody waits for this. May edit what was captured of it,
         and says whether it changed anything."""
         self.rule_match: Callable[[RuleMatch], Awaitable[Verdict]] | None = None
-        """A rule fired."""
+        """A rule fired. The verdict is about what the rule is about: as `request`, `response` or
+        `websocket_message` would give it. Where the rule has ended that, the verdict is nothing."""
         self.websocket_message: Callable[[Flow, WebSocketMessage], Awaitable[Verdict]] | None = None
         """A text or binary message is there, whole, and the other side has seen nothing of it. May
         set another `payload`, and add its name to `by`; Block drops it, Hold lets it wait for the

@@ -142,7 +142,13 @@ class Dispatcher:
         return self._run(self._on_connect, Hook.CONNECT, None, attempt=attempt)
 
     def _rule_match(self, match: RuleMatch) -> Awaitable[Verdict]:
-        return self._run(self._on_rule_match, Hook.RULE_MATCH, match.flow, rule_id=match.rule_id)
+        return self._run(
+            self._on_rule_match,
+            Hook.RULE_MATCH,
+            match.flow,
+            rule_id=match.rule_id,
+            message=match.message,
+        )
 
     def _websocket_message(self, flow: Flow, message: WebSocketMessage) -> Awaitable[Verdict]:
         return self._run(self._on_message, Hook.WEBSOCKET_MESSAGE, flow, message=message)
@@ -172,10 +178,8 @@ class Dispatcher:
             call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
             if hook is Hook.CONNECT and attempt is not None:
                 call.client, call.authority = attempt.client, attempt.authority
-            elif hook is Hook.RULE_MATCH:
-                call.rule_id = rule_id
-            elif message is not None:
-                call.message = message
+            else:
+                call.rule_id, call.message = rule_id, message
             code = await plugin.call(hook, call)
             if code != codes.CONTINUE:
                 verdict = _meaning(plugin, code, call)

@@ -1,18 +1,17 @@
 """Rules for WebSocket messages: what is dropped, and what is replaced in the others.
 
 Drops are asked first, about the message as it came; then the edits, each about what the one before
-has left. A rule is known by its option and its place there: `rule modify-messages 2`.
+has left. A rule is known by its option and its place there: `modify-messages 2`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from proxy_core.config import Replacement, Settings
 from proxy_core.errors import ConfigError, FilterError
 from proxy_core.model.flow import Flow
-from proxy_core.model.verdict import CONTINUE, Block, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.policy.filters import MessageFilter
 from proxy_core.policy.filters.patterns import NotReplacedError, PatternError, compile_replace
@@ -21,48 +20,71 @@ _MODIFY, _DROP = "modify-messages", "drop-messages"
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    name: str
+class Rule:
+    """What people and plugins know of a rule."""
+
+    rule_id: str
+    """Its option and its place there."""
+    drops: bool = False
+    """Whether the message goes no further."""
+
+    @property
+    def by(self) -> str:
+        """Its name among those who have edited a flow."""
+        return f"rule {self.rule_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Drop:
+    rule: Rule
     matches: MessageFilter
 
 
 @dataclass(frozen=True, slots=True)
-class _Edit(_Rule):
+class _Edit:
+    rule: Rule
+    matches: MessageFilter
     replace: Callable[[bytes], bytes]
 
 
 class MessageRules:
-    """Decides about one message after the other; false where there are no rules."""
+    """Makes of one message after the other what the rules say; false where there are none."""
 
     __slots__ = ("_drops", "_edits")
 
     def __init__(self, modify: Sequence[Replacement], drop: Sequence[str], limit: int) -> None:
         """Let no message become larger than `limit` bytes. Raises ConfigError."""
         self._drops = tuple(
-            _Rule(*_named(_DROP, number, expression)) for number, expression in enumerate(drop, 1)
+            _Drop(Rule(f"{_DROP} {number}", drops=True), _filter(_DROP, expression))
+            for number, expression in enumerate(drop, 1)
         )
         self._edits = tuple(_edit(number, item, limit) for number, item in enumerate(modify, 1))
 
     def __bool__(self) -> bool:
         return bool(self._drops or self._edits)
 
-    def decide(self, flow: Flow, message: WebSocketMessage) -> Verdict:
-        """Put the edited `payload` into a message, or say Block; `message.by` says who it was."""
-        for rule in self._drops:
-            if rule.matches(flow, message):
-                return Block(rule.name)
+    def fire(self, flow: Flow, message: WebSocketMessage) -> Iterator[Rule]:
+        """Yield each rule that fires; one that edits has put its `payload` into the message.
+
+        The rules behind it see what is in the message when the iteration goes on. A rule that drops
+        is the last.
+        """
+        for drop in self._drops:
+            if drop.matches(flow, message):
+                yield drop.rule
+                return
         for edit in self._edits:
             if not edit.matches(flow, message):
                 continue
             try:
                 edited = edit.replace(message.payload)
             except NotReplacedError as error:
-                _note(flow, f"{edit.name} left messages as they were: {error}")
+                _note(flow, f"{edit.rule.by} left messages as they were: {error}")
                 continue
             if edited != message.payload:
                 message.payload = edited
-                message.by = (*message.by, edit.name)
-        return CONTINUE
+                message.by = (*message.by, edit.rule.by)
+                yield edit.rule
 
 
 def message_rules(settings: Settings) -> MessageRules:
@@ -71,9 +93,9 @@ def message_rules(settings: Settings) -> MessageRules:
     return MessageRules(settings.modify_messages, settings.drop_messages, limit)
 
 
-def _named(option: str, number: int, expression: str) -> tuple[str, MessageFilter]:
+def _filter(option: str, expression: str) -> MessageFilter:
     try:
-        return f"rule {option} {number}", MessageFilter(expression)
+        return MessageFilter(expression)
     except FilterError as error:
         raise ConfigError(f"--{option}, the filter {expression!r}: {error}") from error
 
@@ -88,7 +110,7 @@ def _edit(number: int, item: Replacement, limit: int) -> _Edit:
             f"--{_MODIFY}: {item.pattern!r} is no regular expression: {error}{at}; "
             "put \\ before a character that stands for itself"
         ) from error
-    return _Edit(*_named(_MODIFY, number, expression), replace)
+    return _Edit(Rule(f"{_MODIFY} {number}"), _filter(_MODIFY, expression), replace)
 
 
 def _note(flow: Flow, note: str) -> None:

@@ -18,6 +18,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_11, RequestHead, ResponseHead
 from proxy_core.model.plugin_status import DiscoverReport, PluginStatus
 from proxy_core.model.verdict import Verdict
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host import PluginManager
 
 LOG = '(import "env" "host_log" (func $log (param i32 i32 i32)))'
@@ -159,9 +160,11 @@ class Host:
         assert self.hooks.capture is not None
         await self.hooks.capture(flow)
 
-    async def rule_match(self, flow: Flow, rule: str = "rule-1") -> Verdict:
+    async def rule_match(
+        self, flow: Flow, rule: str = "rule-1", message: WebSocketMessage | None = None
+    ) -> Verdict:
         assert self.hooks.rule_match is not None
-        return await self.hooks.rule_match(RuleMatch(rule, flow))
+        return await self.hooks.rule_match(RuleMatch(rule, flow, message))
 
     def status(self, name: str) -> PluginStatus:
         (status,) = [s for s in self.manager.statuses() if s.name == name]

@@ -8,7 +8,7 @@ import pytest
 
 from proxy_core.config import Replacement, Settings, parse_replacement
 from proxy_core.errors import ConfigError
-from proxy_core.model.verdict import CONTINUE, Block
+from proxy_core.model.flow import Flow
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.policy.message_rules import MessageRules, message_rules
 from tests.policy.flows import web_socket
@@ -18,6 +18,11 @@ LIMIT = 1000
 
 def rules(*modify: str, drop: tuple[str, ...] = ()) -> MessageRules:
     return MessageRules([parse_replacement(text) for text in modify], drop, LIMIT)
+
+
+def fired(rules: MessageRules, flow: Flow, message: WebSocketMessage) -> list[str]:
+    """Which rules fired, all of which then have done what they do."""
+    return [rule.by for rule in rules.fire(flow, message)]
 
 
 def said(payload: bytes, from_client: bool = True, opcode: int = 1) -> WebSocketMessage:
@@ -54,9 +59,10 @@ def test_a_replacement_does_as_documented(
     specification: str, payload: bytes, expected: bytes
 ) -> None:
     message = said(payload)
-    assert rules(specification).decide(web_socket((True, b"before")), message) is CONTINUE
+    names = fired(rules(specification), web_socket((True, b"before")), message)
     assert message.payload == expected
-    assert message.by == (("rule modify-messages 1",) if expected != payload else ())
+    assert names == (["rule modify-messages 1"] if expected != payload else [])
+    assert message.by == tuple(names)
 
 
 @pytest.mark.parametrize(
@@ -77,17 +83,30 @@ def test_messages_that_match_are_dropped(
     expression: str, payload: bytes, from_client: bool, dropped: bool
 ) -> None:
     message = said(payload, from_client)
-    verdict = rules(drop=("~m never", expression)).decide(web_socket((True, b"before")), message)
-    assert verdict == (Block("rule drop-messages 2") if dropped else CONTINUE)
-    assert message.payload == payload
+    made = rules("/x/y", drop=("~m never", expression))
+    names = fired(made, web_socket((True, b"before")), message)
+    assert ("rule drop-messages 2" in names) is dropped
+    assert message.payload == (payload if dropped else payload.replace(b"x", b"y"))
 
 
 def test_drops_come_first_and_edits_in_their_order() -> None:
     made = rules("/a/b", "/b/c", "/nothing/x", drop=("~b c",))
     message = said(b"a")
-    assert made.decide(web_socket(), message) is CONTINUE
+    assert fired(made, web_socket(), message) == [
+        "rule modify-messages 1",
+        "rule modify-messages 2",
+    ]
     assert message.payload == b"c"
     assert message.by == ("rule modify-messages 1", "rule modify-messages 2")
+
+
+def test_a_rule_sees_what_somebody_made_of_the_message_after_the_one_before() -> None:
+    made = rules("/a/b", "/b/c", "/x/y")
+    message = said(b"a")
+    for rule in made.fire(web_socket(), message):
+        if rule.rule_id == "modify-messages 1":
+            message.payload = b"x"
+    assert message.payload == b"y"
 
 
 def test_an_edit_beyond_the_bound_is_not_made_and_the_flow_says_so() -> None:
@@ -95,7 +114,7 @@ def test_an_edit_beyond_the_bound_is_not_made_and_the_flow_says_so() -> None:
     made = rules("/a/" + "b" * 101, "/a$/c")
     for _ in range(2):
         message = said(b"a" * 10)
-        made.decide(flow, message)
+        assert fired(made, flow, message) == ["rule modify-messages 2"]
         assert message.payload == b"a" * 9 + b"c"  # and the next rule has its turn
     (note,) = flow.notes
     assert note == (
@@ -106,7 +125,7 @@ def test_an_edit_beyond_the_bound_is_not_made_and_the_flow_says_so() -> None:
 def test_an_edit_that_would_last_is_given_up() -> None:
     flow, message = web_socket(), said(b"x" * 5000)
     started = time.process_time()
-    rules("/x*x*x*x*[0-9]/z").decide(flow, message)
+    assert fired(rules("/x*x*x*x*[0-9]/z"), flow, message) == []
     assert time.process_time() - started < 5  # it would take hours
     assert message.payload == b"x" * 5000
     assert "took longer" in flow.notes[0]

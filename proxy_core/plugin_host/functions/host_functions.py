@@ -155,7 +155,7 @@ def _set_field(host: HostSide, number: int, ptr: int, length: int) -> int:
 
 def _respond(host: HostSide, status: int, hp: int, hn: int, bp: int, bn: int) -> int:
     call = host.call
-    if call.hook not in _MAY_RESPOND or call.flow is None:
+    if call.hook not in _MAY_RESPOND or call.flow is None or call.message is not None:
         return NOT_IN_HOOK
     allowed = call.manifest.permissions
     if not (allowed.modify_responses if call.on_response_side else allowed.modify_requests):

@@ -22,8 +22,9 @@ from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.logs import Journal
 
 ANNOTATION_BYTES: Final = 4096
-_OF_REQUEST: Final = frozenset({Hook.REQUEST, Hook.REQUEST_CHUNK, Hook.WEBSOCKET_MESSAGE})
-"""Hooks that see the request where they do not say otherwise; the others, what is newest."""
+_OF_REQUEST: Final = frozenset({Hook.REQUEST, Hook.REQUEST_CHUNK})
+"""Hooks that see the request where they do not say otherwise, as those about a message do; the
+others see what is newest."""
 
 Draft = RequestDraft | ResponseDraft
 
@@ -96,8 +97,10 @@ class HookCall:
     @property
     def on_response_side(self) -> bool:
         """Whether the hook itself is about the response; a rule and a capture take the newest."""
+        if self.hook in _OF_REQUEST or self.message is not None:
+            return False
         flow = self.flow
-        return self.hook not in _OF_REQUEST and flow is not None and flow.response is not None
+        return flow is not None and flow.response is not None
 
     @property
     def looks_at_response(self) -> bool:
@@ -120,10 +123,9 @@ class HookCall:
             return None
         side = self._side
         if side is None:
-            hook = self.hook
-            if hook is Hook.REQUEST or hook in _OF_REQUEST or flow.response is None:
+            if self.hook is Hook.REQUEST:  # where most calls are, in the least time
                 return flow.request
-            return flow.response
+            return flow.response if self.on_response_side else flow.request
         return flow.response if side else flow.request
 
     @property
@@ -142,7 +144,7 @@ class HookCall:
         hook = self.hook
         if hook is Hook.CAPTURE:
             return True
-        if hook not in (Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH):
+        if hook not in (Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH) or self.message is not None:
             return False
         return self._side is None or self._side == self.on_response_side
 

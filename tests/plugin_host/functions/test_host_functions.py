@@ -12,6 +12,7 @@ from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Field
 from proxy_core.model.ids import ConnectionId
 from proxy_core.model.log_line import LogLevel
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host.codes import (
     ABSENT,
     BAD_POINTER,
@@ -326,6 +327,22 @@ def test_a_rule_is_named_in_its_hook() -> None:
     caller = Caller(Hook.RULE_MATCH, make_flow())
     caller.call.rule_id = "rule-7"
     assert caller.answer("host_get_field", FieldId.RULE_ID) == b"rule-7"
+    assert caller.answer("host_get_field", FieldId.WEBSOCKET_OPCODE) == NOT_IN_HOOK
+
+
+def test_a_rule_about_a_message_shows_it_and_the_request_that_nobody_can_change_any_more() -> None:
+    caller = Caller(Hook.RULE_MATCH, respond_with(make_flow(), 101), access_bodies=True)
+    caller.call.rule_id = "modify-messages 1"
+    caller.call.message = WebSocketMessage(False, 2, 0.0, b"hello")
+    read = [caller.answer("host_get_field", number) for number in (10, 12, 13, 16, 2)]
+    assert read == [b"modify-messages 1", b"server", b"2", b"request", b"101"]
+    assert caller.answer("host_get_body", 0) == b"hello"
+    assert caller.answer("host_get_header", b"host") == b"example.com"
+    assert caller.run("host_set_header", b"x", b"1") == NOT_IN_HOOK
+    assert caller.run("host_set_field", FieldId.METHOD, b"PUT") == NOT_IN_HOOK
+    assert caller.run("host_respond", 200, b"", b"") == NOT_IN_HOOK
+    assert caller.run("host_set_field", FieldId.MESSAGE, b"response") == OK
+    assert caller.run("host_set_header", b"x", b"1") == NOT_IN_HOOK
 
 
 def test_request_fields_are_set_and_read_back() -> None:
