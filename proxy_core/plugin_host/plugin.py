@@ -34,6 +34,7 @@ _SAMPLED: Final = 63
 """Memory is measured at the first call of a hook and every 64th after it."""
 
 
+_DECIDES_NOTHING: Final = frozenset({Hook.CAPTURE, Hook.TICK})
 _CANNOT_BE_HELD: Final = frozenset({Hook.CONNECT, *codes.PIECE_HOOKS})
 
 
@@ -43,12 +44,12 @@ def _what_is_wrong(hook: Hook, code: int, call: HookCall) -> str | None:
         return f"failed with {code}"
     if code > codes.SKIP_REST:
         return f"returned {code}, which means nothing"
-    if code == codes.RESPOND and call.respond_head is None and hook is not Hook.CAPTURE:
+    if hook in _DECIDES_NOTHING:
+        return None
+    if code == codes.RESPOND and call.respond_head is None:
         return "returned 3 (respond) without host_respond"
     if code == codes.HOLD and hook in _CANNOT_BE_HELD:
         return "returned 2 (hold), but only a flow and a message can be held"
-    if code != codes.CONTINUE and hook is Hook.TICK:
-        return f"returned {code}, but there is nothing to decide about"
     return None
 
 

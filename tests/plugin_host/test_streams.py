@@ -271,6 +271,41 @@ async def test_a_message_passes_a_plugin_that_failed(host: Host) -> None:
     assert await message(host, b"x") == Block("plugin b", 502)
 
 
+# rules
+
+
+async def test_a_rule_that_fired_on_a_message_is_shown_with_it(host: Host) -> None:
+    await host.load("a", appending("a", "on_rule_match"))
+    await host.load("b", appending("b", "on_rule_match"), 'filter = "~b xa"')
+    await host.load("c", appending("c", "on_rule_match"), 'filter = "~b none"')
+    shown = WebSocketMessage(True, 2, 0.0, b"x")
+    assert await host.rule_match(respond_with(make_flow(), 101), "r 1", shown) is CONTINUE
+    assert shown.payload == b"xab"
+    assert shown.by == ("plugin a", "plugin b")
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(0, CONTINUE), (1, Block("plugin a")), (2, Hold("plugin a"))]
+)
+async def test_a_rule_that_fired_is_decided_about(host: Host, code: int, verdict: Verdict) -> None:
+    await host.load("a", guest(f"i32.const {code}", "on_rule_match"))
+    await host.load("b", guest("i32.const 0", "on_rule_match"))
+    shown = WebSocketMessage(True, 1, 0.0, b"x")
+    assert await host.rule_match(respond_with(make_flow(), 101), "r 1", shown) == verdict
+    assert host.status("b").calls == (0 if code == 1 else 1)
+
+
+async def test_a_rule_that_fired_loses_its_message_where_a_plugin_must_not_fail(
+    host: Host,
+) -> None:
+    await host.load("a", guest("unreachable", "on_rule_match"))
+    shown = WebSocketMessage(True, 1, 0.0, b"x")
+    assert await host.rule_match(respond_with(make_flow(), 101), "r 1", shown) is CONTINUE
+    await host.load("b", guest("unreachable", "on_rule_match"), 'on_failure = "closed"')
+    verdict = await host.rule_match(respond_with(make_flow(), 101), "r 1", shown)
+    assert verdict == Block("plugin b", 502)
+
+
 # delays
 
 
@@ -336,11 +371,11 @@ async def test_a_tick_that_traps_puts_the_plugin_in_quarantine_and_ticks_again_b
     await until(lambda: host.status("a").traps == 4)
 
 
-async def test_a_tick_decides_nothing(host: Host) -> None:
-    await host.load("a", guest("i32.const 1", "on_tick"), "tick_ms = 10")
-    await until(lambda: host.texts(LogLevel.ERROR))
-    text = "on_tick returned 1, but there is nothing to decide about; its edits are dropped"
-    assert host.texts(LogLevel.ERROR)[0] == text
+@pytest.mark.parametrize("code", [1, 2, 3, 4])
+async def test_a_tick_decides_nothing(host: Host, code: int) -> None:
+    await host.load("a", guest(f"i32.const {code}", "on_tick"), "tick_ms = 10")
+    await until(lambda: ticks(host) > 3)
+    assert host.texts(LogLevel.ERROR) == []
 
 
 async def test_ticks_do_not_overlap_and_end_with_the_host(host: Host) -> None:
