@@ -25,13 +25,14 @@ from int3rceptor_tui.plugin_tools.report import (
     print_lines,
 )
 from int3rceptor_tui.plugin_tools.story import Story
-from proxy_core.config import default_plugin_dir
+from proxy_core.config import Settings, default_plugin_dir, parse_replacement
 from proxy_core.config.loader import load_settings
 from proxy_core.errors import ApiUnreachable, ConfigError, FilterError, Int3rceptorError
 from proxy_core.plugin_host.files.discovery import Source, scan
 from proxy_core.plugin_host.inspection import Inspection, find_source, inspect
 from proxy_core.plugin_host.recorded.offline import OfflineHost
 from proxy_core.policy.filters import Filter
+from proxy_core.policy.message_rules import MessageRules, message_rules
 
 FINE: Final = 0
 NOT_FINE: Final = 1
@@ -153,9 +154,10 @@ def replay_plugin(
     wanted: str | None,
     golden_files: Path | None,
     update: bool,
+    rules: Flags,
     as_json: bool,
 ) -> int:
-    """Run a plugin over the recorded flows that a filter lets through.
+    """Run a plugin over the recorded flows that a filter lets through, behind message rules.
 
     Raises ConfigError and PluginError.
     """
@@ -163,9 +165,15 @@ def replay_plugin(
         raise ConfigError("--update writes golden files; say with --golden where they lie")
     chosen = None if wanted is None else _filter(wanted)
     archive = read_har(flows)
-    source = find_source(path)
-    host = OfflineHost(source)
-    return asyncio.run(_replay(host, archive, chosen, golden_files, update, as_json))
+    made = _message_rules(rules)
+    host = OfflineHost(find_source(path))
+    return asyncio.run(_replay(host, archive, chosen, made, golden_files, update, as_json))
+
+
+def _message_rules(flags: Flags) -> MessageRules:
+    modify = [parse_replacement(text) for text in flags["modify_messages"] or ()]
+    drop = flags["drop_messages"] or ()
+    return message_rules(Settings(modify_messages=tuple(modify), drop_messages=tuple(drop)))
 
 
 def _filter(text: str) -> Filter:
@@ -179,13 +187,14 @@ async def _replay(
     host: OfflineHost,
     archive: Archive,
     wanted: Filter | None,
+    rules: MessageRules,
     directory: Path | None,
     update: bool,
     as_json: bool,
 ) -> int:
     stories: list[Story] = []
     async with host:
-        replay = Replay(host)
+        replay = Replay(host, rules)
         if not as_json:
             print_lines(f"log {line}" for line in replay.started)
         async for story in replay.stories(archive, wanted):

@@ -263,7 +263,9 @@ def allow_command(
 
 
 @group.command("test")
+@takes("modify_messages", "drop_messages")
 def replay_command(
+    flags: Flags,
     plugin: _Plugin,
     flows: Annotated[Path, typer.Option(metavar="FILE.har", help="The recorded flows.")],
     wanted: Annotated[
@@ -286,7 +288,8 @@ def replay_command(
     from int3rceptor_tui.plugin_tools import commands
 
     return commands.answer(
-        as_json, lambda: commands.replay_plugin(plugin, flows, wanted, golden, update, as_json)
+        as_json,
+        lambda: commands.replay_plugin(plugin, flows, wanted, golden, update, flags, as_json),
     )
 
 

@@ -11,13 +11,16 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import text_of
 from proxy_core.plugin_host.recorded.offline import OfflineHost
 from proxy_core.plugin_host.recorded.rerun import Rerun
+from proxy_core.policy.message_rules import MessageRules
 
 
 class Replay:
     """A plugin that was started offline, and what it said while it started."""
 
-    def __init__(self, host: OfflineHost) -> None:
+    def __init__(self, host: OfflineHost, rules: MessageRules | None = None) -> None:
+        """Apply `rules` to messages before the plugin sees them."""
         self._host = host
+        self._rules = rules
         self._met: set[str] = set()
         self.started = texts(host.take_lines())
 
@@ -36,7 +39,7 @@ class Replay:
         story = Story(recorded.number, escaped(text_of(head.method)), escaped(head.url))
         recording = recorded.recording(connects=recorded.connection not in self._met)
         self._met.add(recorded.connection)
-        await Rerun(host, recording, Teller(host, story)).run()
+        await Rerun(host, recording, Teller(host, story), self._rules).run()
         story.annotations = dict(recording.flow.annotations or {})
         story.failed = host.failures > failures
         return story

@@ -33,6 +33,8 @@ class HookRun:
     """One call of one hook; a body that streams counts as one, however many its pieces."""
 
     hook: str
+    rule: str | None
+    """The rule that it was called about."""
     outcome: str
     fuel: int
     seconds: float
@@ -73,7 +75,8 @@ class Story:
         yield f"#{self.number} {self.method} {self.url}"
         for run in self.runs:
             cost = f"  {run.seconds * 1e6:.1f} us, {run.fuel} fuel" if measured else ""
-            yield f"  {run.hook}: {run.outcome}{cost}"
+            about = "" if run.rule is None else f" of {run.rule}"
+            yield f"  {run.hook}{about}: {run.outcome}{cost}"
             yield from (f"    {line}" for line in run.diff)
             yield from (f"    log {line}" for line in run.log)
         for key, value in sorted(self.annotations.items()):
@@ -91,6 +94,7 @@ class Story:
             "hooks": [
                 {
                     "hook": run.hook,
+                    "rule": run.rule,
                     "outcome": run.outcome,
                     "fuel": run.fuel,
                     "microseconds": round(run.seconds * 1e6, 1),
@@ -132,7 +136,7 @@ class Teller:
             for old, new in zip(self._bodies, _bodies(step), strict=True):
                 diff += _body_diff(old, new)
         log = texts(self._plugin.take_lines())
-        run = HookRun(step.hook.export, outcome, int(fuel), seconds, diff, log)
+        run = HookRun(step.hook.export, step.rule_id, outcome, int(fuel), seconds, diff, log)
         self._story.runs.append(run)
 
     def goes_on(self, head: RequestHead | ResponseHead, body: Payload) -> None:

@@ -13,7 +13,8 @@ from typing import Final, Protocol
 
 from proxy_core.errors import RefusedByHook
 from proxy_core.exchange.bodies import may_be_gathered
-from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, ConnectAttempt
+from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, ConnectAttempt, Hooks, RuleMatch
+from proxy_core.exchange.ruled_hooks import hooks_with
 from proxy_core.model.connection import ServerConnection
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow, FlowKind, FlowState
@@ -23,6 +24,7 @@ from proxy_core.model.verdict import CONTINUE, Block, Respond, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.recorded.offline import EPOCH_NS, OfflinePlugin
+from proxy_core.policy.message_rules import MessageRules
 from proxy_core.wire.websocket import BINARY, TEXT
 
 PIECE: Final = 64 * 1024
@@ -69,6 +71,8 @@ class Step:
     shown: bool = False
     """Whether `payload` was at the hook's hand."""
     message: WebSocketMessage | None = None
+    rule_id: str | None = None
+    """The rule that has fired on the message."""
     verdict: Verdict = CONTINUE
 
 
@@ -88,11 +92,19 @@ class Witness(Protocol):
 class Rerun:
     """One flow, past one plugin."""
 
-    def __init__(self, plugin: OfflinePlugin, recording: Recording, witness: Witness) -> None:
+    def __init__(
+        self,
+        plugin: OfflinePlugin,
+        recording: Recording,
+        witness: Witness,
+        rules: MessageRules | None = None,
+    ) -> None:
+        """Apply `rules` to messages before the plugin sees them."""
         self._plugin = plugin
         self._recording = recording
         self._witness = witness
         self._flow = recording.flow
+        self._rules = rules
 
     async def run(self) -> None:
         """Call the hooks, leaving it to others in between."""
@@ -155,11 +167,17 @@ class Rerun:
         await self._messages()
 
     async def _messages(self) -> None:
-        flow, hook = self._flow, self._plugin.hooks.websocket_message
+        flow, own = self._flow, self._plugin.hooks
         if not self._recording.is_websocket:
             return
         flow.kind = FlowKind.WEBSOCKET
-        if hook is None:
+        hooks = Hooks() if self._rules is None else hooks_with(self._rules)
+        if own.rule_match is not None:
+            hooks.rule_match = self._rule_match
+        if own.websocket_message is not None:
+            hooks.websocket_message = self._message
+        decide = hooks.websocket_message
+        if decide is None:
             return
         for past in self._recording.messages:
             if past.opcode not in (TEXT, BINARY) or past.injected or past.cut:
@@ -167,8 +185,23 @@ class Rerun:
             message = WebSocketMessage(
                 past.from_client, past.opcode, past.at, past.payload, past.size, past.compressed
             )
-            step = Step(Hook.WEBSOCKET_MESSAGE, flow, Payload(message.payload), True, message)
-            await self._ask(step, hook(flow, message))
+            await decide(flow, message)
+
+    async def _message(self, flow: Flow, message: WebSocketMessage) -> Verdict:
+        hook = self._plugin.hooks.websocket_message
+        assert hook is not None
+        step = Step(Hook.WEBSOCKET_MESSAGE, flow, Payload(message.payload), True, message)
+        await self._ask(step, hook(flow, message))
+        return step.verdict
+
+    async def _rule_match(self, match: RuleMatch) -> Verdict:
+        hook, message = self._plugin.hooks.rule_match, match.message
+        assert hook is not None
+        assert message is not None
+        payload = Payload(message.payload)
+        step = Step(Hook.RULE_MATCH, match.flow, payload, True, message, match.rule_id)
+        await self._ask(step, hook(match))
+        return step.verdict
 
     async def _capture(self) -> None:
         flow, hook = self._flow, self._plugin.hooks.capture

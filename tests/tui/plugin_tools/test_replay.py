@@ -423,6 +423,30 @@ def test_messages_of_a_websocket_are_shown(tool: Tool, tmp_path: Path) -> None:
     assert {run["outcome"] for run in dropped["results"][0]["hooks"]} == {"drop"}
 
 
+def test_message_rules_are_told_to_the_plugin_that_wants_to_hear_of_them(
+    tool: Tool, tmp_path: Path
+) -> None:
+    frames = [
+        {"type": "send", "time": 1.5, "opcode": 1, "data": "hello"},
+        {"type": "send", "time": 2.5, "opcode": 1, "data": "farewell"},
+    ]
+    connection = entry("ws://example.com/", response={"status": 101}, _webSocketMessages=frames)
+    (tmp_path / "one.har").write_bytes(archive([connection]))
+    place = put(tmp_path, "it", writing("on_rule_match"))
+    run = ("test", place, "--flows", tmp_path / "one.har")
+    rules = ("--modify-messages", "/h/c", "--drop-messages", "~b farewell")
+    first, second = tool(*run, *rules, "--json").document["results"][0]["hooks"]
+    assert (first["hook"], first["rule"]) == ("on_rule_match", "modify-messages 1")
+    assert first["diff"] == ["~ body  5 → 5", "- cello", "+ Jello"]
+    assert (second["rule"], second["outcome"]) == ("drop-messages 1", "continue")
+    told = tool(*run, *rules).out.splitlines()
+    assert told[1].startswith("  on_rule_match of modify-messages 1: continue  ")
+    assert tool(*run).out.splitlines() == ["1 flows, 0 changed, 0 failed, 0 left out"]
+    wrong = tool(*run, "--drop-messages", "~b")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "--drop-messages, the filter '~b': column 3" in wrong.err
+
+
 def test_a_message_that_is_not_base64_is_asked_wrongly(tool: Tool, tmp_path: Path) -> None:
     frames = [{"type": "send", "time": 1.5, "opcode": 2, "data": "%%%"}]
     (tmp_path / "one.har").write_bytes(archive([entry(_webSocketMessages=frames)]))
