@@ -129,7 +129,14 @@ class Core:
         )
         self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
         self.plugins.fetcher = Fetcher(self._pool)
-        captures = CaptureQueue(self.hooks)
+        captures = CaptureQueue(
+            self.hooks,
+            lambda lost: self._log(
+                LogLevel.WARN,
+                f"on_capture does not keep up: {lost} flows were not shown to it, and stay as they "
+                "were captured",
+            ),
+        )
         ledger = Ledger(
             flows=self.flows,
             bus=self.bus,

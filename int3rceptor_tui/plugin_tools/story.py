@@ -184,9 +184,11 @@ def _bodies(step: Step) -> list[BodyView]:
     """The bodies at a hook's hand."""
     flow = step.flow
     if step.hook is Hook.CAPTURE:
+        messages = [] if flow.web_socket is None else flow.web_socket.snapshot()
         return [
             _view(flow.request, flow.request_body.kept),
             _view(flow.response, flow.response_body.kept),
+            *(BodyView(message.payload, len(message.payload)) for message in messages),
         ]
     if not step.shown:
         return []

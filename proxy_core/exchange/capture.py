@@ -15,8 +15,10 @@ _BACKLOG = 10_000
 class CaptureQueue:
     """Hands each finished flow to `hooks.capture`; drops the oldest beyond the backlog."""
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, on_lost: Callable[[int], None] | None = None) -> None:
+        """Call `on_lost` with how many were dropped: at the first, the second, the fourth, ..."""
         self._hooks = hooks
+        self._on_lost = on_lost
         self._queue: deque[Flow] = deque(maxlen=_BACKLOG)
         self._wake = asyncio.Event()
         self.dropped = 0
@@ -27,6 +29,8 @@ class CaptureQueue:
             return
         if len(self._queue) == _BACKLOG:
             self.dropped += 1
+            if self._on_lost is not None and self.dropped.bit_count() == 1:
+                self._on_lost(self.dropped)
         self._queue.append(flow)
         self._wake.set()
 
@@ -38,5 +42,9 @@ class CaptureQueue:
             while self._queue:
                 hook = self._hooks.capture
                 flow = self._queue.popleft()
-                if hook is not None and await hook(flow):
+                if hook is None:
+                    continue
+                if await hook(flow):
                     on_changed(flow)
+                else:
+                    flow.compact()  # of what it has looked at, fields were read again

@@ -98,6 +98,11 @@ class WebSocketLog:
             self.bytes -= messages.popleft().weight
             self.forgotten += 1
 
+    def rewrite(self, message: WebSocketMessage, payload: bytes) -> None:
+        """Keep `payload` of a message in place of what was kept; `size` stays what has passed."""
+        self.bytes += len(payload) - len(message.payload)
+        message.payload = payload
+
     def snapshot(self) -> list[WebSocketMessage]:
         """Every message kept, oldest first. Atomic: `list` of a deque does not yield the GIL."""
         return list(self._messages)

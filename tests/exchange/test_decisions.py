@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.held import Decision
 from proxy_core.model.flow import Flow, FlowState
 from proxy_core.model.headers import Headers
@@ -235,12 +236,36 @@ async def test_captures_that_are_behind_lose_the_oldest_flows_and_count_them(
     house.hooks.capture = capture
     backlog = 10_000
     client, head = FakeClient().client, asked().head
-    flows = [Flow(FlowId(number), client, head, 0.0, 0) for number in range(backlog + 2)]
+    flows = [Flow(FlowId(number), client, head, 0.0, 0) for number in range(backlog + 5)]
+    lost: list[int] = []
+    captures = CaptureQueue(house.hooks, lost.append)
     for flow in flows:
-        house.captures.put(flow)
-    assert house.captures.dropped == 2
+        captures.put(flow)
+    assert captures.dropped == 5
+    assert lost == [1, 2, 4]
     async with asyncio.TaskGroup() as group:
-        queue = group.create_task(house.captures.run(house.ledger.changed))
+        queue = group.create_task(captures.run(house.ledger.changed))
         await until(lambda: len(captured) == backlog)
         queue.cancel()
-    assert captured == [flow.id for flow in flows[2:]]
+    assert captured == [flow.id for flow in flows[5:]]
+
+
+async def test_a_flow_that_was_only_looked_at_takes_no_more_memory_than_before(
+    house: House,
+) -> None:
+    looked_at: list[Flow] = []
+
+    async def capture(flow: Flow) -> bool:
+        assert flow.request.headers
+        looked_at.append(flow)
+        return False
+
+    house.hooks.capture = capture
+    house.origin(answered())
+    await house.exchange.run(FakeClient(), asked())
+    async with asyncio.TaskGroup() as group:
+        queue = group.create_task(house.captures.run(house.ledger.changed))
+        await until(lambda: looked_at)
+        await asyncio.sleep(0)
+        queue.cancel()
+    assert house.flow.request._headers is None

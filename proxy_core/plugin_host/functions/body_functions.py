@@ -88,8 +88,9 @@ def _set_body(host: HostSide, ptr: int, length: int) -> int:
 
 
 def _is_of_response(call: HookCall, body: BodyDraft) -> bool:
-    if call.message is not None:
-        return not call.message.from_client
+    message = call.message or body.message
+    if message is not None:
+        return not message.from_client
     return call.hook is Hook.RESPONSE_CHUNK or body.of_response
 
 

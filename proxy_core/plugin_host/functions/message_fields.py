@@ -5,10 +5,13 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from proxy_core.model.connection import Address
+from proxy_core.model.flow import FlowKind
 from proxy_core.model.message import RequestHead, split_authority
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host.codes import ABSENT, NOT_IN_HOOK, NOT_PERMITTED, OK, FieldId, Hook
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
+from proxy_core.plugin_host.hook.edit_rules import parse_number
 
 
 def _own_version() -> bytes:
@@ -20,6 +23,7 @@ def _own_version() -> bytes:
 
 HOST_VERSION = _own_version()
 _REQUEST, _RESPONSE = b"request", b"response"
+_COPY = b"message "
 
 _SETTABLE_ON_REQUEST = {
     FieldId.METHOD: RequestDraft.set_method,
@@ -44,12 +48,13 @@ def read_field(call: HookCall, number: int) -> bytes | int:
         case FieldId.RULE_ID:
             return NOT_IN_HOOK if call.rule_id is None else call.rule_id.encode()
         case FieldId.WEBSOCKET_DIRECTION:
-            message = call.message
+            message = _message(call)
             if message is None:
                 return NOT_IN_HOOK
             return b"client" if message.from_client else b"server"
         case FieldId.WEBSOCKET_OPCODE:
-            return NOT_IN_HOOK if call.message is None else b"%d" % call.message.opcode
+            message = _message(call)
+            return NOT_IN_HOOK if message is None else b"%d" % message.opcode
         case FieldId.BODY_END:
             return NOT_IN_HOOK if call.piece is None else b"%d" % call.ended
         case FieldId.CLIENT_ADDRESS:
@@ -61,6 +66,11 @@ def read_field(call: HookCall, number: int) -> bytes | int:
     if call.hook is Hook.CONNECT:
         return _read_target(call, number)
     return _read_flow(call, number)
+
+
+def _message(call: HookCall) -> WebSocketMessage | None:
+    """The message at hand, or the copy of one."""
+    return call.message if call.copy is None else call.copies[call.copy]
 
 
 def _read_target(call: HookCall, number: int) -> bytes | int:
@@ -104,6 +114,8 @@ def _read_flow(call: HookCall, number: int) -> bytes | int:
         case FieldId.REASON:
             return ABSENT if response is None else response.reason
         case FieldId.MESSAGE:
+            if call.copy is not None:
+                return b"%b%d" % (_COPY, call.copy)
             return _RESPONSE if call.looks_at_response else _REQUEST
     return ABSENT
 
@@ -134,14 +146,31 @@ def write_field(call: HookCall, number: int, text: bytes) -> int:
 
 
 def _turn(call: HookCall, text: bytes) -> int:
-    """Have the functions about headers and bodies be about the other message."""
-    if call.flow is None:
+    """Have the functions about headers and bodies be about another message."""
+    flow = call.flow
+    if flow is None:
         return NOT_IN_HOOK
+    if text.startswith(_COPY):
+        return _turn_to_copy(call, text)
     if text not in (_REQUEST, _RESPONSE):
         return NOT_PERMITTED
-    if text == _RESPONSE and call.flow.response is None:
+    # What came through a tunnel can be read, though nothing of it has a head.
+    headless = call.hook is Hook.CAPTURE and flow.kind is FlowKind.TUNNEL
+    if text == _RESPONSE and flow.response is None and not headless:
         return ABSENT
     call.turn_to(text == _RESPONSE)
+    return OK
+
+
+def _turn_to_copy(call: HookCall, text: bytes) -> int:
+    if call.hook is not Hook.CAPTURE:
+        return NOT_PERMITTED
+    number = parse_number(text.removeprefix(_COPY), 0, 99_999)
+    if number is None:
+        return NOT_PERMITTED
+    if number >= len(call.copies):
+        return ABSENT
+    call.turn_to(False, number)
     return OK
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.plugin_host.codes import ABSENT, OK, OVER_LIMIT
 from proxy_core.wire.content_coding import can_encode, codings_of, decode_body, encode_body
 
@@ -27,8 +28,10 @@ class BodyDraft:
         "_problem",
         "coded",
         "edited",
+        "message",
         "of_response",
         "writable",
+        "written",
     )
 
     def __init__(
@@ -39,10 +42,12 @@ class BodyDraft:
         of_response: bool = False,
         writable: bool = True,
         partial: bool = False,
+        message: WebSocketMessage | None = None,
     ) -> None:
         """Begin with bytes as on the wire, under the content-encoding `coding`.
 
-        Of one that is `partial` what can be read is read, however it ends.
+        Of one that is `partial` what can be read is read, however it ends. `message` is what the
+        body is a captured copy of, where it is that of a WebSocket's message.
         """
         self._began_with = began_with
         self._coding = coding if codings_of(coding) else None
@@ -52,7 +57,10 @@ class BodyDraft:
         self.coded = began_with
         """As it goes on: behind `encode`, what was written."""
         self.of_response = of_response
+        self.message = message
         self.writable = writable
+        self.written = False
+        """Whether anything was put in its place, and be it the same."""
         self.edited = False
 
     @property
@@ -80,6 +88,7 @@ class BodyDraft:
 
     def write(self, data: bytes) -> None:
         """Put `data`, not coded, in the body's place."""
+        self.written = True
         if data != self._data:
             self._data, self._problem, self.edited = data, OK, True
 

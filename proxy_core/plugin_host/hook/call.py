@@ -35,12 +35,14 @@ class HookCall:
     __slots__ = (
         "_aside",
         "_body",
+        "_copies",
         "_draft",
         "_side",
         "annotations",
         "authority",
         "belongings",
         "client",
+        "copy",
         "delay",
         "ended",
         "fetched",
@@ -84,10 +86,13 @@ class HookCall:
         self.fetched: bytes | None = None
         self.delay = 0.0
         """Seconds that what the hook is about waits once the hook has ended well."""
+        self.copy: int | None = None
+        """The captured message that body functions are about, by its place."""
+        self._copies: list[WebSocketMessage] | None = None
         self._side: bool | None = None
         self._draft: Draft | None = None
         self._body: BodyDraft | None = None
-        self._aside: tuple[Draft | None, BodyDraft | None] | None = None
+        self._aside: dict[bool | str, tuple[Draft | None, BodyDraft | None]] | None = None
 
     @property
     def flow_id(self) -> FlowId | None:
@@ -107,19 +112,37 @@ class HookCall:
         """Whether header and body functions are about the response."""
         return self.on_response_side if self._side is None else self._side
 
-    def turn_to(self, response: bool) -> None:
-        """Have header and body functions be about the other message, or the same again."""
-        if response != self.looks_at_response:
-            aside = self._aside or (None, None)
-            self._aside = (self._draft, self._body)
-            self._draft, self._body = aside
-        self._side = response
+    def turn_to(self, response: bool, copy: int | None = None) -> None:
+        """Have header and body functions be about the other message, or the same again.
+
+        With `copy` they are about a message of a WebSocket, which has no head.
+        """
+        here, there = self._place(self.looks_at_response, self.copy), self._place(response, copy)
+        if there != here:
+            if self._aside is None:
+                self._aside = {}
+            self._aside[here] = (self._draft, self._body)
+            self._draft, self._body = self._aside.pop(there, (None, None))
+        self._side, self.copy = response, copy
+
+    @staticmethod
+    def _place(response: bool, copy: int | None) -> bool | str:
+        return response if copy is None else f"message {copy}"
+
+    @property
+    def copies(self) -> list[WebSocketMessage]:
+        """The messages that were captured of a WebSocket that is over; none before."""
+        if self._copies is None:
+            log = None if self.flow is None else self.flow.web_socket
+            over = log is not None and self.hook is Hook.CAPTURE
+            self._copies = log.snapshot() if log is not None and over else []
+        return self._copies
 
     @property
     def head(self) -> RequestHead | ResponseHead | None:
         """The message that header functions read, before this call's edits."""
         flow = self.flow
-        if flow is None:
+        if flow is None or self.copy is not None:
             return None
         side = self._side
         if side is None:
@@ -156,13 +179,22 @@ class HookCall:
     @property
     def drafts(self) -> tuple[Draft | None, ...]:
         """Both messages' drafts."""
-        return (self._draft,) if self._aside is None else (self._draft, self._aside[0])
+        if self._aside is None:
+            return (self._draft,)
+        return (self._draft, *(draft for draft, _ in self._aside.values()))
+
+    @property
+    def written_bodies(self) -> tuple[BodyDraft, ...]:
+        """All messages' bodies, as far as they were written to, and be it what was there."""
+        bodies = [self._body]
+        if self._aside is not None:
+            bodies += [body for _, body in self._aside.values()]
+        return tuple(body for body in bodies if body is not None and body.written)
 
     @property
     def edited_bodies(self) -> tuple[BodyDraft, ...]:
-        """Both messages' bodies, as far as they were written to."""
-        bodies = (self._body, None if self._aside is None else self._aside[1])
-        return tuple(body for body in bodies if body is not None and body.edited)
+        """Those that are different now."""
+        return tuple(body for body in self.written_bodies if body.edited)
 
     @property
     def body(self) -> BodyDraft | None:
@@ -177,12 +209,15 @@ class HookCall:
             return BodyDraft(self.piece)
         if self.message is not None:
             return BodyDraft(self.message.payload)
-        head = self.head
-        if flow is None or head is None:
+        if flow is None:
             return None
-        coding = head.headers.joined(b"content-encoding")
+        if self.copy is not None:
+            copy = self.copies[self.copy]
+            return BodyDraft(copy.payload, message=copy)
+        head = self.head
+        coding = None if head is None else head.headers.joined(b"content-encoding")
         name = None if coding is None else text_of(coding)
-        response = isinstance(head, ResponseHead)
+        response = self.looks_at_response
         if response == self.on_response_side and self.hook is not Hook.CAPTURE:
             whole = flow.whole
             return None if whole is None else BodyDraft(whole.data, name, of_response=response)

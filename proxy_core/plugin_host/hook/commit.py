@@ -59,7 +59,7 @@ def commit(call: HookCall, began_with: bytes | None = None) -> int:
 async def _encode(call: HookCall, body: BodyDraft) -> None:
     """Code what was written as its head says, or have the head say that it is not coded."""
     coding = None
-    if call.piece is None and call.message is None:
+    if call.piece is None and call.message is None and body.message is None:
         call.turn_to(body.of_response)
         head = call.begun_draft or call.head
         value = None if head is None else head.headers.joined(_CODING)
@@ -104,29 +104,48 @@ def _commit_message(call: HookCall, flow: Flow, began_with: bytes | None) -> int
 def _commit_copies(call: HookCall, flow: Flow) -> int:
     """Edit what was captured of a flow that is over."""
     written = 0
-    changed = False
+    before = _kept_of(flow)
     for draft in call.drafts:
-        head = None if draft is None else draft.build()
-        if draft is None or head is None:
+        if draft is None or not draft.written:
             continue
         written += draft.line_bytes + draft.also_written
-        changed = True
+        head = draft.build() or draft.original
         if isinstance(head, ResponseHead):
-            flow.response, flow.response_received = head, None
+            flow.response = head
         else:
-            flow.request, flow.request_received = head, None
-        _forget_changes(flow, isinstance(head, ResponseHead))
-    for body in call.edited_bodies:
-        (flow.response_body if body.of_response else flow.request_body).rewrite(body.coded)
-        _forget_changes(flow, body.of_response)
-        changed = True
-    if changed:
+            flow.request = head
+        _forget_before(flow, isinstance(head, ResponseHead))
+    edited = call.edited_bodies
+    for body in call.written_bodies:
+        if body.message is None:
+            _forget_before(flow, body.of_response)
+    for body in edited:
+        if body.message is None:
+            (flow.response_body if body.of_response else flow.request_body).rewrite(body.coded)
+        elif flow.web_socket is not None:
+            flow.web_socket.rewrite(body.message, body.coded)
+    if edited or _kept_of(flow) != before:
         note = f"the captured copy was changed by plugin {call.manifest.name}"
         flow.notes = (*flow.notes, note)
     return written
 
 
-def _forget_changes(flow: Flow, of_response: bool) -> None:
+def _kept_of(flow: Flow) -> tuple[object, ...]:
+    return (
+        flow.request,
+        flow.response,
+        flow.request_received,
+        flow.response_received,
+        flow.changes,
+    )
+
+
+def _forget_before(flow: Flow, of_response: bool) -> None:
+    """Forget what an edited message was before."""
+    if of_response:
+        flow.response_received = None
+    else:
+        flow.request_received = None
     flow.changes = tuple(change for change in flow.changes if change.of_response != of_response)
 
 

@@ -20,7 +20,7 @@ HeadT = TypeVar("HeadT", RequestHead, ResponseHead)
 class _Draft(Generic[HeadT]):
     """What requests and responses have in common: the fields."""
 
-    __slots__ = ("_copied", "also_written", "headers", "line_bytes", "original")
+    __slots__ = ("_copied", "also_written", "headers", "line_bytes", "original", "touched")
 
     def __init__(self, original: HeadT) -> None:
         self.original: HeadT = original
@@ -30,6 +30,8 @@ class _Draft(Generic[HeadT]):
         """Bytes of the header lines written so far, whether or not they were others before."""
         self.also_written = 0
         """Bytes of what else was written: names that were removed, texts of fields."""
+        self.touched = False
+        """Whether something was removed that is not there."""
 
     def set_header(self, name: bytes, value: bytes) -> int:
         """Make `value` the only value of `name`."""
@@ -51,9 +53,15 @@ class _Draft(Generic[HeadT]):
         if lowered in rules.PROXY_OWNED:
             return NOT_PERMITTED
         if not self._copied and lowered not in self.headers:
+            self.touched = True
             return 0
         self.also_written += len(name)
         return self._own().remove(lowered)
+
+    @property
+    def written(self) -> bool:
+        """Whether anything was written, and be it what was there already."""
+        return self.touched or self.line_bytes > 0 or self.also_written > 0
 
     def replace_headers(self, fields: list[Field]) -> int:
         """Make these the only fields, but for those that the proxy owns, which stay.

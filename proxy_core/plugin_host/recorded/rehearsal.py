@@ -144,6 +144,8 @@ class _Differences:
         await Rerun(plugin, self._recording, self).run()
         outcome += [flow.request.raw, flow.request_body.kept, flow.response_body.kept]
         outcome += [flow.response and flow.response.raw, flow.annotations, flow.notes]
+        if flow.web_socket is not None:
+            outcome += [message.payload for message in flow.web_socket.snapshot()]
         outcome += [plugin.failures - failures, plugin.delayed - delayed]
         return outcome
 

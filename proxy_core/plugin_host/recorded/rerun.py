@@ -21,7 +21,7 @@ from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead, join_authority
 from proxy_core.model.verdict import CONTINUE, Block, Respond, Verdict
-from proxy_core.model.websocket import WebSocketMessage
+from proxy_core.model.websocket import WebSocketLog, WebSocketMessage
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.recorded.offline import EPOCH_NS, OfflinePlugin
 from proxy_core.policy.message_rules import MessageRules
@@ -29,6 +29,9 @@ from proxy_core.wire.websocket import BINARY, TEXT
 
 PIECE: Final = 64 * 1024
 """Bytes of a body that streams in one piece; what a fast peer sends at once."""
+
+MESSAGE_BYTES: Final = 64 * 1024 * 1024
+"""Of a WebSocket's messages that are kept until its end; the last of them."""
 
 Trailers = list[Field] | None
 
@@ -177,15 +180,15 @@ class Rerun:
         if own.websocket_message is not None:
             hooks.websocket_message = self._message
         decide = hooks.websocket_message
-        if decide is None:
-            return
+        log = flow.web_socket = WebSocketLog(MESSAGE_BYTES)
         for past in self._recording.messages:
-            if past.opcode not in (TEXT, BINARY) or past.injected or past.cut:
-                continue  # which nobody was asked about
             message = WebSocketMessage(
                 past.from_client, past.opcode, past.at, past.payload, past.size, past.compressed
             )
-            await decide(flow, message)
+            unasked = past.opcode not in (TEXT, BINARY) or past.injected or past.cut
+            if decide is not None and not unasked:
+                await decide(flow, message)
+            log.add(message)
 
     async def _message(self, flow: Flow, message: WebSocketMessage) -> Verdict:
         hook = self._plugin.hooks.websocket_message

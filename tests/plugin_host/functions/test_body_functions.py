@@ -66,14 +66,6 @@ def gone_on(flow: Flow) -> bytes:
     return flow.whole.data
 
 
-def captured(data: bytes, fields: tuple[Field, ...] = ()) -> Caller:
-    """A call of `on_capture` for a flow with `data` for both bodies."""
-    flow = respond_with(make_flow(fields, method=b"POST"), 200, fields)
-    flow.request_body.feed(data)
-    flow.response_body.feed(data)
-    return Caller(Hook.CAPTURE, flow)
-
-
 @pytest.mark.parametrize("hook", [Hook.REQUEST, Hook.RESPONSE])
 def test_a_whole_body_is_read_from_any_place(hook: Hook) -> None:
     caller = with_body(b"0123456789", hook)
@@ -256,79 +248,6 @@ def test_a_response_that_has_not_come_cannot_be_turned_to() -> None:
     assert caller.run("host_set_field", FieldId.MESSAGE, b"response") == ABSENT
     assert caller.run("host_set_field", FieldId.MESSAGE, b"request") == OK
     assert caller.run("host_set_body", b"x") == OK
-
-
-# on_capture
-
-
-@pytest.mark.parametrize("side", ["request", "response"])
-def test_captured_copies_are_edited_and_nothing_is_kept_of_what_they_were(side: str) -> None:
-    caller = captured(b"card 4111", ((b"Authorization", b"secret"),))
-    flow = flow_of(caller)
-    flow.request_received, flow.response_received = flow.request, flow.response
-    caller.run("host_set_field", FieldId.MESSAGE, side.encode())
-    assert caller.answer("host_get_header", b"authorization") == b"secret"
-    assert caller.answer("host_get_body", 0) == b"card 4111"
-    assert caller.run("host_set_header", b"authorization", b"***") == OK
-    assert caller.run("host_set_body", b"card *") == OK
-    end(caller)
-    request = side == "request"
-    head = flow.request if request else flow.response
-    body = flow.request_body if request else flow.response_body
-    other = flow.response_body if request else flow.request_body
-    assert head is not None
-    assert head.headers.fields == [(b"Authorization", b"***")]
-    assert (body.kept, body.size, body.truncated) == (b"card *", 9, False)
-    assert other.kept == b"card 4111"
-    assert (flow.request_received is None, flow.response_received is None) == (request, not request)
-    assert flow.changes == ()
-    assert flow.edited_by == ()
-    assert flow.notes == ("the captured copy was changed by plugin p",)
-
-
-def test_both_copies_may_be_edited_in_one_call() -> None:
-    caller = captured(b"x")
-    for side in (b"request", b"response"):
-        caller.run("host_set_field", FieldId.MESSAGE, side)
-        caller.run("host_set_body", side)
-        caller.run("host_add_header", b"seen", side)
-    flow = end(caller)
-    assert (flow.request_body.kept, flow.response_body.kept) == (b"request", b"response")
-    assert flow.request.headers.get(b"seen") == b"request"
-    assert flow.response is not None
-    assert flow.response.headers.get(b"seen") == b"response"
-
-
-def test_earlier_changes_of_an_edited_copy_are_forgotten_and_the_others_kept() -> None:
-    caller = with_body(b"secret")
-    caller.run("host_set_body", b"edited")
-    flow = end(caller)
-    flow.whole = None
-    later = Caller(Hook.CAPTURE, flow)
-    later.run("host_set_field", FieldId.MESSAGE, b"request")
-    later.run("host_set_header", b"a", b"b")
-    assert len(end(later).changes) == 1
-    later = Caller(Hook.CAPTURE, flow)
-    later.run("host_set_header", b"a", b"b")
-    assert end(later).changes == ()
-
-
-def test_a_coded_copy_that_was_cut_is_read_as_far_as_it_goes() -> None:
-    text = b"".join(b"%d" % n for n in range(2000))
-    packed = gzip.compress(text)
-    flow = respond_with(make_flow(), 200, (GZIP,))
-    flow.response_body.feed(packed[:900])
-    flow.response_body.feed(packed[900:])  # more than the 1000 bytes that these flows keep
-    assert flow.response_body.truncated
-    caller = Caller(Hook.CAPTURE, flow)
-    beginning = caller.answer("host_get_body", 0)
-    assert isinstance(beginning, bytes)
-    assert text.startswith(beginning)
-    assert len(beginning) > 900
-    caller.run("host_set_body", b"cut")
-    end(caller)
-    assert gzip.decompress(flow.response_body.kept) == b"cut"
-    assert flow.response_body.truncated
 
 
 # messages and pieces
