@@ -92,6 +92,8 @@ class PluginManager:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._workers: ThreadPoolExecutor | None = None
         self._engine: Engine | None = None
+        self._engine_beside: Engine | None = None
+        """The one for guests whose limits would let them keep the loop."""
         self._one_at_a_time = asyncio.Lock()
         self._closing: set[asyncio.Future[None]] = set()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -239,9 +241,10 @@ class PluginManager:
             if self._workers is not None:
                 self._workers.shutdown(wait=False, cancel_futures=True)
                 self._workers = None
-            if self._engine is not None:
-                self._engine.close()
-                self._engine = None
+            for engine in (self._engine, self._engine_beside):
+                if engine is not None:
+                    engine.close()
+            self._engine = self._engine_beside = None
             self._code_cache = None
 
     # How it is done.
@@ -308,7 +311,6 @@ class PluginManager:
         return None
 
     async def _build(self, plugin: Plugin, log: StartLog, loading: Loading) -> Built:
-        engine = await self._open_engine()
         if self._wants_watching:
             await self._follower.note_attempt(plugin.source)
         manifest, module = await self._on_worker(plugin.source.read)
@@ -317,6 +319,7 @@ class PluginManager:
                 f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
             )
         belongings = await self._belongings(plugin, manifest)
+        engine = await self._engine_for(manifest.limits)
         builder = Builder(engine, self._grants, self._cache())
         base = plugin.source.path.parent
         building = self._start(
@@ -460,7 +463,11 @@ class PluginManager:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody is there
                 self._loop.call_soon_threadsafe(tell)
 
-    async def _open_engine(self) -> Engine:
+    async def _engine_for(self, limits: GuestLimits) -> Engine:
+        if limits.allow_long_instructions:
+            if self._engine_beside is None:
+                self._engine_beside = await self._on_worker(_open_beside)
+            return self._engine_beside
         if self._engine is None:
             engine, weakness = await self._on_worker(_open)
             self._engine = engine
@@ -492,6 +499,12 @@ def _open() -> tuple[Engine, str | None]:
     from proxy_core.plugin_host.runtime import open_engine  # 0.2 s, only where there are plugins
 
     return open_engine()
+
+
+def _open_beside() -> Engine:
+    from proxy_core.plugin_host.runtime import OfficialEngine
+
+    return OfficialEngine()
 
 
 async def _retire(generation: Generation, on_closed: Callable[[], None]) -> None:

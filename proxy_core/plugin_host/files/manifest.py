@@ -30,6 +30,9 @@ along, which collects its garbage in the middle of a hook."""
 START_FACTOR: Final = 1000
 """How much more fuel loading (start function, `_initialize`, `plugin_init`) gets than a hook."""
 
+LONG_FILL_MB: Final = 32
+"""Filling so much takes 2 ms, and a unit of fuel for each byte."""
+
 TICK_RANGE: Final = (10, 86_400_000)
 """Milliseconds: from a hundred times a second to once a day."""
 
@@ -78,6 +81,11 @@ class GuestLimits:
     log_lines_per_second: int = 200
     kv_bytes: int = MIB
     """For the key-value state: keys, values, and a little for each."""
+
+    @property
+    def allow_long_instructions(self) -> bool:
+        """Whether one instruction, which nothing interrupts, may fill memory for milliseconds."""
+        return self.memory_mb > LONG_FILL_MB and self.fuel > LONG_FILL_MB * MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ reads it again (with `len` 0) instead of asking twice.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from proxy_core.errors import Int3rceptorError
 from proxy_core.exchange.fetch import Fetched
@@ -27,7 +26,7 @@ from proxy_core.plugin_host.codes import (
 )
 from proxy_core.plugin_host.files.reach import covers_host
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
-from proxy_core.plugin_host.functions.readers import put
+from proxy_core.plugin_host.functions.long_copies import Copying, give
 from proxy_core.plugin_host.hook import edit_rules as rules
 from proxy_core.plugin_host.hook.call import HookCall
 
@@ -86,24 +85,22 @@ def _line(text: bytes) -> tuple[bytes, bytes]:
     return line.removesuffix(b"\r"), rest
 
 
-def write_answer(fetched: Fetched) -> bytes:
-    """Return `STATUS SP REASON`, the fields, an empty line and the body; lines end with LF."""
+def write_head(fetched: Fetched) -> bytes:
+    """Return `STATUS SP REASON`, the fields and an empty line; lines end with LF."""
     head = fetched.head
     lines = [b"%d %b\n" % (head.status, head.reason)]
     lines += [b"%b: %b\n" % field for field in head.headers]
-    return b"".join((*lines, b"\n", fetched.body))
+    return b"".join((*lines, b"\n"))
 
 
-def _http_request(
-    host: HostSide, ptr: int, length: int, buf: int, cap: int
-) -> int | Coroutine[Any, Any, int]:
+def _http_request(host: HostSide, ptr: int, length: int, buf: int, cap: int) -> Copying:
     call = host.call
     if call.hook is Hook.START:
         return NOT_IN_HOOK
     if not host.memory.holds(buf, cap):
         return BAD_POINTER
     if not length:
-        return ABSENT if call.fetched is None else put(host, call.fetched, buf, cap)
+        return ABSENT if call.fetched is None else _put(host, call.fetched, buf, cap)
     if length > REQUEST_BYTES or call.requests_made == MOST_REQUESTS:
         return OVER_LIMIT
     text = host.memory.read(ptr, length)
@@ -131,8 +128,19 @@ async def _wait(host: HostSide, call: HookCall, asked: Asked, buf: int, cap: int
         call.journal.write(LogLevel.WARN, f"{what}: {error}", call.flow_id)
         return ABSENT
     call.journal.write(LogLevel.DEBUG, f"{what}: {fetched.head.status}", call.flow_id)
-    call.fetched = write_answer(fetched)
-    return put(host, call.fetched, buf, cap)
+    call.fetched = (write_head(fetched), fetched.body)
+    answer = _put(host, call.fetched, buf, cap)
+    return answer if isinstance(answer, int) else await answer
+
+
+def _put(host: HostSide, fetched: tuple[bytes, bytes], buf: int, cap: int) -> Copying:
+    head, body = fetched
+    length = len(head) + len(body)
+    if length > cap:
+        return length if host.memory.holds(buf, cap) else BAD_POINTER
+    if not host.memory.write(buf, head):
+        return BAD_POINTER
+    return give(host.memory, buf + len(head), memoryview(body), length)
 
 
 ASKING: Final = HostFunction(

@@ -7,8 +7,7 @@ body is decoded. Pieces of a body that streams are as on the wire.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
 from proxy_core.plugin_host.codes import (
     BAD_POINTER,
@@ -20,6 +19,7 @@ from proxy_core.plugin_host.codes import (
     Hook,
 )
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
+from proxy_core.plugin_host.functions.long_copies import Copying, give, on_the_loop, take
 from proxy_core.plugin_host.hook import edit_rules as rules
 from proxy_core.plugin_host.hook.body_draft import BODY_BYTES, BodyDraft
 from proxy_core.plugin_host.hook.call import HookCall
@@ -29,7 +29,7 @@ SET: Final = "host_set_body"
 _TEXT: Final = 1  # the opcode (RFC 6455, section 5.6)
 
 
-def _get_body(host: HostSide, offset: int, buf: int, cap: int) -> int | Coroutine[Any, Any, int]:
+def _get_body(host: HostSide, offset: int, buf: int, cap: int) -> Copying:
     call = host.call
     body = call.body
     if body is None:
@@ -38,7 +38,7 @@ def _get_body(host: HostSide, offset: int, buf: int, cap: int) -> int | Coroutin
         return call.deny(GET)
     if not host.memory.holds(buf, cap):
         return BAD_POINTER
-    if body.is_long_to_decode and _on_the_loop():
+    if body.is_long_to_decode and on_the_loop():
         return _wait(host, body, offset, buf, cap)
     body.decode()
     return _give(host, body, offset, buf, cap)
@@ -46,26 +46,19 @@ def _get_body(host: HostSide, offset: int, buf: int, cap: int) -> int | Coroutin
 
 async def _wait(host: HostSide, body: BodyDraft, offset: int, buf: int, cap: int) -> int:
     await asyncio.to_thread(body.decode)
-    return _give(host, body, offset, buf, cap)
+    given = _give(host, body, offset, buf, cap)
+    return given if isinstance(given, int) else await given
 
 
-def _give(host: HostSide, body: BodyDraft, offset: int, buf: int, cap: int) -> int:
+def _give(host: HostSide, body: BodyDraft, offset: int, buf: int, cap: int) -> Copying:
     found = body.read(offset, cap)
     if isinstance(found, int):
         return found
     piece, length = found
-    return length if host.memory.write(buf, piece) else BAD_POINTER
+    return give(host.memory, buf, piece, length)
 
 
-def _on_the_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:  # on a thread already: the engine that runs guests on one
-        return False
-    return True
-
-
-def _set_body(host: HostSide, ptr: int, length: int) -> int:
+def _set_body(host: HostSide, ptr: int, length: int) -> Copying:
     call = host.call
     body = call.body
     if body is None or not body.writable:
@@ -78,13 +71,14 @@ def _set_body(host: HostSide, ptr: int, length: int) -> int:
         return call.deny(SET)
     if length > BODY_BYTES:
         return OVER_LIMIT
-    data = host.memory.read(ptr, length)
-    if data is None:
-        return BAD_POINTER
-    if not _may_be(call, body, data):
-        return NOT_PERMITTED
-    body.write(data)
-    return OK
+
+    def use(data: bytes) -> int:
+        if not _may_be(call, body, data):
+            return NOT_PERMITTED
+        body.write(data)
+        return OK
+
+    return take(host.memory, ptr, length, use)
 
 
 def _is_of_response(call: HookCall, body: BodyDraft) -> bool:
@@ -119,6 +113,6 @@ def _is_utf8(data: bytes) -> bool:
 
 BODY_FUNCTIONS: Final = (
     HostFunction(GET, 1, ("i32", "i32", "i32"), "i32", _get_body, waits=True),
-    HostFunction(SET, 1, ("i32", "i32"), "i32", _set_body),
+    HostFunction(SET, 1, ("i32", "i32"), "i32", _set_body, waits=True),
 )
 """The host functions of this module."""

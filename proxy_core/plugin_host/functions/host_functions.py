@@ -28,6 +28,7 @@ from proxy_core.plugin_host.functions.body_functions import BODY_FUNCTIONS
 from proxy_core.plugin_host.functions.delaying import DELAYING
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.functions.keeping import KEEPING
+from proxy_core.plugin_host.functions.long_copies import Copying, take
 from proxy_core.plugin_host.functions.message_fields import read_field, write_field
 from proxy_core.plugin_host.functions.readers import put
 from proxy_core.plugin_host.functions.reading import READING
@@ -153,7 +154,7 @@ def _set_field(host: HostSide, number: int, ptr: int, length: int) -> int:
     return BAD_POINTER if text is None else write_field(host.call, number, text)
 
 
-def _respond(host: HostSide, status: int, hp: int, hn: int, bp: int, bn: int) -> int:
+def _respond(host: HostSide, status: int, hp: int, hn: int, bp: int, bn: int) -> Copying:
     call = host.call
     if call.hook not in _MAY_RESPOND or call.flow is None or call.message is not None:
         return NOT_IN_HOOK
@@ -162,22 +163,24 @@ def _respond(host: HostSide, status: int, hp: int, hn: int, bp: int, bn: int) ->
         return call.deny("host_respond")
     if bn > RESPONSE_BYTES or hn > 2 * rules.HEAD_BYTES:
         return OVER_LIMIT
-    block, body = host.memory.read(hp, hn), host.memory.read(bp, bn)
-    if block is None or body is None:
+    block = host.memory.read(hp, hn)
+    if block is None or not host.memory.holds(bp, bn):
         return BAD_POINTER
     fields = header_block.unpack(block, rules.HEADER_COUNT)
-    if fields is None or not 200 <= status <= 599 or (body and not rules.has_body(status)):
+    if fields is None or not 200 <= status <= 599 or (bn and not rules.has_body(status)):
         return NOT_PERMITTED
     code = rules.check_fields(fields)
     if code != OK:
         return code
     if rules.has_body(status):
-        fields.append((b"content-length", b"%d" % len(body)))
-    call.respond_head = ResponseHead(
-        status, rules.standard_reason(status), Headers(fields), HTTP_11
-    )
-    call.respond_body = body
-    return OK
+        fields.append((b"content-length", b"%d" % bn))
+    head = ResponseHead(status, rules.standard_reason(status), Headers(fields), HTTP_11)
+
+    def use(body: bytes) -> int:
+        call.respond_head, call.respond_body = head, body
+        return OK
+
+    return take(host.memory, bp, bn, use)
 
 
 def _annotate(host: HostSide, kp: int, kn: int, vp: int, vn: int) -> int:
@@ -230,7 +233,7 @@ HOST_FUNCTIONS: Final = _all(
     HostFunction("host_remove_header", 1, _I2, "i32", _remove_header),
     HostFunction("host_get_field", 1, _I3, "i32", _get_field),
     HostFunction("host_set_field", 1, _I3, "i32", _set_field),
-    HostFunction("host_respond", 1, (*_I4, "i32"), "i32", _respond),
+    HostFunction("host_respond", 1, (*_I4, "i32"), "i32", _respond, waits=True),
     HostFunction("host_annotate", 1, _I4, "i32", _annotate),
     HostFunction("host_now_ns", 1, (), "i64", _now_ns, pointers=False),
     HostFunction("host_random", 1, _I2, "i32", _random),

@@ -13,6 +13,8 @@ from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, OVER_LIMIT
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.functions.readers import put
 
+VALUE_BYTES: Final = 1024 * 1024
+"""Of one value: it is copied in one turn of the loop."""
 _SIGN: Final = 1 << 63
 
 
@@ -29,7 +31,7 @@ def _kv_get(host: HostSide, kp: int, kn: int, buf: int, cap: int) -> int:
 def _kv_set(host: HostSide, kp: int, kn: int, vp: int, vn: int) -> int:
     call = host.call
     limit = call.manifest.limits.kv_bytes
-    if kn > KEY_BYTES or vn > limit:
+    if kn > KEY_BYTES or vn > min(limit, VALUE_BYTES):
         return OVER_LIMIT
     key, value = host.memory.read(kp, kn), host.memory.read(vp, vn)
     if key is None or value is None:

@@ -76,7 +76,7 @@ class BodyDraft:
             if decoded.notes and not self._partial:
                 self._problem = OVER_LIMIT if len(decoded.data) >= BODY_BYTES else ABSENT
 
-    def read(self, offset: int, length: int) -> tuple[bytes, int] | int:
+    def read(self, offset: int, length: int) -> tuple[memoryview, int] | int:
         """Return up to `length` bytes from `offset`, and how many there are in all; or a code.
 
         Only after `decode`.
@@ -84,7 +84,7 @@ class BodyDraft:
         data = self._data
         if data is None or self._problem != OK:
             return self._problem or ABSENT
-        return data[offset : offset + length], len(data)
+        return memoryview(data)[offset : offset + length], len(data)
 
     def write(self, data: bytes) -> None:
         """Put `data`, not coded, in the body's place."""

@@ -83,7 +83,8 @@ class HookCall:
         self.respond_head: ResponseHead | None = None
         self.respond_body = b""
         self.requests_made = 0
-        self.fetched: bytes | None = None
+        self.fetched: tuple[bytes, bytes] | None = None
+        """The last answer of another origin: its head and its body."""
         self.delay = 0.0
         """Seconds that what the hook is about waits once the hook has ended well."""
         self.copy: int | None = None

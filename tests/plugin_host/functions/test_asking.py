@@ -30,7 +30,7 @@ from proxy_core.plugin_host.functions.asking import (
     REQUEST_BYTES,
     Asked,
     parse_request,
-    write_answer,
+    write_head,
 )
 from tests.plugin_host.caller import PAGE, Caller
 from tests.plugin_host.guests import Host, guest, importing, make_flow
@@ -158,7 +158,7 @@ def test_requests_may_have_crlf_and_a_body_of_any_bytes() -> None:
     assert parse_request(text) == Asked(b"PUT", "https://[::1]/", "::1", 443, fields, b"\r\nx\n\0")
     many = b"".join(b"a: b\n" for _ in range(201))
     assert parse_request(b"GET http://a/\n" + many) == OVER_LIMIT
-    assert write_answer(Fetched(ResponseHead(200, b"", Headers([])), b"", ())) == b"200 \n\n"
+    assert write_head(Fetched(ResponseHead(200, b"", Headers([])), b"", ())) == b"200 \n\n"
 
 
 ASKS = importing("host_http_request", 4) + importing("host_set_header", 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from proxy_core.bus.bus import Bus
@@ -10,6 +11,8 @@ from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import PluginManager
 from proxy_core.plugin_host.belongings.state import KEY_BYTES
 from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, NOT_PERMITTED, OK, OVER_LIMIT, Hook
+from proxy_core.plugin_host.files.manifest import GuestLimits
+from proxy_core.plugin_host.functions.keeping import VALUE_BYTES
 from tests.plugin_host.caller import PAGE, Caller
 from tests.plugin_host.functions.test_host_functions import HIGH
 from tests.plugin_host.guests import Host, guest, make_flow
@@ -44,6 +47,15 @@ def test_state_has_its_limits() -> None:
     assert caller.run("host_kv_set", *long, b"v") == OVER_LIMIT
     assert caller.run("host_kv_get", *long, 0, 0) == OVER_LIMIT
     assert caller.run("host_kv_add", *long, 1) == OVER_LIMIT
+
+
+def test_a_value_has_a_limit_of_its_own() -> None:
+    caller = Caller(Hook.REQUEST)
+    caller.call.manifest = replace(
+        caller.call.manifest, limits=GuestLimits(kv_bytes=4 * VALUE_BYTES)
+    )
+    assert caller.run("host_kv_set", b"k", 0, VALUE_BYTES + 1) == OVER_LIMIT
+    assert caller.run("host_kv_set", b"k", 0, VALUE_BYTES) == BAD_POINTER
 
 
 def test_pointers_are_checked() -> None:

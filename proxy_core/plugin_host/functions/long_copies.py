@@ -1,0 +1,78 @@
+"""Bytes on their way into a guest's memory and out of it, too many for one turn of the loop.
+
+The guest waits meanwhile, so its memory stays as it is. Where guests run on a thread of their own
+nobody else waits, and all is copied at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from proxy_core.plugin_host.codes import BAD_POINTER
+from proxy_core.plugin_host.functions.host_side import GuestMemory
+
+PIECE: Final = 1024 * 1024
+"""Bytes copied in one turn: what is new to the process has to be given to it, page by page."""
+
+Copying = int | Coroutine[Any, Any, int]
+"""What a host function that waits answers with."""
+
+_new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
+    ("PyBytes_FromStringAndSize", ctypes.pythonapi)
+)
+_bytes_at = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+    ("PyBytes_AsString", ctypes.pythonapi)
+)
+
+
+def on_the_loop() -> bool:
+    """Whether others wait for this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # the engine that runs guests on a thread, or a guest that is loaded
+        return False
+    return True
+
+
+def take(memory: GuestMemory, at: int, length: int, use: Callable[[bytes], int]) -> Copying:
+    """Answer with what `use` makes of bytes from a guest; BAD_POINTER where they are not there."""
+    if length > PIECE and on_the_loop():
+        return _take_slowly(memory, at, length, use) if memory.holds(at, length) else BAD_POINTER
+    data = memory.read(at, length)
+    return BAD_POINTER if data is None else use(data)
+
+
+async def _take_slowly(
+    memory: GuestMemory, at: int, length: int, use: Callable[[bytes], int]
+) -> int:
+    # A new bytes object may be filled before anybody else knows it (C API, PyBytes_AsString). To
+    # join pieces at the end would be to copy everything in one turn after all.
+    data: bytes = _new_bytes(None, length)
+    start = _bytes_at(data)
+    for done in range(0, length, PIECE):
+        piece = memory.read(at + done, min(PIECE, length - done))
+        if piece is None:
+            return BAD_POINTER
+        ctypes.memmove(start + done, piece, len(piece))
+        await asyncio.sleep(0)
+    return use(data)
+
+
+def give(memory: GuestMemory, at: int, data: memoryview, answer: int) -> Copying:
+    """Write `data` for a guest, and answer with `answer`; BAD_POINTER where it does not fit."""
+    if len(data) > PIECE and on_the_loop():
+        return (
+            _give_slowly(memory, at, data, answer) if memory.holds(at, len(data)) else BAD_POINTER
+        )
+    return answer if memory.write(at, bytes(data)) else BAD_POINTER
+
+
+async def _give_slowly(memory: GuestMemory, at: int, data: memoryview, answer: int) -> int:
+    for done in range(0, len(data), PIECE):
+        if not memory.write(at + done, bytes(data[done : done + PIECE])):
+            return BAD_POINTER
+        await asyncio.sleep(0)
+    return answer

@@ -1,0 +1,136 @@
+"""Guests that have time do not take it from others: the loop turns while they do their worst.
+
+What is measured is the processor time of the loop's own thread, for each turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from proxy_core.model.edits import WholeBody
+from proxy_core.model.flow import Flow
+from proxy_core.plugin_host.runtime.official import OfficialGuest
+from tests.plugin_host.guests import Host, importing, make_flow, wasm
+from tests.plugin_host.hostile.modules import ADD_HEADER, IN_A_HOOK, KV_SET, RANDOM, RESPOND
+
+MIB = 1024 * 1024
+MOST_SECONDS = 0.005
+"""A guest never keeps the loop for longer."""
+GENEROUS = "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 300\nmemory_mb = 30"
+GET_BODY = importing("host_get_body", 3)
+SET_BODY = importing("host_set_body", 2)
+GET_HEADERS = importing("host_get_headers", 2)
+GET_HEADER = importing("host_get_header", 4)
+LOG = importing("host_log", 3)
+VERSION = '(func (export "int3_abi_version") (result i32) i32.const 1)'
+
+
+def call(name: str, *numbers: int) -> str:
+    return f"(drop (call ${name} {' '.join(f'(i32.const {number})' for number in numbers)}))"
+
+
+def large(body: str, imports: str = "", pages: int = 400) -> bytes:
+    """A module with 25 MiB of memory whose hook runs `body`."""
+    return wasm(
+        f'(module {imports} (memory (export "memory") {pages}) {VERSION}'
+        f' (func (export "on_request") (result i32) {body} i32.const 0))'
+    )
+
+
+def endless(body: str, imports: str = "") -> bytes:
+    return large(f"(loop {body} (br 0))", imports)
+
+
+BUSY = {
+    "loop": endless("nop"),
+    "memory fill": endless(f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {24 * MIB}))"),
+    "memory copy": endless(f"(memory.copy (i32.const 9) (i32.const 0) (i32.const {24 * MIB}))"),
+    "memory growth": endless("(drop (memory.grow (i32.const 1)))"),
+    "table fill": endless(
+        "(table.fill $t (i32.const 0) (ref.null func) (i32.const 100000))",
+        "(table $t 100000 funcref)",
+    ),
+    "table copy": endless(
+        "(table.copy (i32.const 0) (i32.const 1) (i32.const 99999))", "(table 100000 funcref)"
+    ),
+    "all headers": endless(call("get_headers", 0, 20 * MIB), GET_HEADERS),
+    "long header name": endless(call("get_header", 0, 65536, 0, 9), GET_HEADER),
+    "header lines": endless(call("add_header", 0, 9, 0, 9), ADD_HEADER),
+    "16 MiB written": endless(call("set_body", 0, 16 * MIB), SET_BODY),
+    "16 MiB read": endless(call("get_body", 0, 0, 16 * MIB), GET_BODY),
+    "16 MiB written in a row": large(call("set_body", 0, 16 * MIB) * 500, SET_BODY),
+    "response of 16 MiB": endless(call("respond", 200, 0, 0, 0, 16 * MIB), RESPOND),
+    "log lines of 1 MiB": endless(call("log", 1, 0, MIB), LOG),
+    "state of 1 MiB": endless(call("kv_set", 0, 1, 0, MIB - 100), KV_SET),
+    "random bytes": endless(call("random", 0, 65536), RANDOM),
+}
+
+
+def laden_flow() -> Flow:
+    """A flow with 100 KB of headers and 16 MB of body."""
+    fields = [(b"x-%d" % number, b"v" * 1000) for number in range(100)]
+    flow = make_flow(fields, method=b"POST")
+    flow.whole = WholeBody(b"b" * 16_000_000)
+    return flow
+
+
+class Turns:
+    """Counts the turns of the loop, and the processor time of its thread, while a hook runs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+
+    async def during(self, host: Host, flow: Flow) -> None:
+        async def turn() -> None:
+            while True:
+                self.count += 1
+                await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as group:
+            turning = group.create_task(turn())
+            await asyncio.sleep(0)
+            began = time.thread_time()
+            await host.request(flow)
+            self.seconds = time.thread_time() - began
+            turning.cancel()
+
+
+@pytest.mark.parametrize("name", BUSY)
+async def test_the_loop_turns_while_a_guest_is_busy(host: Host, name: str) -> None:
+    await host.load("busy", BUSY[name], GENEROUS)
+    turns = Turns()
+    await turns.during(host, laden_flow())
+    assert turns.seconds / turns.count < MOST_SECONDS
+
+
+@pytest.mark.parametrize("name", IN_A_HOOK)
+async def test_the_loop_turns_while_a_module_is_hostile(host: Host, name: str) -> None:
+    hostile = IN_A_HOOK[name]
+    await host.load("hostile", hostile.module, hostile.manifest)
+    turns = Turns()
+    await turns.during(host, laden_flow())
+    assert turns.seconds / turns.count < MOST_SECONDS
+
+
+async def test_limits_that_let_one_instruction_take_long_put_a_plugin_beside_the_loop(
+    host: Host,
+) -> None:
+    fill = f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {250 * MIB}))" * 4
+    limits = "[limits]\nfuel = 10_000_000_000\nmemory_mb = 256"
+    await host.load("large", large(fill, pages=4096), limits)
+    await host.load("small", large(""), "[limits]\nfuel = 10_000_000_000\nmemory_mb = 32")
+    generations = {plugin.name: plugin.generation for plugin in host.manager._plugins.values()}
+    beside = {
+        name
+        for name, generation in generations.items()
+        if generation is not None and isinstance(generation.idle[0], OfficialGuest)
+    }
+    assert beside == {"large"}
+    turns = Turns()
+    await turns.during(host, make_flow())
+    assert host.status("large").last_error is None
+    assert turns.seconds / turns.count < MOST_SECONDS
