@@ -6,34 +6,19 @@ comes, and lose that call. Each says which words the log must have.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from tests.plugin_host.guests import LOG, MEMORY, guest, importing, wasm
+from tests.plugin_host.hostile.host_calls import ANNOTATE, HOST_CALLS, RANDOM, RESPOND, SET_FIELD
+from tests.plugin_host.hostile.hostile import ENDLESS_FUEL, SPIN, Hostile
 
-SPIN: Final = "(loop (br 0))"
 HOOK: Final = '(func (export "on_request") (result i32) i32.const 0)'
-ENDLESS_FUEL: Final = "[limits]\nfuel = 1_000_000_000\ndeadline_ms = 100"
 LITTLE_FUEL: Final = "[limits]\nfuel = 1000"
 SIZE: Final = importing("host_get_memory_size", 0)
 ABORT: Final = '(import "env" "host_abort" (func $abort (param i32 i32)))'
 ADD_HEADER: Final = importing("host_add_header", 4)
 GET_HEADERS: Final = importing("host_get_headers", 2)
-SET_FIELD: Final = importing("host_set_field", 3)
-RESPOND: Final = importing("host_respond", 5)
-RANDOM: Final = importing("host_random", 2)
-ANNOTATE: Final = importing("host_annotate", 4)
-KV_SET: Final = importing("host_kv_set", 4)
 WASI: Final = '(import "wasi_snapshot_preview1" "proc_exit" (func (param i32)))'
-
-
-@dataclass(frozen=True, slots=True)
-class Hostile:
-    """One module. `why` must be said in the log; `manifest` follows name and module."""
-
-    module: bytes
-    why: str
-    manifest: str = ""
 
 
 def module(more: str, imports: str = "") -> bytes:
@@ -204,6 +189,7 @@ AT_THE_DOOR: Final[dict[str, Hostile]] = {
 }
 
 IN_A_HOOK: Final[dict[str, Hostile]] = {
+    **HOST_CALLS,
     # time
     "endless loop": Hostile(guest(f"{SPIN} i32.const 0"), "used up its fuel"),
     "endless loop, endless fuel": Hostile(

@@ -14,7 +14,8 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.runtime.official import OfficialGuest
 from tests.plugin_host.guests import Host, importing, make_flow, wasm
-from tests.plugin_host.hostile.modules import ADD_HEADER, IN_A_HOOK, KV_SET, RANDOM, RESPOND
+from tests.plugin_host.hostile.host_calls import KV_SET, RANDOM, RESPOND
+from tests.plugin_host.hostile.modules import ADD_HEADER, IN_A_HOOK
 
 MIB = 1024 * 1024
 MOST_SECONDS = 0.005
