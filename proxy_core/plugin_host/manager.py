@@ -362,7 +362,7 @@ class PluginManager:
         plugin.compared = compared
         plugin.load_seconds = built.seconds
         plugin.last_error = None
-        plugin.health.forget()
+        plugin.forgive()
         plugin.log.set_rate(manifest.limits.log_lines_per_second)
         self._resubscribe()
         if old is not None:

@@ -83,7 +83,7 @@ class Plugin:
         """What watching its files last led to."""
         self.refused = False
         self.last_error: str | None = None
-        self._ailing = False
+        self._ailing = self._resting = False
         self.news = False
         """Whether the status changed in a way that consoles are told of."""
 
@@ -121,17 +121,23 @@ class Plugin:
         generation = self.generation
         if generation is None:
             return codes.CONTINUE
-        if self._ailing and self.health.is_quarantined():
+        if self._ailing and self._rests():
             return SKIPPED
         if generation.driver is not None:
-            return await self._drive(generation.driver, hook, call)
+            return await self._drive(generation, generation.driver, hook, call)
         try:
             idle = generation.idle
-            guest = idle.pop() if idle else await generation.acquire()
+            if idle:
+                guest = idle.pop()
+            else:
+                guest = await generation.acquire()
+                if self._ailing and self._rests():  # since it began to wait
+                    generation.release(guest)
+                    return SKIPPED
         except TooBusy as failure:
             return self._failed(hook, failure, call.flow_id)
         except (GuestFailure, ModuleRefused) as failure:
-            return self._trapped(hook, failure, call.flow_id)
+            return self._trapped(hook, failure, call.flow_id, generation)
         record = self.belongings.profile.records[hook.index]
         guest.host.call = call
         try:
@@ -147,10 +153,10 @@ class Plugin:
                 record.calls += 1
         except (GuestFailure, ModuleRefused) as failure:
             generation.discard(guest)
-            return self._trapped(hook, failure, call.flow_id)
+            return self._trapped(hook, failure, call.flow_id, generation)
         except Exception as error:  # a bug of ours in a host function must not end the flow
             generation.discard(guest)
-            return self._trapped(hook, _InternalError(error), call.flow_id)
+            return self._trapped(hook, _InternalError(error), call.flow_id, generation)
         except BaseException:
             # Cancelled half-way: the client is gone and the guest's state is anybody's guess.
             generation.discard(guest)
@@ -160,7 +166,24 @@ class Plugin:
         generation.release(guest)
         return await self._conclude(hook, call, code)
 
-    async def _drive(self, driver: Driver, hook: Hook, call: HookCall) -> int:
+    def forgive(self) -> None:
+        """Start with a clean record, as a new version does."""
+        self.health.forget()
+        self._ailing = self._resting = False
+
+    def _rests(self) -> bool:
+        """Whether it is in quarantine; says so where that has just ended."""
+        if self.health.is_quarantined():
+            return True
+        if self._resting:
+            self._resting = False
+            self.news = True
+            self.log.notice(LogLevel.INFO, "its quarantine is over, and it is called again")
+        return False
+
+    async def _drive(
+        self, generation: Generation, driver: Driver, hook: Hook, call: HookCall
+    ) -> int:
         """Have a driver run a hook of a module that speaks another ABI than ours."""
         record = self.belongings.profile.records[hook.index]
         whole = None if call.flow is None else call.flow.whole
@@ -171,9 +194,9 @@ class Plugin:
         except TooBusy as failure:
             return self._failed(hook, failure, call.flow_id)
         except (GuestFailure, ModuleRefused) as failure:
-            return self._trapped(hook, failure, call.flow_id)
+            return self._trapped(hook, failure, call.flow_id, generation)
         except Exception as error:  # a bug of ours must not end the flow
-            return self._trapped(hook, _InternalError(error), call.flow_id)
+            return self._trapped(hook, _InternalError(error), call.flow_id, generation)
         finally:
             record.calls += 1
             record.recent.append(time.perf_counter() - began)
@@ -181,7 +204,7 @@ class Plugin:
 
     def complain(self, failure: GuestFailure) -> None:
         """Account for a failure outside any hook."""
-        self._trapped(Hook.START, failure, None, "between hooks")
+        self._trapped(Hook.START, failure, None, self.generation, "between hooks")
 
     async def _conclude(
         self, hook: Hook, call: HookCall, code: int, began_with: bytes | None = None
@@ -202,6 +225,7 @@ class Plugin:
         if self._ailing and not self.health.is_failing():
             self._ailing = False
             self.news = True
+            self.log.notice(LogLevel.INFO, "no trap for a minute; those before are forgotten")
         return code
 
     def _failed(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
@@ -209,14 +233,25 @@ class Plugin:
         return FAILED
 
     def _trapped(
-        self, hook: Hook, failure: Exception, flow_id: FlowId | None, where: str = ""
+        self,
+        hook: Hook,
+        failure: Exception,
+        flow_id: FlowId | None,
+        generation: Generation | None,
+        where: str = "",
     ) -> int:
         self.belongings.profile.records[hook.index].traps += 1
+        if generation is not self.generation:
+            # A version that was replaced meanwhile: the one at work is not to blame.
+            text = f"{where or hook.export} {failure}, in the version before"
+            self.log.complain(LogLevel.ERROR, text, flow_id)
+            return FAILED
         self._ailing = self.news = True
         pause = self.health.note_trap()
         self._note(f"{where or hook.export} {failure}", flow_id)
         self.log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
         if pause is not None:
+            self._resting = True
             self.log.notice(LogLevel.ERROR, f"in quarantine for {pause:g} s after repeated traps")
         return FAILED
 

@@ -9,6 +9,7 @@ import pytest
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginState
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond
+from proxy_core.plugin_host.belongings.health import Health
 from proxy_core.plugin_host.hook.draft import RequestDraft
 from tests.plugin_host.guests import (
     LOG,
@@ -204,6 +205,37 @@ async def test_repeated_traps_bring_quarantine(host: Host) -> None:
     assert "in quarantine for 1 s after repeated traps" in host.texts(LogLevel.ERROR)
 
 
+async def test_calls_in_the_queue_are_turned_away_by_quarantine(host: Host) -> None:
+    await host.load("a", guest("unreachable"), "single_instance = true")
+    verdicts = await asyncio.gather(*(host.request(make_flow()) for _ in range(50)))
+    assert verdicts == [CONTINUE] * 50
+    assert host.status("a").traps == 3
+    quarantines = [text for text in host.texts(LogLevel.ERROR) if "in quarantine" in text]
+    assert quarantines == ["in quarantine for 1 s after repeated traps"]
+
+
+async def test_every_step_out_of_quarantine_is_told(host: Host) -> None:
+    trap_three_times = (
+        "(i32.store (i32.const 0) (i32.wrap_i64 (call $kv_add (i32.const 4) (i32.const 1)"
+        " (i64.const 1)))) (if (i32.le_u (i32.load (i32.const 0)) (i32.const 3))"
+        " (then unreachable)) i32.const 0"
+    )
+    imports = '(import "env" "host_kv_add" (func $kv_add (param i32 i32 i64) (result i64)))'
+    await host.load("a", guest(trap_three_times, imports=imports))
+    (plugin,) = host.manager._plugins.values()
+    now = 1000.0
+    plugin.health = Health(lambda: now)
+    for later in (0, 0, 0, 0.5, 1.1, 61):
+        now += later
+        await host.request(make_flow())
+    assert host.status("a").calls == 5
+    assert host.texts(LogLevel.INFO) == [
+        "its quarantine is over, and it is called again",
+        "no trap for a minute; those before are forgotten",
+    ]
+    assert host.status("a").state is PluginState.READY
+
+
 async def test_in_quarantine_a_plugin_that_fails_closed_still_blocks(host: Host) -> None:
     await host.load("a", guest("unreachable"), 'on_failure = "closed"')
     for _ in range(5):
@@ -217,7 +249,7 @@ async def test_a_plugin_that_recovers_is_told_of(host: Host) -> None:
     (plugin,) = host.manager._plugins.values()
     plugin.health._clock = lambda: clock
     clock = 0.0
-    plugin._trapped(next(iter(plugin.hooks)), Exception("trapped"), None)
+    plugin._trapped(next(iter(plugin.hooks)), Exception("trapped"), None, plugin.generation)
     await host.request(make_flow())
     clock = 61.0
     await host.request(make_flow())

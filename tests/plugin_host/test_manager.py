@@ -338,6 +338,23 @@ async def test_a_reload_ends_quarantine(host: Host) -> None:
     assert host.status("a").state is PluginState.READY
 
 
+async def test_a_version_is_not_blamed_for_calls_that_fail_in_the_one_before(host: Host) -> None:
+    endless = "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 200"
+    await host.load("a", guest("(loop (br 0)) i32.const 0"), endless)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(4):
+            group.create_task(host.request(make_flow()))
+        await asyncio.sleep(0)
+        host.put("a", PASS)
+        assert (await host.manager.reload("a")).ok
+    status = host.status("a")
+    assert status.traps >= 1
+    assert (status.state, status.last_error) == (PluginState.READY, None)
+    errors = host.texts(LogLevel.ERROR)
+    assert all(text.endswith("in the version before") for text in errors)
+    assert "did not return within 200 ms" in errors[0]
+
+
 async def test_calls_under_way_finish_on_the_old_version(host: Host) -> None:
     spin = (
         "(local $n i32) (local.set $n (i32.const 150000))"

@@ -31,6 +31,8 @@ class Health:
     def note_trap(self) -> float | None:
         """Count a trap; return the seconds of quarantine that it brings, or None."""
         now = self._clock()
+        if now < self._until:
+            return None  # of a call that was under way as the quarantine began
         if self._traps and now - max(self._traps[-1], self._until) > WINDOW:
             self.forget()
         self._traps.append(now)

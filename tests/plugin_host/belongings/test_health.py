@@ -52,12 +52,21 @@ def test_quarantine_doubles_up_to_five_minutes() -> None:
     assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
+def test_calls_that_were_under_way_as_quarantine_began_do_not_make_it_longer() -> None:
+    clock = Clock()
+    health = Health(clock)
+    assert [health.note_trap() for _ in range(20)] == [None, None, 1.0] + [None] * 17
+    clock.now += 1.1
+    assert not health.is_quarantined()
+    assert health.note_trap() == 2.0
+
+
 def test_a_minute_without_traps_after_quarantine_forgets_all() -> None:
     clock = Clock()
     health = Health(clock)
-    for _ in range(5):
+    for _ in range(3):
         health.note_trap()
-    clock.now += 4 + 61
+    clock.now += 1 + 61
     assert [health.note_trap() for _ in range(3)] == [None, None, 1.0]
 
 
