@@ -12,8 +12,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy_core.model.edits import WholeBody
+from proxy_core.model.plugin_status import AskedPermission, PermissionState
 from proxy_core.model.verdict import CONTINUE
-from proxy_core.plugin_host.codes import NOT_IN_HOOK, Hook
+from proxy_core.model.websocket import WebSocketMessage
+from proxy_core.plugin_host.belongings.grants import Permits
+from proxy_core.plugin_host.codes import HOOKS, NOT_IN_HOOK, PIECE_HOOKS, Hook
 from proxy_core.plugin_host.faults import GuestAborted
 from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
@@ -21,7 +25,8 @@ from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
 from proxy_core.plugin_host.runtime.memory import LinearMemory
-from tests.plugin_host.guests import Host, make_flow, respond_with, wasm
+from tests.plugin_host.guests import Host, make_client, make_flow, respond_with, wasm
+from tests.plugin_host.hostile.hostile import attacked
 
 PAGE = 65536
 OFFSETS = (0, PAGE - 1, PAGE, 2**31, 2**32 - 1)
@@ -44,15 +49,40 @@ def arguments(function: HostFunction) -> Iterator[list[int]]:
         yield [numbers.pop(0) if kind == "i32" else 1 for kind in function.params]
 
 
+def call_of(hook: Hook) -> HookCall:
+    """A call with whatever a hook may be about."""
+    flow = make_flow()
+    if hook in (Hook.RESPONSE, Hook.RESPONSE_CHUNK, Hook.CAPTURE, Hook.WEBSOCKET_MESSAGE):
+        respond_with(flow)
+    flow.whole = WholeBody(b"whole")
+    flow.request_body.feed(b"captured")
+    flow.response_body.feed(b"captured")
+    about_nothing = hook in (Hook.START, Hook.TICK, Hook.CONNECT)
+    manifest = Manifest("p", "p.wasm")
+    call = HookCall(hook, manifest, StartLog(10**6), None if about_nothing else flow)
+    if hook is Hook.CONNECT:
+        call.client, call.authority = make_client(), b"example.com:443"
+    if hook in PIECE_HOOKS:
+        call.piece = b"piece"
+    if hook in (Hook.WEBSOCKET_MESSAGE, Hook.RULE_MATCH):
+        call.message = WebSocketMessage(True, 2, 0.0, b"message")
+    if hook is Hook.RULE_MATCH:
+        call.rule_id = "modify-messages 1"
+    return call
+
+
 class Fenced:
     """A page of memory between two others that nobody may touch."""
 
     def __init__(self, hook: Hook) -> None:
         self.bytes = bytearray(b"\xaa" * PAGE + bytes(PAGE) + b"\xaa" * PAGE)
         base = ctypes.addressof(ctypes.c_char.from_buffer(self.bytes))
-        flow = respond_with(make_flow()) if hook is Hook.RESPONSE else make_flow()
-        self.flow = flow
-        call = HookCall(hook, Manifest("p", "p.wasm"), StartLog(10**6), flow)
+        call = call_of(hook)
+        granted = [
+            AskedPermission("network", ("*.test",), PermissionState.GRANTED),
+            AskedPermission("filesystem", ("/nowhere",), PermissionState.GRANTED),
+        ]
+        call.belongings.permits = Permits("00", granted)
         self.host = HostSide(call, LinearMemory(lambda: (base + PAGE, PAGE)))
 
     @property
@@ -64,7 +94,7 @@ class Fenced:
         return bytes(self.bytes[PAGE:-PAGE])
 
 
-@pytest.mark.parametrize("hook", [Hook.REQUEST, Hook.RESPONSE, Hook.START])
+@pytest.mark.parametrize("hook", [*HOOKS, Hook.START])
 @pytest.mark.parametrize("name", TAKES_POINTERS)
 def test_no_region_makes_a_host_function_fail_or_reach_outside(name: str, hook: Hook) -> None:
     function = HOST_FUNCTIONS[name]
@@ -118,7 +148,7 @@ def guest_that_tries(function: HostFunction) -> bytes:
 async def test_no_region_harms_the_flow_from_within_a_guest(any_host: Host, name: str) -> None:
     limits = "[limits]\nfuel = 1_000_000_000\nlog_lines_per_second = 100000"
     await any_host.load("hostile", guest_that_tries(HOST_FUNCTIONS[name]), limits)
-    flow = make_flow()
+    flow = attacked()
     assert await any_host.request(flow) is CONTINUE
     assert any_host.status("hostile").last_error is None
     assert flow.request.raw == make_flow().request.raw
