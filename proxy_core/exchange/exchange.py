@@ -111,7 +111,6 @@ class Exchange:
 
     async def _story(self, client: ClientStream, received: RequestReceived, flow: Flow) -> None:
         head = received.head
-        clean = received.clean
         if received.oddities:
             flow.notes = (*flow.notes, *(f"request: {odd}" for odd in received.oddities))
         if self._own_pages is not None and is_own_name(head.authority):
@@ -122,15 +121,15 @@ class Exchange:
         length = received.length
         hook = self._hooks.request
         if hook is not None:
-            source = await self._bodies.show_request(client, received, flow)
+            if self._hooks.request_body is not None:
+                source = await self._bodies.show_request(client, received, flow)
             verdict = await hook(flow)
             if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
                 return
-        if hook is not None or self._hooks.request_stream is not None:
+        if flow.whole is not None or self._hooks.request_stream is not None:
             source, length = self._bodies.take_request(source, length, flow)
-        if flow.request is not head:
-            head, clean = flow.request, None
-
+        head = flow.request
+        clean = received.clean_of(head, length)
         route = self._route(client, head)
         if length == 0:
             upstream, response = await self._ask(client, route, received, clean, flow)
@@ -233,7 +232,6 @@ class Exchange:
     ) -> None:
         """Carry the response to the client, and give the upstream connection back."""
         head = flow.response = response.head
-        clean = response.clean
         if response.oddities:
             flow.notes = (*flow.notes, *(f"response: {odd}" for odd in response.oddities))
         flow.first_byte = time.time()
@@ -244,15 +242,16 @@ class Exchange:
         length = response.length
         hook = self._hooks.response
         if hook is not None:
-            source = await self._bodies.show_response(upstream, response, flow)
+            if self._hooks.response_body is not None:
+                source = await self._bodies.show_response(upstream, response, flow)
             verdict = await hook(flow)
             if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
                 upstream.abort()
                 return
-        if hook is not None or self._hooks.response_stream is not None:
+        if flow.whole is not None or self._hooks.response_stream is not None:
             source, length = self._bodies.take_response(source, length, flow)
-        if flow.response is not head:
-            head, clean = flow.response, None
+        head = flow.response
+        clean = response.clean_of(head, length)
         if response.upgrade is not None:
             if upload is not None and not upload.done:
                 raise UpstreamError(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead
@@ -32,8 +33,7 @@ class WholeBody:
         return self.data != self._data or (self.trailers or []) != self._trailers
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True, gc=False):
     """One edit of a message: what it was `before`; what it became is found in what came after."""
 
     by: str

@@ -9,7 +9,7 @@ fields first (RFC 9113, section 8.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from proxy_core.model.headers import Field, Headers, text_of
 
@@ -66,6 +66,9 @@ class _Head:
         if self._raw is None:
             self._raw = self.raw
         self._headers = None
+
+    def _raw_with(self, added: Sequence[Field]) -> bytes:
+        return self.raw[:-2] + _lines(added) + b"\r\n"
 
     def _start_line(self) -> bytes:
         raise NotImplementedError
@@ -137,6 +140,18 @@ class RequestHead(_Head):
             self.version,
         )
 
+    def gaining(self, added: Sequence[Field], headers: Headers) -> RequestHead:
+        """Return the head with `added` behind its fields; `headers` are all of them together."""
+        return RequestHead(
+            self.method,
+            self.scheme,
+            self.authority,
+            self.path,
+            headers,
+            self.version,
+            self._raw_with(added),
+        )
+
     def _start_line(self) -> bytes:
         if self.version == HTTP_2:
             return b":method: %b\r\n:scheme: %b\r\n:authority: %b\r\n:path: %b\r\n" % (
@@ -183,6 +198,10 @@ class ResponseHead(_Head):
             self.headers.copy() if headers is None else headers,
             self.version,
         )
+
+    def gaining(self, added: Sequence[Field], headers: Headers) -> ResponseHead:
+        """Return the head with `added` behind its fields; `headers` are all of them together."""
+        return ResponseHead(self.status, self.reason, headers, self.version, self._raw_with(added))
 
     def _start_line(self) -> bytes:
         if self.version == HTTP_2:

@@ -35,6 +35,8 @@ class Hook(enum.Enum):
         self.index = len(type(self).__members__)
         """Its place among the hooks."""
 
+    __hash__ = object.__hash__  # an enumeration's own is written in Python
+
 
 V0_HOOKS: Final = (
     Hook.REQUEST,

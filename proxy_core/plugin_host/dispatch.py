@@ -176,11 +176,12 @@ class Dispatcher:
             ):
                 continue
             call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
-            if hook is Hook.CONNECT and attempt is not None:
+            if attempt is not None:
                 call.client, call.authority = attempt.client, attempt.authority
             else:
                 call.rule_id, call.message = rule_id, message
-            code = await plugin.call(hook, call)
+            answer = plugin.enter(hook, call)
+            code = answer if isinstance(answer, int) else await answer
             if code != codes.CONTINUE:
                 verdict = _meaning(plugin, code, call)
                 if hook is Hook.CAPTURE:

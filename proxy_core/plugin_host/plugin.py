@@ -7,7 +7,8 @@ logged, counted, and answered with FAILED.
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
@@ -22,6 +23,7 @@ from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.files.discovery import Source
 from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.generation import Generation
+from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.hook.commit import commit, ready
 from proxy_core.plugin_host.loading import Loading
@@ -118,53 +120,104 @@ class Plugin:
 
         The call's edits are on the flow where the code is not negative, and nowhere otherwise.
         """
+        code = self.enter(hook, call)
+        return code if isinstance(code, int) else await code
+
+    def enter(self, hook: Hook, call: HookCall) -> int | Coroutine[Any, Any, int]:
+        """Do what `call` does as far as that takes no turn of the loop.
+
+        Return the code, or, where the guest is not done yet or there is none at hand, what has to
+        be awaited for it. Most hooks are over at once, and need no coroutine of their own.
+        """
         generation = self.generation
         if generation is None:
             return codes.CONTINUE
         if self._ailing and self._rests():
             return SKIPPED
         if generation.driver is not None:
-            return await self._drive(generation, generation.driver, hook, call)
+            return self._drive(generation, generation.driver, hook, call)
+        idle = generation.idle
+        if not idle:
+            return self._enter_later(generation, hook, call)
+        return self._enter(generation, idle.pop(), hook, call)
+
+    async def _enter_later(self, generation: Generation, hook: Hook, call: HookCall) -> int:
+        """Wait for an instance, and run the hook."""
         try:
-            idle = generation.idle
-            if idle:
-                guest = idle.pop()
-            else:
-                guest = await generation.acquire()
-                if self._ailing and self._rests():  # since it began to wait
-                    generation.release(guest)
-                    return SKIPPED
+            guest = await generation.acquire()
         except TooBusy as failure:
             return self._failed(hook, failure, call.flow_id)
         except (GuestFailure, ModuleRefused) as failure:
             return self._trapped(hook, failure, call.flow_id, generation)
-        record = self.belongings.profile.records[hook.index]
+        if self._ailing and self._rests():  # since it began to wait
+            generation.release(guest)
+            return SKIPPED
+        code = self._enter(generation, guest, hook, call)
+        return code if isinstance(code, int) else await code
+
+    def _enter(
+        self, generation: Generation, guest: Guest, hook: Hook, call: HookCall
+    ) -> int | Coroutine[Any, Any, int]:
+        """Run the hook's first slice, which is the only one of most."""
         guest.host.call = call
         try:
-            try:
-                code = guest.begin(hook.export)
-                if code is None:
-                    code = await guest.finish()
-            finally:
-                seconds = guest.seconds
-                record.fuel += guest.fuel_used
-                record.seconds += seconds
-                record.recent.append(seconds)
-                record.calls += 1
-        except (GuestFailure, ModuleRefused) as failure:
-            generation.discard(guest)
-            return self._trapped(hook, failure, call.flow_id, generation)
-        except Exception as error:  # a bug of ours in a host function must not end the flow
-            generation.discard(guest)
-            return self._trapped(hook, _InternalError(error), call.flow_id, generation)
+            code = guest.begin(hook.export)
+        except Exception as error:
+            return self._ended_badly(generation, guest, hook, call, error)
         except BaseException:
-            # Cancelled half-way: the client is gone and the guest's state is anybody's guess.
+            self._account(guest, hook)
             generation.discard(guest)
             raise
-        if record.calls & _SAMPLED == 1:
-            self.belongings.profile.pages = guest.host.memory.pages()
+        if code is None:
+            return self._finish(generation, guest, hook, call)
+        self._account(guest, hook)
         generation.release(guest)
-        return await self._conclude(hook, call, code)
+        if code == codes.CONTINUE and not call.edited and not self._ailing:
+            return code  # as most do
+        return self._conclude(hook, call, code)
+
+    async def _finish(
+        self, generation: Generation, guest: Guest, hook: Hook, call: HookCall
+    ) -> int:
+        """Run the rest of a hook, a slice at each turn of the loop."""
+        try:
+            code = await guest.finish()
+        except Exception as error:
+            return self._ended_badly(generation, guest, hook, call, error)
+        except BaseException:
+            # Cancelled half-way: the client is gone and the guest's state is anybody's guess.
+            self._account(guest, hook)
+            generation.discard(guest)
+            raise
+        self._account(guest, hook)
+        generation.release(guest)
+        answer = self._conclude(hook, call, code)
+        return answer if isinstance(answer, int) else await answer
+
+    def _ended_badly(
+        self,
+        generation: Generation,
+        guest: Guest,
+        hook: Hook,
+        call: HookCall,
+        error: Exception,
+    ) -> int:
+        self._account(guest, hook)
+        generation.discard(guest)
+        if not isinstance(error, GuestFailure | ModuleRefused):
+            error = _InternalError(error)  # a bug of ours in a host function must not end the flow
+        return self._trapped(hook, error, call.flow_id, generation)
+
+    def _account(self, guest: Guest, hook: Hook) -> None:
+        profile = self.belongings.profile
+        record = profile.records[hook.index]
+        seconds = guest.seconds
+        record.fuel += guest.fuel_used
+        record.seconds += seconds
+        record.recent.append(seconds)
+        record.calls += 1
+        if record.calls & _SAMPLED == 1:
+            profile.pages = guest.host.memory.pages()
 
     def forgive(self) -> None:
         """Start with a clean record, as a new version does."""
@@ -200,28 +253,44 @@ class Plugin:
         finally:
             record.calls += 1
             record.recent.append(time.perf_counter() - began)
-        return await self._conclude(hook, call, code, began_with)
+        answer = self._conclude(hook, call, code, began_with)
+        return answer if isinstance(answer, int) else await answer
 
     def complain(self, failure: GuestFailure) -> None:
         """Account for a failure outside any hook."""
         self._trapped(Hook.START, failure, None, self.generation, "between hooks")
 
-    async def _conclude(
+    def _conclude(
         self, hook: Hook, call: HookCall, code: int, began_with: bytes | None = None
-    ) -> int:
+    ) -> int | Coroutine[Any, Any, int]:
         """Take a hook's answer: commit its edits, or say why not."""
-        record = self.belongings.profile.records[hook.index]
         if code != codes.CONTINUE:
             wrong = _what_is_wrong(hook, code, call)
             if wrong is not None:
                 self._note(f"{hook.export} {wrong}; its edits are dropped", call.flow_id)
                 return FAILED
             if code == codes.RESPOND:
+                record = self.belongings.profile.records[hook.index]
                 record.bytes_changed += len(call.respond_body)
+        if call.edited_bodies:
+            return self._commit_bodies(hook, call, code, began_with)
         if call.edited or began_with is not None:
-            if call.edited_bodies:
-                await ready(call)
-            record.bytes_changed += commit(call, began_with)
+            self._commit(hook, call, began_with)
+        return self._well(code)
+
+    async def _commit_bodies(
+        self, hook: Hook, call: HookCall, code: int, began_with: bytes | None
+    ) -> int:
+        """Commit edits of which some are of bodies, which may take long to code."""
+        await ready(call)
+        self._commit(hook, call, began_with)
+        return self._well(code)
+
+    def _commit(self, hook: Hook, call: HookCall, began_with: bytes | None) -> None:
+        record = self.belongings.profile.records[hook.index]
+        record.bytes_changed += commit(call, began_with)
+
+    def _well(self, code: int) -> int:
         if self._ailing and not self.health.is_failing():
             self._ailing = False
             self.news = True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.wire.http1_fields import field_kind
 
 CHUNKED = -1
 """A body whose end the framing marks: chunked in HTTP/1.1, END_STREAM in HTTP/2."""
@@ -16,6 +17,21 @@ UNTIL_CLOSE = -2
 
 BodyLength = int
 """0 for no body, a count of bytes, CHUNKED or UNTIL_CLOSE."""
+
+
+def _clean_with(
+    clean: bytes | None, old: RequestHead | ResponseHead, new: RequestHead | ResponseHead
+) -> bytes | None:
+    """Return the clean lines of `new`, where it differs from `old` by more fields only."""
+    before = old.raw
+    end = len(before) - 2
+    if clean is None or new.raw[:end] != before[:end]:
+        return None
+    gained = new.headers.fields[len(old.headers.fields) :]
+    for name, _ in gained:
+        if field_kind(name):  # not an ordinary one
+            return None
+    return clean[:-2] + new.raw[end:]
 
 
 class RequestReceived:
@@ -58,6 +74,15 @@ class RequestReceived:
         """The field lines, empty line included, ready to go on byte for byte: hop-by-hop fields
         cut out, Host agreeing with the target. None where the head must be rebuilt (HTTP/1)."""
 
+    def clean_of(self, head: RequestHead, length: BodyLength) -> bytes | None:
+        """Return `clean` for what the head has become, or None where that must be rebuilt."""
+        old = self.head
+        if head is old:
+            return self.clean
+        if length != self.length or head.authority != old.authority or head.path != old.path:
+            return None
+        return _clean_with(self.clean, old, head)
+
 
 class ResponseReceived:
     """The head of a response is complete; `informational` for 1xx other than 101."""
@@ -93,6 +118,14 @@ class ResponseReceived:
         """As for a request."""
         self.clean = clean
         """As for a request."""
+
+    def clean_of(self, head: ResponseHead, length: BodyLength) -> bytes | None:
+        """As for a request."""
+        if head is self.head:
+            return self.clean
+        if length != self.length or head.status != self.head.status:
+            return None
+        return _clean_with(self.clean, self.head, head)
 
 
 class EndOfMessage:

@@ -41,21 +41,22 @@ NAME_BYTES: Final = rules.HEAD_BYTES
 RANDOM_BYTES: Final = 64 * 1024
 RESPONSE_BYTES: Final = 16 * 1024 * 1024
 _MAY_RESPOND: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH, Hook.REQUEST_CHUNK})
+_LEVELS: Final = tuple(LogLevel)
 _ANNOTATIONS: Final = frozenset({"comment", "tag", "colour"})
 
 
 def _log(host: HostSide, level: int, ptr: int, length: int) -> int:
     call = host.call
-    if not host.memory.holds(ptr, length):
+    raw = host.memory.read(ptr, length if length < LINE_BYTES else LINE_BYTES)
+    if raw is None or (length > LINE_BYTES and not host.memory.holds(ptr, length)):
         call.journal.write(
             LogLevel.WARN, f"host_log: {length} bytes at {ptr} are not in its memory", call.flow_id
         )
         return BAD_POINTER
-    raw = host.memory.read(ptr, min(length, LINE_BYTES)) or b""
     text = raw.decode("utf-8", "replace")
     if length > LINE_BYTES:
         text += f"... ({length - LINE_BYTES} bytes more)"
-    kept = call.journal.write(LogLevel(min(level, LogLevel.ERROR)), text, call.flow_id)
+    kept = call.journal.write(_LEVELS[level if level < 3 else 3], text, call.flow_id)
     return OK if kept else OVER_LIMIT
 
 

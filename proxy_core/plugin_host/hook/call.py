@@ -25,6 +25,10 @@ ANNOTATION_BYTES: Final = 4096
 _OF_REQUEST: Final = frozenset({Hook.REQUEST, Hook.REQUEST_CHUNK})
 """Hooks that see the request where they do not say otherwise, as those about a message do; the
 others see what is newest."""
+_EDITING: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH})
+"""Hooks that edit a message on its way: their own, and no other."""
+_REQUEST: Final = Hook.REQUEST  # an enumeration's members are slow to get at
+_CAPTURE: Final = Hook.CAPTURE
 
 Draft = RequestDraft | ResponseDraft
 
@@ -135,7 +139,7 @@ class HookCall:
         """The messages that were captured of a WebSocket that is over; none before."""
         if self._copies is None:
             log = None if self.flow is None else self.flow.web_socket
-            over = log is not None and self.hook is Hook.CAPTURE
+            over = log is not None and self.hook is _CAPTURE
             self._copies = log.snapshot() if log is not None and over else []
         return self._copies
 
@@ -147,7 +151,7 @@ class HookCall:
             return None
         side = self._side
         if side is None:
-            if self.hook is Hook.REQUEST:  # where most calls are, in the least time
+            if self.hook is _REQUEST:  # where most calls are, in the least time
                 return flow.request
             return flow.response if self.on_response_side else flow.request
         return flow.response if side else flow.request
@@ -155,21 +159,19 @@ class HookCall:
     @property
     def draft(self) -> Draft | None:
         """The message under edit, or None where this hook has none that may be edited."""
-        if self._draft is None:
+        draft = self._draft
+        if draft is None:
             head = self.head
             if head is None or not self._may_edit():
                 return None
-            self._draft = (
+            draft = self._draft = (
                 RequestDraft(head) if isinstance(head, RequestHead) else ResponseDraft(head)
             )
-        return self._draft
+        return draft
 
     def _may_edit(self) -> bool:
-        hook = self.hook
-        if hook is Hook.CAPTURE:
-            return True
-        if hook not in (Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH) or self.message is not None:
-            return False
+        if self.hook not in _EDITING or self.message is not None:
+            return self.hook is _CAPTURE
         return self._side is None or self._side == self.on_response_side
 
     @property
@@ -187,6 +189,8 @@ class HookCall:
     @property
     def written_bodies(self) -> tuple[BodyDraft, ...]:
         """All messages' bodies, as far as they were written to, and be it what was there."""
+        if self._body is None and self._aside is None:
+            return ()
         bodies = [self._body]
         if self._aside is not None:
             bodies += [body for _, body in self._aside.values()]
@@ -219,7 +223,7 @@ class HookCall:
         coding = None if head is None else head.headers.joined(b"content-encoding")
         name = None if coding is None else text_of(coding)
         response = self.looks_at_response
-        if response == self.on_response_side and self.hook is not Hook.CAPTURE:
+        if response == self.on_response_side and self.hook is not _CAPTURE:
             whole = flow.whole
             return None if whole is None else BodyDraft(whole.data, name, of_response=response)
         captured = flow.response_body if response else flow.request_body
@@ -227,7 +231,7 @@ class HookCall:
             captured.kept,
             name,
             of_response=response,
-            writable=self.hook is Hook.CAPTURE,
+            writable=self.hook is _CAPTURE,
             partial=captured.truncated,
         )
 

@@ -18,6 +18,7 @@ from proxy_core.plugin_host.hook.body_draft import BodyDraft
 from proxy_core.plugin_host.hook.call import HookCall
 
 _CODING: Final = b"content-encoding"
+_CAPTURE: Final = Hook.CAPTURE
 
 
 async def ready(call: HookCall) -> None:
@@ -35,7 +36,7 @@ def commit(call: HookCall, began_with: bytes | None = None) -> int:
     if flow is None:
         return 0
     bodies = call.edited_bodies
-    written = sum(len(body.coded) for body in bodies)
+    written = sum(len(body.coded) for body in bodies) if bodies else 0
     if call.piece is not None:
         if bodies:
             call.piece = bodies[0].coded
@@ -44,7 +45,7 @@ def commit(call: HookCall, began_with: bytes | None = None) -> int:
         if bodies:
             call.message.payload = bodies[0].coded
             call.message.by = (*call.message.by, f"plugin {call.manifest.name}")
-    elif call.hook is Hook.CAPTURE:
+    elif call.hook is _CAPTURE:
         written += _commit_copies(call, flow)
     else:
         if bodies and flow.whole is not None:

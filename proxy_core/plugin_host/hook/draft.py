@@ -20,12 +20,22 @@ HeadT = TypeVar("HeadT", RequestHead, ResponseHead)
 class _Draft(Generic[HeadT]):
     """What requests and responses have in common: the fields."""
 
-    __slots__ = ("_copied", "also_written", "headers", "line_bytes", "original", "touched")
+    __slots__ = (
+        "_copied",
+        "_gained",
+        "also_written",
+        "headers",
+        "line_bytes",
+        "original",
+        "touched",
+    )
 
     def __init__(self, original: HeadT) -> None:
         self.original: HeadT = original
         self.headers = original.headers
         self._copied = False
+        self._gained: list[Field] | None = []
+        """The fields that were added behind all others, where nothing else was done to any."""
         self.line_bytes = 0
         """Bytes of the header lines written so far, whether or not they were others before."""
         self.also_written = 0
@@ -37,6 +47,7 @@ class _Draft(Generic[HeadT]):
         """Make `value` the only value of `name`."""
         code = self._before_write(name, value)
         if code == OK:
+            self._gained = None
             self._own().set(self._spelled(name), value)
         return code
 
@@ -44,7 +55,12 @@ class _Draft(Generic[HeadT]):
         """Append a field line."""
         code = self._before_write(name, value)
         if code == OK:
-            self._own().add(self._spelled(name), value)
+            field = (self._spelled(name), value)
+            if not self._copied:
+                self._own()
+            self.headers.fields.append(field)
+            if self._gained is not None:
+                self._gained.append(field)
         return code
 
     def remove_header(self, name: bytes) -> int:
@@ -56,6 +72,7 @@ class _Draft(Generic[HeadT]):
             self.touched = True
             return 0
         self.also_written += len(name)
+        self._gained = None
         return self._own().remove(lowered)
 
     @property
@@ -88,6 +105,7 @@ class _Draft(Generic[HeadT]):
                 result.append((known.pop() if len(known) > 1 else known[0], value))
         for lines in owned.values():
             result += lines
+        self._gained = None
         self._own().fields = result
         return OK
 
@@ -112,8 +130,12 @@ class _Draft(Generic[HeadT]):
             self._copied = True
         return self.headers
 
-    def _headers_changed(self) -> bool:
-        return self._copied and self.headers.fields != self.original.headers.fields
+    def _changed_headers(self) -> Headers | None:
+        """The fields, where they are others than they were."""
+        if not self._copied:
+            return None
+        gained = self._gained or self.headers.fields != self.original.headers.fields
+        return self.headers if gained else None
 
 
 class RequestDraft(_Draft[RequestHead]):
@@ -198,21 +220,24 @@ class RequestDraft(_Draft[RequestHead]):
         if authority != self.authority:
             self.authority = authority
             if b"host" in self.headers:
+                self._gained = None
                 self._own().set(b"Host" if self.original.version != HTTP_2 else b"host", authority)
         return OK
 
     def build(self) -> RequestHead | None:
         """Return the edited head, or None where nothing is different."""
         old = self.original
-        headers = self.headers if self._headers_changed() else None
+        headers = self._changed_headers()
         if (
-            headers is None
-            and self.path == old.path
+            self.path == old.path
             and self.authority == old.authority
             and self.method == old.method
             and self.scheme == old.scheme
         ):
-            return None
+            if headers is None:
+                return None
+            if self._gained:
+                return old.gaining(self._gained, headers)
         return old.replace(
             method=self.method,
             scheme=self.scheme,
@@ -252,7 +277,10 @@ class ResponseDraft(_Draft[ResponseHead]):
     def build(self) -> ResponseHead | None:
         """Return the edited head, or None where nothing is different."""
         old = self.original
-        headers = self.headers if self._headers_changed() else None
-        if headers is None and self.status == old.status and self.reason == old.reason:
-            return None
+        headers = self._changed_headers()
+        if self.status == old.status and self.reason == old.reason:
+            if headers is None:
+                return None
+            if self._gained:
+                return old.gaining(self._gained, headers)
         return old.replace(status=self.status, reason=self.reason, headers=headers)

@@ -16,10 +16,9 @@ from proxy_core.plugin_host.faults import ModuleRefused
 
 Ptr = ctypes.c_void_p
 Size = ctypes.c_size_t
-Words = ctypes.POINTER(ctypes.c_uint32)
 
-Callback = ctypes.CFUNCTYPE(Ptr, Ptr, Ptr, Words, Size)
-"""(guest's key, caller, values in and out, how many) -> trap."""
+Callback = ctypes.CFUNCTYPE(Ptr, Size, Size, Size, Size)
+"""(guest's key, caller, address of the values in and out, how many) -> trap."""
 IsDone = ctypes.CFUNCTYPE(ctypes.c_bool, Ptr)
 
 

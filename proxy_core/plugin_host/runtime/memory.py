@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Final
 
 PAGE: Final = 64 * 1024
-_WRITABLE: Final = 0x200  # PyBUF_WRITE
-_view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
+WRITABLE: Final = 0x200  # PyBUF_WRITE
+view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
 )
-"""An array type for every size would be garbage that only the collector finds."""
+"""(address, size, WRITABLE) -> memoryview; an array type for every size would be garbage that only
+the collector finds."""
 
 
 class LinearMemory:
@@ -35,7 +36,7 @@ class LinearMemory:
             return
         address, size = self._locate()
         if size != self._size:
-            self._view = _view_of(address, size, _WRITABLE)
+            self._view = view_of(address, size, WRITABLE)
             self._size = size
 
     def holds(self, offset: int, length: int) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, Final
 
 import wasmtime
@@ -30,6 +31,7 @@ from proxy_core.plugin_host.runtime.entry_points import (
     address_of,
     take_error,
 )
+from proxy_core.plugin_host.runtime.memory import WRITABLE, view_of
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest
 from proxy_core.plugin_host.runtime.settings import (
     compile_code,
@@ -44,7 +46,10 @@ from proxy_core.plugin_host.runtime.settings import (
 
 _CHECK_EVERY: Final = 16  # host calls; a power of two
 _U32: Final = 0xFFFFFFFF
-_WORDS_PER_VALUE: Final = 4  # wasmtime_val_raw_t is 16 bytes, little-endian
+_U64: Final = 0xFFFFFFFFFFFFFFFF
+_VALUE_BYTES: Final = 16  # of a wasmtime_val_raw_t, little-endian
+_IN_VALUE: Final = {"i32": "I12x", "f32": "I12x", "i64": "Q8x", "f64": "Q8x"}
+_VIEWS: Final = 64
 
 
 class RawEngine:
@@ -130,31 +135,29 @@ class RawEngine:
         """Wrap a host function for C: (guest's key, caller, values in and out, how many)."""
         guests = self._guests
         run: Callable[..., Any] = item.function.run
-        stop = _WORDS_PER_VALUE * len(item.function.params)
-        wide = [kind == "i64" for kind in item.function.params]
-        some_wide = any(wide)
-        words = {(): 0, ("i32",): 1}.get(item.results, 2)
+        params, results = item.function.params, item.results
+        size = _VALUE_BYTES * max(len(params), len(results))
+        unpack = Struct("<" + "".join(_IN_VALUE[kind] for kind in params)).unpack_from
+        narrow = results == ("i32",)
+        pack = Struct("<I" if narrow else "<Q").pack_into if results else None
+        mask = _U32 if narrow else _U64
+        views: dict[int, memoryview] = {}
 
-        def callback(key: int, caller: int, values: Any, count: int) -> int | None:
+        def callback(key: int, caller: int, at: int, count: int) -> int | None:
             guest = guests[key]
             try:
-                calls = guest.host_calls + 1
-                guest.host_calls = calls
+                guest.host_calls = calls = guest.host_calls + 1
                 if not calls % _CHECK_EVERY:
                     guest.look_around(caller)
-                # An empty slice with a step has one element in ctypes.
-                arguments = values[0:stop:_WORDS_PER_VALUE] if stop else ()
-                if some_wide:
-                    upper = values[1 : stop + 1 : _WORDS_PER_VALUE]
-                    arguments = [
-                        low | high << 32 if is_wide else low
-                        for low, high, is_wide in zip(arguments, upper, wide, strict=True)
-                    ]
-                result = run(guest.host, *arguments)
-                if words:
-                    values[0] = result & _U32
-                    if words == 2:
-                        values[1] = result >> 32 & _U32
+                # The values are on the guest's stack: time and again in the same places.
+                view = views.get(at)
+                if view is None:
+                    if len(views) >= _VIEWS:
+                        views.clear()
+                    view = views[at] = view_of(at, size, WRITABLE)
+                result = run(guest.host, *unpack(view))
+                if pack is not None:
+                    pack(view, 0, result & mask)
             except BaseException as error:  # no exception may cross into C
                 return guest.refuse_to_go_on(error)
             return None

@@ -101,7 +101,7 @@ class _Values:
 class _Entry:
     """An export as it is called."""
 
-    __slots__ = ("cell", "function", "kinds", "result_kinds", "results", "takes")
+    __slots__ = ("arguments", "cell", "function", "kinds", "result_kinds", "results", "takes")
 
     def __init__(self, function: int, signature: Signature, cell: Any) -> None:
         self.function = function
@@ -110,6 +110,8 @@ class _Entry:
         self.results = len(self.result_kinds)
         self.cell = cell
         """Where the result is found after a call."""
+        self.arguments: tuple[int, ...] = ()
+        """What `call_async` takes for it."""
 
 
 class RawGuest:
@@ -212,7 +214,17 @@ class RawGuest:
         for name, signature in contract.entries.items():
             function = self._export(instance, name, "func")
             cell = self._values.cells[signature[1]]
-            self._entries[name] = _Entry(function, signature, cell)
+            export = self._entries[name] = _Entry(function, signature, cell)
+            export.arguments = (
+                self._context,
+                function,
+                self._values.arguments_at,
+                export.takes,
+                self._values.result_at,
+                export.results,
+                self._trap_at,
+                self._error_at,
+            )
         if contract.has_memory:
             self._watch_memory(self._export(instance, "memory", "memory"))
 
@@ -248,20 +260,10 @@ class RawGuest:
 
     def _call(self, points: EntryPoints, export: _Entry, arguments: tuple[int, ...]) -> int:
         """Make the future of a call; nothing runs yet."""
-        values = self._values
         if arguments:
-            values.put(export.kinds, arguments)
+            self._values.put(export.kinds, arguments)
         self._cell = export.cell
-        future: int = points.call_async(
-            self._context,
-            export.function,
-            values.arguments_at,
-            export.takes,
-            values.result_at,
-            export.results,
-            self._trap_at,
-            self._error_at,
-        )
+        future: int = points.call_async(*export.arguments)
         return future
 
     def _poll_to_end(self, future: int) -> None:

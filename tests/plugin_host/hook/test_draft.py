@@ -313,3 +313,38 @@ def test_what_is_no_path_is_not_set(path: bytes) -> None:
 def test_a_path_has_a_limit_and_a_tunnel_has_none() -> None:
     assert request().set_path(b"/" * 100_000) == OVER_LIMIT
     assert request(b"CONNECT").set_path(b"/") == NOT_IN_HOOK
+
+
+def test_a_head_that_only_gained_fields_keeps_the_bytes_it_came_as() -> None:
+    raw = b"GET http://example.com/p HTTP/1.1\r\nhOST:example.com\r\n\r\n"
+    head = RequestHead(b"GET", "http", b"example.com", b"/p", None, HTTP_11, raw)
+    draft = RequestDraft(head)
+    assert draft.add_header(b"X-A", b"1") == draft.add_header(b"X-B", b"2") == OK
+    assert built(draft).raw == raw[:-2] + b"X-A: 1\r\nX-B: 2\r\n\r\n"
+    assert built(draft).headers.fields[1:] == [(b"X-A", b"1"), (b"X-B", b"2")]
+    assert head.raw == raw
+
+
+@pytest.mark.parametrize("edit", ["set", "remove", "path", "authority"])
+@pytest.mark.parametrize("first", [True, False])
+def test_any_other_edit_renders_the_head_anew(edit: str, first: bool) -> None:
+    draft = request()
+    if first:
+        draft.add_header(b"X-A", b"1")
+    match edit:
+        case "set":
+            draft.set_header(b"Accept", b"c")
+        case "remove":
+            draft.remove_header(b"x-last")
+        case "path":
+            draft.set_path(b"/other")
+        case "authority":
+            draft.set_host(b"example.org")
+    if not first:
+        draft.add_header(b"X-A", b"1")
+    head = built(draft)
+    again = RequestHead(
+        head.method, head.scheme, head.authority, head.path, Headers(draft.headers), head.version
+    )
+    assert head.raw == again.raw
+    assert head.headers.get(b"x-a") == b"1"
