@@ -10,8 +10,7 @@ States: HEAD -> (LENGTH | CHUNKS | CLOSE) -> DONE -> HEAD ...; any -> CLOSED at 
 
 from __future__ import annotations
 
-import enum
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
@@ -41,15 +40,17 @@ class ConnectionClosed:
 CONNECTION_CLOSED = ConnectionClosed()
 
 
-class _State(enum.Enum):
-    HEAD = enum.auto()
-    LENGTH = enum.auto()
-    CHUNKS = enum.auto()
-    CLOSE = enum.auto()
-    ENDING = enum.auto()
+class _State:
+    """What is read next. Plain numbers: members of an enumeration are slow to get at."""
+
+    HEAD: Final = 0
+    LENGTH: Final = 1
+    CHUNKS: Final = 2
+    CLOSE: Final = 3
+    ENDING: Final = 4
     """The body is read, its EndOfMessage not yet fetched."""
-    DONE = enum.auto()
-    CLOSED = enum.auto()
+    DONE: Final = 5
+    CLOSED: Final = 6
 
 
 class _Reader(Generic[HeadEvent]):
@@ -95,38 +96,38 @@ class _Reader(Generic[HeadEvent]):
         Raises RemoteProtocolError; the connection is of no use afterwards.
         """
         state = self._state
-        if state is _State.HEAD:
+        if state == _State.HEAD:
             return self._next_head()
-        if state is _State.LENGTH:
+        if state == _State.LENGTH:
             return self._next_counted()
-        if state is _State.CHUNKS:
+        if state == _State.CHUNKS:
             return self._next_chunked()
-        if state is _State.CLOSE:
+        if state == _State.CLOSE:
             return self._next_until_close()
-        if state is _State.ENDING:
+        if state == _State.ENDING:
             self._state = _State.DONE
             trailers = self._trailers
             return END_OF_MESSAGE if trailers is None else EndOfMessage(trailers)
-        if state is _State.CLOSED:
+        if state == _State.CLOSED:
             return CONNECTION_CLOSED
         return None
 
     def start_next(self) -> None:
         """Go on to the next message after an EndOfMessage."""
-        if self._state is not _State.DONE:
-            raise RuntimeError(f"start_next in state {self._state.name}")
+        if self._state != _State.DONE:
+            raise RuntimeError("start_next before the end of the message")
         self._state = _State.HEAD
         self._trailers = None
 
     @property
     def at_rest(self) -> bool:
         """Whether a message is complete, nothing follows it and the peer has not ended."""
-        return self._state is _State.DONE and not self._buffer and not self._eof
+        return self._state == _State.DONE and not self._buffer and not self._eof
 
     @property
     def mid_message(self) -> bool:
         """Whether the next message has begun to arrive."""
-        return self._state is not _State.HEAD or bool(self._buffer)
+        return self._state != _State.HEAD or bool(self._buffer)
 
     def take_rest(self) -> bytes:
         """Take what was received and not read: the other protocol's bytes after an upgrade."""

@@ -31,7 +31,7 @@ def end_to_end(fields: list[Field]) -> list[Field]:
         kind = field_kind(field[0])
         if kind in _PASSING:
             kept.append(field)
-        elif kind == _CONNECTION:
+        elif kind == FieldKind.CONNECTION:
             named.update(part.strip(b" \t").lower() for part in field[1].split(b","))
     if named - _HARMLESS_OPTIONS:
         kept = [
@@ -42,13 +42,9 @@ def end_to_end(fields: list[Field]) -> list[Field]:
     return kept
 
 
-# As plain numbers: an enumeration's members are slow to get at, and slow to compare.
-_HOST, _CONTENT_LENGTH, _CONNECTION = (
-    int(FieldKind.HOST),
-    int(FieldKind.CONTENT_LENGTH),
-    int(FieldKind.CONNECTION),
+_PASSING = frozenset(
+    {FieldKind.ORDINARY, FieldKind.HOST, FieldKind.CONTENT_LENGTH, FieldKind.EXPECT}
 )
-_PASSING = frozenset({int(FieldKind.ORDINARY), _HOST, _CONTENT_LENGTH, int(FieldKind.EXPECT)})
 _HARMLESS_OPTIONS = {b"keep-alive", b"close", b"upgrade", b"te", b"http2-settings"}
 _ESSENTIAL = {b"authorization", b"cookie", b"content-type", b"content-encoding"}
 
@@ -65,7 +61,7 @@ def encode_request_head(
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.path)]
     if not _has_host(fields, head.authority):
         lines.append(b"Host: %b\r\n" % head.authority)
-        fields = [field for field in fields if field_kind(field[0]) != _HOST]
+        fields = [field for field in fields if field_kind(field[0]) != FieldKind.HOST]
     lines += [b"%b: %b\r\n" % field for field in fields]
     if upgrade is not None:
         lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
@@ -76,7 +72,7 @@ def encode_request_head(
 
 
 def _has_host(fields: list[Field], authority: bytes) -> bool:
-    hosts = [value for name, value in fields if field_kind(name) == _HOST]
+    hosts = [value for name, value in fields if field_kind(name) == FieldKind.HOST]
     return len(hosts) == 1 and hosts[0].lower() == authority.lower()
 
 
@@ -95,7 +91,7 @@ def encode_response_head(
     """
     fields = end_to_end(head.headers.fields)
     if head.status < 200 or head.status == 204:
-        fields = [field for field in fields if field_kind(field[0]) != _CONTENT_LENGTH]
+        fields = [field for field in fields if field_kind(field[0]) != FieldKind.CONTENT_LENGTH]
     elif not to_head and head.status != 304:
         fields = _framed(fields, length, request=False)
     reason = head.reason or reason_of(head.status)
@@ -111,13 +107,13 @@ def encode_response_head(
 
 def _framed(fields: list[Field], length: BodyLength, request: bool) -> list[Field]:
     """Make the framing fields say what `length` says."""
-    lengths = [field for field in fields if field_kind(field[0]) == _CONTENT_LENGTH]
+    lengths = [field for field in fields if field_kind(field[0]) == FieldKind.CONTENT_LENGTH]
     if length >= 0 and len(lengths) == 1 and lengths[0][1] == b"%d" % length:
         return fields
     if length == 0 and not lengths and request:
         return fields
     if lengths:
-        fields = [field for field in fields if field_kind(field[0]) != _CONTENT_LENGTH]
+        fields = [field for field in fields if field_kind(field[0]) != FieldKind.CONTENT_LENGTH]
     if length == CHUNKED:
         return [*fields, (b"Transfer-Encoding", b"chunked")]
     if length == UNTIL_CLOSE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
@@ -14,12 +15,12 @@ _CODED_THEN_CHUNKED = re.compile(
 )
 _DECIMAL = re.compile(rb"[0-9]{1,18}")
 
-_HOST = int(FieldKind.HOST)
-_CONTENT_LENGTH = int(FieldKind.CONTENT_LENGTH)
-_TRANSFER_ENCODING = int(FieldKind.TRANSFER_ENCODING)
-_CONNECTION = int(FieldKind.CONNECTION)
-_UPGRADE = int(FieldKind.UPGRADE)
-_EXPECT = int(FieldKind.EXPECT)
+_HOST: Final = FieldKind.HOST
+_CONTENT_LENGTH: Final = FieldKind.CONTENT_LENGTH
+_TRANSFER_ENCODING: Final = FieldKind.TRANSFER_ENCODING
+_CONNECTION: Final = FieldKind.CONNECTION
+_UPGRADE: Final = FieldKind.UPGRADE
+_EXPECT: Final = FieldKind.EXPECT
 
 
 class Framing:
