@@ -255,16 +255,10 @@ class RawGuest:
         else:
             self._points.set_fuel(self._context, self._fuel)
             self._deadline = perf_counter() + self._seconds_allowed
-        self._poll_to_end(self._call(self._engine.releasing, export, arguments))
-        return self._conclude(self._future)
-
-    def _call(self, points: EntryPoints, export: _Entry, arguments: tuple[int, ...]) -> int:
-        """Make the future of a call; nothing runs yet."""
-        if arguments:
-            self._values.put(export.kinds, arguments)
+        self._values.put(export.kinds, arguments)
         self._cell = export.cell
-        future: int = points.call_async(*export.arguments)
-        return future
+        self._poll_to_end(self._engine.releasing.call_async(*export.arguments))
+        return self._conclude(self._future)
 
     def _poll_to_end(self, future: int) -> None:
         points = self._engine.releasing
@@ -293,9 +287,13 @@ class RawGuest:
         if self._cut:
             self._restore_slice()
         points.set_fuel(self._context, self._fuel)
+        export = self._entries[entry]
+        if arguments:
+            self._values.put(export.kinds, arguments)
+        self._cell = export.cell
         self._slice_began = began = perf_counter()
         self._deadline = began + self._seconds_allowed
-        future = self._call(points, self._entries[entry], arguments)
+        future = points.call_async(*export.arguments)
         if points.poll(future):
             self.seconds = perf_counter() - began
             return self._conclude(future)
