@@ -120,6 +120,8 @@ class Flow:
             weight += len(change.before.raw) + len(change.body or b"")
         if self.web_socket is not None:
             weight += self.web_socket.bytes
+        if self.annotations is not None:
+            weight += sum(text.__sizeof__() for text in self.annotations.values())
         return weight
 
     def compact(self) -> None:

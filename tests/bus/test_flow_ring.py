@@ -123,3 +123,10 @@ def test_flow_the_user_forgot_is_told_once_and_not_as_evicted(
     assert gone.drain() == [1]
     assert (len(ring), ring.bytes, ring.evicted) == (0, 0, 0)
     assert ring.get(FlowId(1)) is None
+
+
+def test_what_plugins_and_people_have_written_to_a_flow_weighs_too() -> None:
+    flow = over(1, FlowRing(10**9))
+    before = flow.weight
+    flow.annotations = {"comment": "a" * 4096, "tag": "\U0001f600" * 1000}
+    assert flow.weight >= before + 4096 + 4000
