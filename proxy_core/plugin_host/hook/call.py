@@ -22,13 +22,12 @@ from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
 from proxy_core.plugin_host.logs import Journal
 
 ANNOTATION_BYTES: Final = 4096
-_OF_REQUEST: Final = frozenset({Hook.REQUEST, Hook.REQUEST_CHUNK})
+_OF_REQUEST: Final = (Hook.REQUEST, Hook.REQUEST_CHUNK)
 """Hooks that see the request where they do not say otherwise, as those about a message do; the
 others see what is newest."""
 _EDITING: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH})
 """Hooks that edit a message on its way: their own, and no other."""
-_REQUEST: Final = Hook.REQUEST  # an enumeration's members are slow to get at
-_CAPTURE: Final = Hook.CAPTURE
+_CAPTURE: Final = Hook.CAPTURE  # an enumeration's members are slow to get at
 
 Draft = RequestDraft | ResponseDraft
 
@@ -151,9 +150,9 @@ class HookCall:
             return None
         side = self._side
         if side is None:
-            if self.hook is _REQUEST:  # where most calls are, in the least time
+            if self.hook in _OF_REQUEST or self.message is not None or flow.response is None:
                 return flow.request
-            return flow.response if self.on_response_side else flow.request
+            return flow.response
         return flow.response if side else flow.request
 
     @property

@@ -423,6 +423,25 @@ def test_messages_of_a_websocket_are_shown(tool: Tool, tmp_path: Path) -> None:
     assert {run["outcome"] for run in dropped["results"][0]["hooks"]} == {"drop"}
 
 
+def test_captured_messages_that_a_plugin_rewrites_are_shown(tool: Tool, tmp_path: Path) -> None:
+    frames = [
+        {"type": "send", "time": 1.5, "opcode": 1, "data": "card 4111"},
+        {"type": "receive", "time": 2.5, "opcode": 1, "data": "thanks"},
+    ]
+    connection = entry("ws://example.com/", response={"status": 101}, _webSocketMessages=frames)
+    (tmp_path / "one.har").write_bytes(archive([connection]))
+    body = (
+        "(drop (call $set_field (i32.const 16) (i32.const 0) (i32.const 9)))"
+        "(drop (call $set_body (i32.const 16) (i32.const 6))) i32.const 0"
+    )
+    imports = importing("host_set_field", 3) + importing("host_set_body", 2)
+    data = '(data (i32.const 0) "message 0") (data (i32.const 16) "card *")'
+    place = put(tmp_path, "it", guest(body, "on_capture", imports + data))
+    ran = tool("test", place, "--flows", tmp_path / "one.har", "--json")
+    (capture,) = ran.document["results"][0]["hooks"]
+    assert capture["diff"] == ["~ body  9 → 6", "- card 4111", "+ card *"]
+
+
 def test_message_rules_are_told_to_the_plugin_that_wants_to_hear_of_them(
     tool: Tool, tmp_path: Path
 ) -> None:
