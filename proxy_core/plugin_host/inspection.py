@@ -264,6 +264,8 @@ def _notes(
     ]
     if unsupported:
         notes.append(f"not supported: {', '.join(unsupported)}")
+    if manifest.limits.allow_long_instructions:
+        notes.append("its limits let one instruction take long: it runs on a thread, more slowly")
     if not manifest.enabled:
         notes.append("enabled is false in its manifest; it is not loaded until it is enabled")
     return tuple(notes)

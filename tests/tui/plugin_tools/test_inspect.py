@@ -134,6 +134,13 @@ def test_a_permission_that_is_missing_is_a_note_and_no_refusal(tool: Tool, tmp_p
     assert "without permissions.modify_requests" in note
 
 
+def test_limits_that_put_a_plugin_on_a_thread_are_noted(tool: Tool, tmp_path: Path) -> None:
+    limits = "[limits]\nmemory_mb = 100\nfuel = 100_000_000"
+    place = put(tmp_path, "large", guest("i32.const 0"), limits)
+    (note,) = tool("inspect", place, "--json").document["notes"]
+    assert "it runs on a thread" in note
+
+
 def test_hooks_that_the_abi_does_not_have_are_noted(tool: Tool, tmp_path: Path) -> None:
     tick = '(func (export "on_tick") (result i32) i32.const 0)'
     module = wasm(f"(module {MEMORY} {HOOK} {tick})")
