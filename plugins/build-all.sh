@@ -4,10 +4,13 @@
 #   plugins/build-all.sh            build all
 #   plugins/build-all.sh --out DIR  the same into DIR/<plugin>/, manifests copied along
 #
+# `built-with`, beside the plugins, says what built them: the same compilers make the same bytes.
+#
 # The source says what is needed: src/lib.rs a Rust compiler with the wasm32-unknown-unknown target,
-# rustup's or the distribution's; src/plugin.c clang and wasm-ld; src/plugin.zig zig. RUSTC, CLANG
-# and ZIG name others. Nothing is downloaded. Where a compiler is missing, the plugins of its
-# language are left out, and it exits with 3.
+# rustup's or the distribution's; src/plugin.c clang and wasm-ld; src/plugin.zig zig; src/plugin.ts
+# asc, of the npm package assemblyscript. RUSTC, CLANG, ZIG and ASC name others. Nothing is
+# downloaded. Where a compiler is missing, the plugins of its language are left out and named, and
+# it exits with 3.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -20,6 +23,13 @@ esac
 
 target=wasm32-unknown-unknown
 missing=
+with= # lines of `built-with`
+
+found() { # source, what compiles it
+    echo "with $2"
+    with="$with$1: $2
+"
+}
 
 first_of() { # the first of the commands named that is there
     for candidate; do
@@ -46,7 +56,7 @@ rust=
 for candidate in "${RUSTC-}" rustc /usr/bin/rustc; do
     if [ -n "$candidate" ] && has_target "$candidate"; then
         rust=$candidate
-        echo "with $("$rust" --version)"
+        found src/lib.rs "$("$rust" --version)"
         break
     fi
 done
@@ -65,7 +75,7 @@ fi
 
 clang=$(first_of "${CLANG-}" clang /opt/homebrew/opt/llvm/bin/clang) || clang=
 if [ -n "$clang" ] && can_link "$clang"; then
-    echo "with $("$clang" --version | head -n 1)"
+    found src/plugin.c "$("$clang" --version | head -n 1)"
 else
     clang=
     missing=yes
@@ -74,11 +84,19 @@ else
 fi
 
 if zig=$(first_of "${ZIG-}" zig python-zig); then
-    echo "with zig $("$zig" version)"
+    found src/plugin.zig "zig $("$zig" version)"
 else
     zig=
     missing=yes
     echo "no zig was found: get it from ziglang.org, or pip install ziglang; or set ZIG to one" >&2
+fi
+
+if asc=$(first_of "${ASC-}" asc); then
+    found src/plugin.ts "asc $("$asc" --version | tr V v)"
+else
+    asc=
+    missing=yes
+    echo "no asc was found: npm install -g assemblyscript; or set ASC to one" >&2
 fi
 
 # The same bytes wherever the tree lies: no paths, no debug information, one codegen unit.
@@ -94,6 +112,8 @@ build() { # directory, name, module
     elif [ -f "$1/src/plugin.c" ]; then
         "$clang" --target=wasm32 -std=c11 -Oz -Wall -nostdlib -fvisibility=hidden \
             -Wl,--no-entry -Wl,--strip-all -Wl,-z,stack-size=16384 -o "$3" "$1/src/plugin.c"
+    elif [ -f "$1/src/plugin.ts" ]; then
+        (cd "$1" && "$asc" src/plugin.ts --outFile "$3" -Oz --use abort=)
     else
         cache=$(mktemp -d)
         (cd "$1" && "$zig" build-exe src/plugin.zig -target wasm32-freestanding -fno-entry \
@@ -109,9 +129,13 @@ for manifest in "$here"/*/plugin.toml; do
     if [ -f "$directory/src/lib.rs" ]; then compiler=$rust
     elif [ -f "$directory/src/plugin.c" ]; then compiler=$clang
     elif [ -f "$directory/src/plugin.zig" ]; then compiler=$zig
+    elif [ -f "$directory/src/plugin.ts" ]; then compiler=$asc
     else continue
     fi
-    [ -n "$compiler" ] || continue
+    if [ -z "$compiler" ]; then
+        echo "$name: skipped, its compiler is missing"
+        continue
+    fi
     into=$directory
     if [ -n "$out" ]; then
         mkdir -p "$out/$name"
@@ -124,4 +148,7 @@ for manifest in "$here"/*/plugin.toml; do
     mv "$into/.$name.wasm.new" "$into/$name.wasm"
     echo "$name: $(wc -c <"$into/$name.wasm") bytes"
 done
+if [ -z "$missing" ] || [ -n "$out" ]; then
+    printf %s "$with" >"${out:-$here}/built-with"
+fi
 [ -z "$missing" ] || exit 3

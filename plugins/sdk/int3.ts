@@ -257,14 +257,28 @@ export function respondWith(status: i32, fields: Array<Array<string>>, body: str
  * copy that the hook is about.
  */
 export function body(most: i32 = 1048576): ArrayBuffer | null {
-  const length = host_get_body(0, BUFFER, 0);
+  const length = bodyLength();
   if (length < 0 || length > most) return null;
   const bytes = new ArrayBuffer(length);
   host_get_body(0, changetype<usize>(bytes), length);
   return bytes;
 }
 
-/** The same as text. */
+/** How many bytes the body has; a negative code without one. */
+export function bodyLength(): i32 {
+  return host_get_body(0, BUFFER, 0);
+}
+
+/** Up to `most` bytes of the body from `offset`; null without one. */
+export function bodyPart(offset: i32, most: i32): ArrayBuffer | null {
+  const left = bodyLength() - offset;
+  if (offset < 0 || left < 0) return null;
+  const bytes = new ArrayBuffer(left < most ? left : most);
+  host_get_body(offset, changetype<usize>(bytes), bytes.byteLength);
+  return bytes;
+}
+
+/** The same as `body`, as text. */
 export function bodyText(most: i32 = 1048576): string | null {
   const bytes = body(most);
   return bytes === null ? null : String.UTF8.decode(bytes);

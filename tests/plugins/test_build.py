@@ -21,8 +21,9 @@ NAMES = [
     "mock",
     "redact-secrets",
     "request-counter",
+    "websocket-logger",
 ]
-SOURCES = ("lib.rs", "plugin.c", "plugin.zig")
+SOURCES = ("lib.rs", "plugin.c", "plugin.ts", "plugin.zig")
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -56,7 +57,7 @@ def test_modules_stay_small(name: str) -> None:
 def test_without_a_toolchain_it_says_what_to_install(tmp_path: Path) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for tool in ("sh", "cat", "dirname", "ls"):
+    for tool in ("sh", "basename", "cat", "dirname", "ls"):
         found = shutil.which(tool)
         assert found is not None
         (tools / tool).symlink_to(found)
@@ -66,6 +67,9 @@ def test_without_a_toolchain_it_says_what_to_install(tmp_path: Path) -> None:
     script = (PLUGINS / "build-all.sh").read_text()
     for place in ("/usr/bin/rustc", "/opt/homebrew/opt/llvm/bin/clang"):
         script = script.replace(place, f"/nowhere{place}")
+    for file in ("plugin.toml", "src/plugin.ts"):
+        (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / file).touch()
     copy = tmp_path / "build-all.sh"
     copy.write_text(script)
     done = subprocess.run(
@@ -76,12 +80,28 @@ def test_without_a_toolchain_it_says_what_to_install(tmp_path: Path) -> None:
     assert "apt-get install rustc libstd-rust-dev-wasm32 lld" in done.stderr
     assert "apt-get install clang lld" in done.stderr
     assert "pip install ziglang" in done.stderr
+    assert "npm install -g assemblyscript" in done.stderr
+    assert done.stdout == "mine: skipped, its compiler is missing\n"
+    assert not (tmp_path / "built-with").exists()
 
 
 def test_unknown_arguments_are_refused() -> None:
     done = run("--fast")
     assert done.returncode == 2
     assert "usage:" in done.stderr
+
+
+def test_the_compilers_that_built_what_is_committed_build_the_same_again(rebuilt: Path) -> None:
+    then, now = (
+        dict(line.split(": ", 1) for line in (place / "built-with").read_text().splitlines())
+        for place in (PLUGINS, rebuilt)
+    )
+    assert set(then) == {f"src/{name}" for name in SOURCES}
+    for name in NAMES:
+        (source,) = (source for source in then if (PLUGINS / name / source).is_file())
+        if now.get(source) == then[source]:
+            module = f"{name}/{name}.wasm"
+            assert (rebuilt / module).read_bytes() == (PLUGINS / module).read_bytes(), name
 
 
 @pytest.mark.timeout(120)
