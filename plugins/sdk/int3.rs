@@ -289,8 +289,14 @@ impl Line {
     }
 }
 
+/// Say where, and end this call as `abort` does.
 #[cfg(target_arch = "wasm32")]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo) -> ! {
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    if let Some(place) = info.location() {
+        let mut line = Line::new();
+        line.text(b"panicked at ").text(place.file().as_bytes()).text(b":").number(place.line());
+        abort(line.bytes.get(..line.length).unwrap_or_default());
+    }
     core::arch::wasm32::unreachable()
 }

@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from int3rceptor_tui.plugin_tools.build import find_tool
 from int3rceptor_tui.plugin_tools.languages import LANGUAGES, read_template
+from proxy_core.plugin_host.files.manifest import GuestLimits, Permissions
 from tests.e2e.harness import BackgroundOrigin, free_ports
 from tests.e2e.test_console_terminal import Terminal
 from tests.plugins.conftest import PLUGINS
@@ -106,6 +108,17 @@ def test_the_plugins_that_come_along_are_listed_with_their_size() -> None:
     listed = dict(re.findall(r"^\| `([\w-]+)` \| \w+ \| (\d+) \| ", GUIDE, re.MULTILINE))
     sizes = {path.stem: str(path.stat().st_size) for path in PLUGINS.glob("*/*.wasm")}
     assert listed == sizes
+
+
+def test_permissions_and_limits_are_listed_with_their_defaults() -> None:
+    listed = dict(re.findall(r"^\| `((?:permissions|limits)\.\w+)` \| (\w+) \| ", GUIDE, re.M))
+    tables = {"permissions": asdict(Permissions()), "limits": asdict(GuestLimits())}
+    defaults = {
+        f"{table}.{key}": str(value or "none").lower() if value is not False else "false"
+        for table, keys in tables.items()
+        for key, value in keys.items()
+    }
+    assert listed == defaults
 
 
 class Reader:

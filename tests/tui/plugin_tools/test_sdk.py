@@ -275,6 +275,22 @@ def test_an_sdk_gives_all_of_the_abi(
     asyncio.run(show_bodies(place, tmp_path))
 
 
+@pytest.mark.timeout(120)
+def test_a_panic_in_rust_says_where(
+    tool: Tool, tmp_path: Path, har: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools_for("rust", monkeypatch, tmp_path)
+    tool("new", "oops", "--lang", "rust", "--in", tmp_path)
+    source = tmp_path / "oops" / "src" / "lib.rs"
+    lines = source.read_text().replace("    CONTINUE\n", '    header(b"none", &mut []).abs() / 0\n')
+    source.write_text("#![allow(unconditional_panic)]\n" + lines)
+    assert tool("build", tmp_path / "oops").code == 0
+    (number,) = (n for n, line in enumerate(source.read_text().splitlines(), 1) if "/ 0" in line)
+    document = tool("test", tmp_path / "oops", "--flows", har, "--json").document
+    (hook,) = document["results"][0]["hooks"]
+    assert f"ERROR on_response aborted: panicked at plugins/oops/src/lib.rs:{number}" in hook["log"]
+
+
 async def show_bodies(place: Path, tmp_path: Path) -> None:
     """Show the plugin a whole body, pieces of one, and messages."""
     home = tmp_path / "host"
