@@ -1,4 +1,5 @@
-//! Any text: card numbers wherever they are, and the values of `name=value` in queries and forms.
+//! Any text: card numbers wherever they are, the values of `name=value` in queries and forms, and
+//! those of `"name": "value"` in JSON that is part of something else, or is a text in other JSON.
 
 use crate::names::{cards, fields, hex_at};
 use crate::out::Out;
@@ -41,6 +42,11 @@ pub fn copy(from: &[u8], form: bool, out: &mut Out) {
                 continue;
             }
             Some(b'%') => at += if hex_at(from, at + 1).is_some() { 3 } else { 1 },
+            Some(b'"' | b'\\') if is_quote(from, at) => {
+                at = quoted_pair(from, at, out);
+                escaped = at;
+                continue;
+            }
             Some(b'\\') => at += if from.get(at + 1) == Some(&b'u') { 6 } else { 2 },
             Some(byte) => {
                 out.put(*byte);
@@ -55,7 +61,7 @@ pub fn copy(from: &[u8], form: bool, out: &mut Out) {
 }
 
 fn is_special(byte: u8) -> bool {
-    byte.is_ascii_digit() || matches!(byte, b'%' | b'\\' | b'?' | b'&' | b'#')
+    byte.is_ascii_digit() || b"%\\?&#\"".contains(&byte)
 }
 
 /// Whether the digits at `at` are part of a word, a fraction, or what was masked.
@@ -86,6 +92,55 @@ fn pair(from: &[u8], at: usize, form: bool, out: &mut Out) -> usize {
     out.put(b'=');
     out.mask(from.get(begin..end).unwrap_or_default());
     end
+}
+
+/// Whether a quotation mark is there: alone, or escaped where a text is part of another.
+fn is_quote(from: &[u8], at: usize) -> bool {
+    match from.get(at) {
+        Some(b'\\') => from.get(at + 1) == Some(&b'"'),
+        byte => byte == Some(&b'"'),
+    }
+}
+
+/// Copy a quotation mark; and, where it begins the name of a secret, name and colon, and a text
+/// without what is in it. Return where to go on.
+fn quoted_pair(from: &[u8], begin: usize, out: &mut Out) -> usize {
+    let mark = if from.get(begin) == Some(&b'"') { 1 } else { 2 };
+    let quote = from.get(begin..begin + mark).unwrap_or_default();
+    let is_there = |at: usize| from.get(at..at + mark) == Some(quote);
+    let name = begin + mark;
+    let mut at = name;
+    while at < name + 200 && from.get(at).copied().map_or(false, is_of_name) {
+        at += 1;
+    }
+    let is_secret = is_there(at) && fields().hold(from.get(name..at).unwrap_or_default());
+    at = past_blanks(from, at + mark);
+    let colon = from.get(at) == Some(&b':');
+    at = past_blanks(from, at + 1);
+    if !is_secret || !colon || !is_there(at) {
+        out.all(quote);
+        return name;
+    }
+    let value = at + mark;
+    at = value;
+    while at < from.len() && !is_there(at) {
+        // An escape is a backslash, as often as the quotation mark has it, and what follows.
+        at += if from.get(at) == Some(&b'\\') { 2 * mark } else { 1 };
+    }
+    at = at.min(from.len());
+    out.all(from.get(begin..value).unwrap_or_default());
+    out.mask(from.get(value..at).unwrap_or_default());
+    let rest = from.get(at..).unwrap_or_default();
+    let mark = rest.get(..mark).unwrap_or_default();
+    out.all(mark);
+    at + mark.len()
+}
+
+fn past_blanks(from: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\r' | b'\n') = from.get(at) {
+        at += 1;
+    }
+    at
 }
 
 fn is_of_name(byte: u8) -> bool {
