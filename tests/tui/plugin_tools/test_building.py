@@ -169,12 +169,14 @@ def test_two_sources_are_asked_wrongly(tool: Tool, tmp_path: Path) -> None:
     assert "src/plugin.c, src/plugin.wat" in ran.err
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_the_examples_build_to_what_the_build_script_makes(
     tool: Tool, tmp_path: Path, rebuilt: Path
 ) -> None:
     shutil.copytree(PLUGINS, tmp_path / "plugins")
-    for name in ("header-modifier", "example-logger"):
+    for name in ("header-modifier", "mock", "jwt-inspector", "websocket-logger"):
+        if not (rebuilt / name / f"{name}.wasm").exists():
+            continue  # no compiler for its language
         place = tmp_path / "plugins" / name
         (place / f"{name}.wasm").unlink()
         ran = tool("build", place)
