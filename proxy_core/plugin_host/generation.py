@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy_core.model.log_line import LogLevel
@@ -21,7 +21,7 @@ from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import Driver, agree_with, dialect_of
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
-from proxy_core.plugin_host.files.manifest import FOREIGN_FUEL, Manifest
+from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.files.module_file import check_bytes
 from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.guest import Code, Engine, Guest
@@ -60,8 +60,8 @@ class Blueprint:
         check_bytes(data)
         code = engine.compile(data) if cache is None else cache.compile(engine, data)
         contract = agree_with(code, HOST_FUNCTIONS)
-        if contract.dialect and not manifest.says_fuel:
-            manifest = replace(manifest, limits=replace(manifest.limits, fuel=FOREIGN_FUEL))
+        if contract.dialect:
+            manifest = manifest.for_foreign()
         return cls(engine, manifest, code, contract, belongings or Belongings())
 
     def build(self, log: StartLog) -> Guest:

@@ -146,6 +146,8 @@ def _judge(
     not_called: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     dialect = dialect_of(code.exports)
+    if dialect is not None:
+        manifest = manifest.for_foreign()
     try:
         if dialect is None:
             alone = agree((), code.exports, functions)
@@ -171,6 +173,7 @@ def _judge(
             problems.append(str(error))
     return replace(
         found,
+        manifest=manifest,
         abi=abi,
         foreign=dialect is not None,
         imports=imports,

@@ -17,7 +17,6 @@ from proxy_core.plugin_host.abi import Contract, Declared
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import Room, dialect_of
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
-from proxy_core.plugin_host.files.manifest import FOREIGN_FUEL
 from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.hook.draft import RequestDraft
@@ -192,12 +191,13 @@ async def test_failures_between_hooks_are_accounted_for(
     assert host.status("a").traps == 1
 
 
-async def test_fuel_is_generous_unless_the_manifest_says_how_much(
+async def test_limits_are_generous_unless_the_manifest_says_how_much(
     host: Host, drivers: list[Recorder.Driver]
 ) -> None:
     await host.load("a", MODULE)
-    await host.load("b", MODULE, "[limits]\nfuel = 1_000_000")
-    assert [d.room.manifest.limits.fuel for d in drivers] == [FOREIGN_FUEL, 1_000_000]
+    await host.load("b", MODULE, "[limits]\nfuel = 1_000_000\nmemory_mb = 10")
+    limits = [driver.room.manifest.limits for driver in drivers]
+    assert [(each.fuel, each.memory_mb) for each in limits] == [(10**8, 128), (10**6, 10)]
 
 
 def slots(host: Host) -> set[object]:

@@ -9,7 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar
 
@@ -24,9 +24,9 @@ MANIFEST_BYTES: Final = 64 * 1024
 CONFIG_BYTES: Final = 64 * 1024
 """The configuration as JSON, in bytes."""
 MIB: Final = 1024 * 1024
-FOREIGN_FUEL: Final = 100_000_000
-"""The default for each entry where other ABIs are spoken: their filters bring a language's runtime
-along, which collects its garbage in the middle of a hook."""
+FOREIGN: Final[Mapping[str, int]] = {"fuel": 100_000_000, "memory_mb": 128}
+"""Default limits where other ABIs are spoken: their filters bring a language's runtime along, which
+collects its garbage in the middle of a hook, and begins with 16 MiB where Emscripten made it."""
 START_FACTOR: Final = 1000
 """How much more fuel loading (start function, `_initialize`, `plugin_init`) gets than a hook."""
 
@@ -46,7 +46,7 @@ _RANGES: Final = {
     "kv_bytes": (0, 1024 * MIB),
 }
 
-_OURS: Final = {"says_fuel", "flows", "messages"}
+_OURS: Final = {"limited", "flows", "messages"}
 """What a manifest's text does not name."""
 
 T = TypeVar("T")
@@ -105,8 +105,8 @@ class Manifest:
     single_instance: bool = False
     permissions: Permissions = field(default_factory=Permissions)
     limits: GuestLimits = field(default_factory=GuestLimits)
-    says_fuel: bool = False
-    """Whether `limits.fuel` was given, and is not our default."""
+    limited: frozenset[str] = frozenset()
+    """Which of the limits were given, and are not our defaults."""
     filter: str = ""
     """Which flows it is asked about (docs/filters.md); all where it is empty."""
     flows: Filter | None = field(default=None, compare=False)
@@ -120,6 +120,11 @@ class Manifest:
     config_file: str | None = None
     """A file inside the manifest's directory, in the place of `[config]`."""
     proxy_wasm: ProxyWasmOptions = field(default_factory=ProxyWasmOptions)
+
+    def for_foreign(self) -> Manifest:
+        """Return it with the defaults for a module of another ABI than ours."""
+        changed = {key: value for key, value in FOREIGN.items() if key not in self.limited}
+        return replace(self, limits=replace(self.limits, **changed))
 
 
 def check_name(name: str) -> str:
@@ -161,7 +166,7 @@ def parse(text: str) -> Manifest:
         single_instance=_value(data, "single_instance", bool, False),
         permissions=_permissions(_value(data, "permissions", dict, {})),
         limits=_limits(_value(data, "limits", dict, {})),
-        says_fuel="fuel" in _value(data, "limits", dict, {}),
+        limited=frozenset(_value(data, "limits", dict, {})),
         filter=expression,
         flows=flows,
         messages=messages,

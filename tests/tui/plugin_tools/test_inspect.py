@@ -63,7 +63,17 @@ def test_a_proxy_wasm_filter_is_a_plugin_and_what_is_not_there_is_listed(
     assert ran.code == 0, ran.out
     assert "abi: Proxy-Wasm 0.2.1" in ran.out
     assert "  note: not supported: proxy_grpc_cancel, proxy_on_grpc_close\n" in ran.out
+    assert "  limits: 100000000 fuel, 5000 ms, 128 MiB, " in ran.out
     assert ran.out.endswith("  would be loaded\n")
+
+
+def test_a_proxy_wasm_filter_may_begin_with_the_memory_that_emscripten_gives_it(
+    tool: Tool, tmp_path: Path
+) -> None:
+    module = filter_of(on("request_headers", 3, CONTINUE), pages=256)
+    ran = tool("inspect", put(tmp_path, "filter", module))
+    assert ran.code == 0, ran.out
+    assert "  memory: 16384 KiB, " in ran.out
 
 
 def test_an_import_that_http_wasm_does_not_have_is_named(tool: Tool, tmp_path: Path) -> None:

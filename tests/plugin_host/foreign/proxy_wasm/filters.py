@@ -35,7 +35,10 @@ ROOM = 4096
 
 
 def filter_of(
-    *callbacks: str, texts: dict[int, bytes] | None = None, version: str = "0_2_1"
+    *callbacks: str,
+    texts: dict[int, bytes] | None = None,
+    version: str = "0_2_1",
+    pages: int = 2,
 ) -> bytes:
     """Assemble a filter whose allocator is `proxy_on_memory_allocate`.
 
@@ -52,7 +55,7 @@ def filter_of(
     return wasm(
         f"""(module {imports}
         (import "env" "proxy_record_metric" (func $record (param i32 i64) (result i32)))
-        (memory (export "memory") 2) {data}
+        (memory (export "memory") {pages}) {data}
         (global $room (mut i32) (i32.const {ROOM}))
         (global $address i32 (i32.const 0))
         (global $length i32 (i32.const 4))
