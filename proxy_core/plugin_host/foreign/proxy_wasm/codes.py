@@ -20,6 +20,8 @@ UNIMPLEMENTED: Final = 12
 CONTINUE: Final = 0
 PAUSE: Final = 1
 """What a callback about a stream returns; anything else is taken for PAUSE."""
+PAUSE_WITHOUT_BUFFER: Final = 3
+"""What a callback about a body returns beside those in Envoy: what was shown has been taken."""
 
 ROOT: Final = 1
 """The plugin's own context. Contexts of streams have the numbers after it."""

@@ -16,6 +16,7 @@ from proxy_core.model.headers import Field
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import ROOT, StreamType
 from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import ResponseDraft
 
 PROPERTY_BYTES: Final = 64 * 1024
 """Names and values that a filter may set on one context."""
@@ -58,6 +59,7 @@ class Stream:
         "last_call",
         "local_response",
         "over",
+        "own_response",
         "properties",
         "request_call",
         "response_call",
@@ -80,6 +82,8 @@ class Stream:
         self.properties = Properties()
         self.local_response = False
         """The filter answers itself."""
+        self.own_response: ResponseDraft | None = None
+        """The answer that it made, while it is shown that."""
         self.closed = False
         """The filter wants it ended."""
         self.calls = 0
@@ -88,6 +92,11 @@ class Stream:
         """`proxy_on_done` was called."""
         self.finished = False
         """It answered yes, or called `proxy_done` since."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the filter has answered or ended it."""
+        return self.local_response or self.closed
 
     def wake(self) -> None:
         """Let whoever waits look again."""
@@ -169,6 +178,7 @@ class Instance:
         self.calls_under_way = 0
         self.news: deque[int] = deque()
         """Queues in which something is, once for each item."""
+        self.uses_queues = False
         self.tick_seconds = 0.0
         self.metrics: list[tuple[int, bytes]] = []
         """Kind and name of each metric; its number is its place."""
@@ -176,6 +186,11 @@ class Instance:
         self.lost = False
         self._last_id = ROOT
         self._last_call = 0
+
+    @property
+    def expects(self) -> bool:
+        """Whether something is under way that may let a paused stream go on."""
+        return bool(self.calls_under_way or self.tick_seconds or self.uses_queues)
 
     @property
     def stream(self) -> Stream | None:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from proxy_core.exchange.hooks import BodyFilter, TunnelFilter
+from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import HTTP_2, RequestHead
@@ -27,6 +28,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.entrance import Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.passage import MESSAGES, Passage
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import ResponseDraft
 
 MOST_CONTEXTS: Final = 10_000
 """Flows that a filter knows at a time; others pass it by."""
@@ -111,9 +113,38 @@ class ProxyWasmDriver:
         else:
             ended = not whole.data and not whole.trailers
         try:
-            return await self._passage.message(stream, call, StreamType.REQUEST, whole, ended)
+            code = await self._passage.message(stream, call, StreamType.REQUEST, whole, ended)
         finally:
             stream.request_call = None
+        return await self._own_response(stream, call) if code == abi.RESPOND else code
+
+    async def _own_response(self, stream: Stream, call: HookCall) -> int:
+        """Show the filter the answer that it has made itself; return a hook's code.
+
+        In other proxies such an answer takes its way back through the filters. A filter that fails
+        at it has answered all the same.
+        """
+        head, body = call.respond_head, call.respond_body
+        assert head is not None
+        draft = stream.own_response = ResponseDraft(head)
+        stream.local_response = False
+        whole = WholeBody(body) if self._bodies else None
+        try:
+            code = await self._passage.message(
+                stream, call, StreamType.RESPONSE, whole, ended=not body
+            )
+        except GuestFailure as failure:
+            self._room.complain(failure)
+            return abi.RESPOND
+        finally:
+            stream.own_response, stream.local_response = None, True
+        if code == abi.CONTINUE:
+            call.respond_head = draft.build() or head
+            if whole is not None and whole.data != body:
+                call.respond_body = whole.data
+                call.respond_head.headers.set(b"content-length", b"%d" % len(whole.data))
+            return abi.RESPOND
+        return code
 
     def _keep(self, stream: Stream) -> None:
         self.streams[stream.flow.id] = stream

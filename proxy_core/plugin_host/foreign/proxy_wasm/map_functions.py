@@ -58,7 +58,7 @@ def resolve(instance: Instance, number: int) -> HeaderMap | None:
         case Map.REQUEST_HEADERS:
             return _headers(stream.request_call, stream.flow.request)
         case Map.RESPONSE_HEADERS:
-            return _headers(stream.response_call, stream.flow.response)
+            return _response_headers(stream)
         case Map.REQUEST_TRAILERS:
             return _trailers(stream, StreamType.REQUEST)
         case Map.RESPONSE_TRAILERS:
@@ -71,8 +71,15 @@ def count_fields(stream: Stream, number: Map) -> int:
     if number is Map.REQUEST_HEADERS:
         found = _headers(stream.request_call, stream.flow.request)
     else:
-        found = _headers(stream.response_call, stream.flow.response)
+        found = _response_headers(stream)
     return 0 if found is None else len(found.pairs())
+
+
+def _response_headers(stream: Stream) -> HeaderMap | None:
+    own = stream.own_response
+    if own is not None:
+        return editable(own, stream.last_call.manifest.permissions.modify_responses)
+    return _headers(stream.response_call, stream.flow.response)
 
 
 def _headers(

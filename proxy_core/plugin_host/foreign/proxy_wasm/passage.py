@@ -18,7 +18,13 @@ from proxy_core.model.verdict import Respond
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.proxy_wasm.buffers import BUFFER_BYTES
-from proxy_core.plugin_host.foreign.proxy_wasm.codes import CONTINUE, Map, StreamType
+from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
+    CONTINUE,
+    PAUSE,
+    PAUSE_WITHOUT_BUFFER,
+    Map,
+    StreamType,
+)
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Side, Stream
 from proxy_core.plugin_host.foreign.proxy_wasm.entrance import LOST, Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import count_fields
@@ -87,7 +93,8 @@ class Passage:
         names, side = MESSAGES[kind], stream.sides[kind]
         side.shown = whole is not None
         fields = count_fields(stream, names.map)
-        code = await self._step(stream, call, kind, names.head, fields, ended)
+        followed = whole is not None and not ended and self._entrance.has(names.body)
+        code = await self._step(stream, call, kind, names.head, fields, ended, followed=followed)
         if code != abi.CONTINUE or whole is None or ended:
             return code
         trailers = list(whole.trailers or ())
@@ -110,15 +117,30 @@ class Passage:
         return code
 
     async def _step(
-        self, stream: Stream, call: HookCall, kind: StreamType, name: str, *arguments: int
+        self,
+        stream: Stream,
+        call: HookCall,
+        kind: StreamType,
+        name: str,
+        *arguments: int,
+        followed: bool = False,
     ) -> int:
-        """Make one callback, and wait where it pauses; return a hook's code."""
+        """Make one callback, and wait where it pauses; return a hook's code.
+
+        A filter that pauses a head which is `followed` by its body, and expects nothing else, waits
+        for that body: such a pause holds back the head alone.
+        """
         side = stream.sides[kind]
         side.resumed = False
         action = await self._entrance.about(stream, call, name, *arguments)
         if action == LOST:
             return self._lost(stream, call)
-        if action != CONTINUE and not await self._resumed(stream, side):
+        if action == PAUSE_WITHOUT_BUFFER and side.data:
+            side.data.clear()
+        goes_on = action == CONTINUE or (
+            followed and action == PAUSE and not stream.instance.expects and not stream.decided
+        )
+        if not goes_on and not await self._resumed(stream, side):
             if stream.instance.lost:
                 return self._lost(stream, call)
             call.journal.write(LogLevel.ERROR, self._stuck(name), stream.flow.id)
@@ -143,7 +165,7 @@ class Passage:
         end = asyncio.get_running_loop().time() + LONGEST_PAUSE
         side.wake = asyncio.Event()
         try:
-            while not (side.resumed or stream.local_response or stream.closed):
+            while not (side.resumed or stream.decided):
                 if stream.instance.lost:
                     return False
                 side.wake.clear()
@@ -197,6 +219,8 @@ class Passage:
             return False, _LOST_CONTEXT if self._closed_on_failure else None
         if action == CONTINUE or side.resumed:
             return False, None
+        if action == PAUSE_WITHOUT_BUFFER and kind in MESSAGES and side.data:
+            side.data.clear()
         if not ended:
             if size <= BUFFER_BYTES:
                 return True, None

@@ -65,6 +65,8 @@ def _request(stream: Stream) -> RequestHead | RequestDraft:
 
 
 def _response(stream: Stream) -> ResponseHead | ResponseDraft | None:
+    if stream.own_response is not None:
+        return stream.own_response
     draft = None if stream.response_call is None else stream.response_call.begun_draft
     return draft if isinstance(draft, ResponseDraft) else stream.flow.response
 

@@ -138,6 +138,7 @@ def _register(host: HostSide, np: int, nn: int, at: int) -> int:
     if not host.memory.holds(at, 4):
         return INVALID_MEMORY
     number = _queues(host).register(name)
+    instance_of(host).uses_queues = True
     return INTERNAL_FAILURE if number is None else give_u32(host, number, at)
 
 

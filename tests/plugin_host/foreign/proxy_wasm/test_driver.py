@@ -307,6 +307,55 @@ async def test_a_filter_answers_itself(load: Load, name: str) -> None:
     assert (call.respond_head.status, call.respond_body) == (418, b"tea")
 
 
+def replace_body(number: int, at: int, length: int) -> str:
+    return f"""(drop (call $set_buffer_bytes (i32.const {number}) (i32.const 0) (i32.const -1)
+        {text(at, length)}))"""
+
+
+async def test_a_filter_is_shown_the_answer_that_it_made(load: Load) -> None:
+    driven = load(
+        filter_of(
+            on("request_headers", 3, RESPOND + PAUSE),
+            on("response_headers", 3, add(2, (110, 1), (110, 1)) + CONTINUE),
+            on("response_body", 3, replace_body(1, 120, 6) + CONTINUE),
+            texts={100: b"tea", 110: b"x", 120: b"coffee"},
+        )
+    )
+    code, call = await driven.request(a_flow())
+    assert (code, call.respond_body) == (abi.RESPOND, b"coffee")
+    assert call.respond_head is not None
+    assert call.respond_head.headers.get(b"x") == b"x"
+    assert call.respond_head.headers.get(b"content-length") == b"6"
+
+
+async def test_an_answer_stands_where_showing_it_to_the_filter_fails(load: Load) -> None:
+    driven = load(
+        filter_of(
+            on("request_headers", 3, RESPOND + PAUSE),
+            on("response_headers", 3, "unreachable"),
+            texts={100: b"tea"},
+        )
+    )
+    code, call = await driven.request(a_flow())
+    assert (code, call.respond_body) == (abi.RESPOND, b"tea")
+    assert len(driven.room.failures) == 1
+
+
+async def test_a_filter_that_answers_its_answer_is_not_asked_again(load: Load) -> None:
+    again = RESPOND.replace("(i32.const 418)", "(i32.const 429)")
+    driven = load(
+        filter_of(
+            on("request_headers", 3, RESPOND + PAUSE),
+            on("response_headers", 3, again + PAUSE),
+            texts={100: b"tea"},
+        )
+    )
+    code, call = await driven.request(a_flow())
+    assert code == abi.RESPOND
+    assert call.respond_head is not None
+    assert call.respond_head.status == 429
+
+
 async def test_a_filter_closes_a_stream(load: Load) -> None:
     closing = "(drop (call $close_stream (i32.const 0)))"
     driven = load(filter_of(on("request_headers", 3, closing + PAUSE)))
@@ -388,6 +437,50 @@ async def test_a_flow_that_nobody_resumes_goes_on_after_the_deadline(load: Load)
 async def test_it_fails_where_the_plugin_fails_closed(load: Load) -> None:
     driven = load(PAUSING, deadline_ms=30, on_failure="closed")
     assert (await driven.request(a_flow()))[0] < 0
+
+
+@pytest.mark.parametrize("name", ["request", "response"])
+async def test_a_head_that_is_paused_for_its_body_is_edited_beside_it(
+    load: Load, name: str
+) -> None:
+    number = 0 if name == "request" else 2
+    driven = load(
+        filter_of(
+            on(f"{name}_headers", 3, PAUSE),
+            on(f"{name}_body", 3, add(number, (100, 1), (100, 1)) + CONTINUE),
+            texts={100: b"x"},
+        ),
+        deadline_ms=60_000,
+    )
+    flow = a_flow()
+    await driven.request(flow, WholeBody(b"body"))
+    await driven.response(flow, WholeBody(b"body"))
+    head = flow.request if name == "request" else flow.response
+    assert head is not None
+    assert head.headers.get(b"x") == b"x"
+
+
+async def test_a_head_that_is_paused_for_a_call_waits_before_its_body(load: Load) -> None:
+    driven = load(
+        filter_of(
+            on("request_headers", 3, FETCH + PAUSE),
+            on("request_body", 3, say(120, 4) + CONTINUE),
+            on("http_call_response", 5, say(110, 6) + ANSWERED, ""),
+            texts={100: b"auth", 110: b"called", 120: b"body", 200: CALL_FIELDS},
+        )
+    )
+    driven.room.answers["http://auth/token"] = Fetched(ResponseHead(200), b"secret", ())
+    assert (await driven.request(a_flow(), WholeBody(b"x")))[0] == abi.CONTINUE
+    assert driven.room.lines == ["called", "body"]
+
+
+async def test_pieces_of_a_body_that_are_taken_do_not_go_on(load: Load) -> None:
+    take = "(if (result i32) (local.get 2) (then (i32.const 0)) (else (i32.const 3)))"
+    driven, flow = load(filter_of(on("request_body", 3, take))), a_flow()
+    await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
+    assert passing is not None
+    assert [await passing(b"ab", False), await passing(b"cd", True)] == [b"", b"cd"]
 
 
 async def test_going_on_before_pausing_counts(load: Load) -> None:
