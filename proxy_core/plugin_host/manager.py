@@ -30,7 +30,7 @@ from proxy_core.model.plugin_status import (
     ReloadReport,
 )
 from proxy_core.plugin_host.abi import VERSION_EXPORT
-from proxy_core.plugin_host.belongings.belongings import Belongings, Fetches
+from proxy_core.plugin_host.belongings.belongings import Belongings, Commons, Fetches
 from proxy_core.plugin_host.belongings.grants import Grants
 from proxy_core.plugin_host.belongings.state import StateKeeper
 from proxy_core.plugin_host.building import Builder, Built, close_unused
@@ -99,6 +99,7 @@ class PluginManager:
         self._leaving: set[asyncio.Task[None]] = set()
         self.fetcher: Fetches | None = None
         """What HTTP calls of plugins go through; none where it is None."""
+        self._commons = Commons()
         self._data_dir = data_dir
         self._recent_flows = recent_flows
         self._wants_watching = watch
@@ -346,7 +347,7 @@ class PluginManager:
     async def _belongings(self, plugin: Plugin, manifest: Manifest) -> Belongings:
         """What the next version gets: the state and figures of those before it."""
         state = await self._states.open(plugin.name, manifest.limits.kv_bytes)
-        return replace(plugin.belongings, state=state, fetcher=self.fetcher)
+        return replace(plugin.belongings, state=state, fetcher=self.fetcher, commons=self._commons)
 
     def _swap(self, plugin: Plugin, built: Built, compared: Comparison | None) -> None:
         old = plugin.generation

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from proxy_core.exchange.fetch import Fetched
 from proxy_core.model.headers import Field
@@ -27,6 +29,15 @@ class Fetches(Protocol):
 
 
 @dataclass(slots=True)
+class Commons:
+    """What plugins have in common where they say so."""
+
+    machines: WeakValueDictionary[str, Any] = field(default_factory=WeakValueDictionary)
+    """What a foreign ABI shares between plugins of one VM ID, while there are any."""
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+
+@dataclass(slots=True)
 class Belongings:
     """Shared by all instances of a plugin, and all but `permits` by its generations."""
 
@@ -37,6 +48,8 @@ class Belongings:
     """Numbers of the instances, of any generation, whose memory was not freed yet."""
     foreign: Any = None
     """What a foreign ABI shares between contexts beside these, in memory."""
+    commons: Commons = field(default_factory=Commons)
+    """The same for all plugins of a host."""
     permits: Permits = field(default_factory=Permits)
     fetcher: Fetches | None = None
     """The way to other origins; None where there is no network."""

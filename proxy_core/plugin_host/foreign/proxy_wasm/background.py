@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 from proxy_core.errors import Int3rceptorError
@@ -44,15 +45,22 @@ class Background:
             for call in instance.outbox:
                 self._room.spawn(self._exchange(instance, call))
             instance.outbox.clear()
-        if instance.news and not self._telling:
-            self._telling = True
-            self._room.spawn(self._tell_news(instance))
+        if instance.on_news is None:
+            # Others may put items into its queues at any time, and from other threads.
+            loop = asyncio.get_running_loop()
+            instance.on_news = partial(loop.call_soon_threadsafe, self._hear, instance)
+        self._hear(instance)
         if instance.tick_seconds != self._tick_seconds:
             self._tick_seconds = instance.tick_seconds
             self._period_changed.set()
             if not self._ticking:
                 self._ticking = True
                 self._room.spawn(self._tick())
+
+    def _hear(self, instance: Instance) -> None:
+        if instance.news and not instance.lost and not self._telling:
+            self._telling = True
+            self._room.spawn(self._tell_news(instance))
 
     async def _back(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -178,6 +179,8 @@ class Instance:
         self.calls_under_way = 0
         self.news: deque[int] = deque()
         """Queues in which something is, once for each item."""
+        self.on_news: Callable[[], object] | None = None
+        """Called, in any thread, where there was none; None while it is being started."""
         self.uses_queues = False
         self.tick_seconds = 0.0
         self.metrics: list[tuple[int, bytes]] = []
@@ -198,6 +201,13 @@ class Instance:
         if self.root_chosen:
             return None
         return self.effective or self.current
+
+    def tell(self, number: int) -> None:
+        """There is a new item in a queue. For any thread."""
+        if len(self.news) < MOST_NEWS:
+            self.news.append(number)
+            if self.on_news is not None and len(self.news) == 1:
+                self.on_news()
 
     def new_id(self) -> int:
         """Return a number that no context has."""

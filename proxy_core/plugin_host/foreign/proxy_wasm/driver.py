@@ -283,6 +283,7 @@ class ProxyWasmDriver:
             await self._entrance.about_all(self._call, "proxy_on_delete")
         except GuestFailure as failure:
             self._room.complain(failure)
+        self._entrance.leave()
         self.streams.clear()
         self._unfinished.clear()
 

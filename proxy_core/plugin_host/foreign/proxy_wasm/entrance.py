@@ -121,6 +121,11 @@ class Entrance:
 
         await self._enter(work)
 
+    def leave(self) -> None:
+        """Nothing more is to be told to the instance."""
+        if self._instance is not None:
+            self._instance.lose()
+
     async def _enter(self, work: Callable[[Guest], Awaitable[T]]) -> T:
         """Enter in a task of the room's.
 

@@ -1,88 +1,38 @@
 """`proxy_*_shared_*`: values under keys, with compare-and-swap, and queues between contexts.
 
 Values are in the plugin's key-value state, under keys of their own, behind the number that
-compare-and-swap goes by; they survive a reload. Queues are in memory, and survive the instance.
+compare-and-swap goes by; they survive a reload. Those of plugins with a VM ID are in memory, shared
+by all with that ID. Queues are in memory, and survive the instance.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import deque
 from typing import Final
 
 from proxy_core.plugin_host import codes as abi
+from proxy_core.plugin_host.belongings.state import KeyValueState
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     CAS_MISMATCH,
-    EMPTY,
     INTERNAL_FAILURE,
     INVALID_MEMORY,
     NOT_FOUND,
     OK,
 )
-from proxy_core.plugin_host.foreign.proxy_wasm.contexts import MOST_NEWS, instance_of
+from proxy_core.plugin_host.foreign.proxy_wasm.contexts import instance_of
+from proxy_core.plugin_host.foreign.proxy_wasm.machines import (
+    find_queue,
+    machine_of,
+    resolve_queue,
+)
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give, give_u32
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 
-MOST_QUEUES: Final = 100
 NAME_BYTES: Final = 1000
 """Of a key or of a queue's name."""
-ITEM_BYTES: Final = 64
-"""What an item counts for besides its bytes."""
 _PREFIX: Final = b"shared:"
 _CAS: Final = struct.Struct("<I")
-
-
-class Queues:
-    """The shared queues of one plugin. `size` counts their items against `limits.kv_bytes`."""
-
-    def __init__(self) -> None:
-        self._ids: dict[bytes, int] = {}
-        self._items: dict[int, deque[bytes]] = {}
-        self.size = 0
-
-    def register(self, name: bytes) -> int | None:
-        """Return the queue's number, from 1 on; None where there are too many."""
-        number = self._ids.get(name)
-        if number is None:
-            if len(self._ids) >= MOST_QUEUES:
-                return None
-            number = self._ids[name] = len(self._ids) + 1
-            self._items[number] = deque()
-        return number
-
-    def find(self, name: bytes) -> int | None:
-        """Return the number of a queue that is registered."""
-        return self._ids.get(name)
-
-    def put(self, number: int, item: bytes, limit: int) -> int:
-        """Append an item; OK, NOT_FOUND, or INTERNAL_FAILURE where `size` would pass `limit`."""
-        queue = self._items.get(number)
-        if queue is None:
-            return NOT_FOUND
-        if self.size + len(item) + ITEM_BYTES > limit:
-            return INTERNAL_FAILURE
-        queue.append(item)
-        self.size += len(item) + ITEM_BYTES
-        return OK
-
-    def first(self, number: int) -> bytes | int:
-        """Return the oldest item and leave it there; NOT_FOUND or EMPTY."""
-        queue = self._items.get(number)
-        if queue is None:
-            return NOT_FOUND
-        return queue[0] if queue else EMPTY
-
-    def drop_first(self, number: int) -> None:
-        """Take the oldest item out."""
-        self.size -= len(self._items[number].popleft()) + ITEM_BYTES
-
-
-def _queues(host: HostSide) -> Queues:
-    belongings = host.call.belongings
-    if not isinstance(belongings.foreign, Queues):
-        belongings.foreign = Queues()
-    return belongings.foreign
 
 
 def _text(host: HostSide, ptr: int, length: int) -> bytes | int:
@@ -91,9 +41,14 @@ def _text(host: HostSide, ptr: int, length: int) -> bytes | int:
     return BAD_ARGUMENT if length > NAME_BYTES else host.memory.read(ptr, length) or b""
 
 
+def _data(host: HostSide) -> KeyValueState:
+    machine = machine_of(host)
+    return machine.data if machine.vm_id else host.call.belongings.state
+
+
 def _stored(host: HostSide, key: bytes) -> tuple[int, bytes] | None:
     """Return (number to compare, value)."""
-    raw = host.call.belongings.state.get(_PREFIX + key)
+    raw = _data(host).get(_PREFIX + key)
     return None if raw is None else (_CAS.unpack_from(raw)[0], raw[_CAS.size :])
 
 
@@ -122,12 +77,13 @@ def _set_data(host: HostSide, kp: int, kn: int, vp: int, vn: int, cas: int) -> i
     limit = host.call.manifest.limits.kv_bytes
     if vn > limit:
         return INTERNAL_FAILURE
-    stored = _stored(host, key)
-    old = 0 if stored is None else stored[0]
-    if stored is not None and cas not in (0, old):
-        return CAS_MISMATCH
-    value = _CAS.pack(old % 0xFFFFFFFF + 1) + (host.memory.read(vp, vn) or b"")
-    code = host.call.belongings.state.set(_PREFIX + key, value, limit)
+    with machine_of(host).lock:
+        stored = _stored(host, key)
+        old = 0 if stored is None else stored[0]
+        if stored is not None and cas not in (0, old):
+            return CAS_MISMATCH
+        value = _CAS.pack(old % 0xFFFFFFFF + 1) + (host.memory.read(vp, vn) or b"")
+        code = _data(host).set(_PREFIX + key, value, limit)
     return OK if code == abi.OK else INTERNAL_FAILURE
 
 
@@ -137,19 +93,23 @@ def _register(host: HostSide, np: int, nn: int, at: int) -> int:
         return name
     if not host.memory.holds(at, 4):
         return INVALID_MEMORY
-    number = _queues(host).register(name)
-    instance_of(host).uses_queues = True
-    return INTERNAL_FAILURE if number is None else give_u32(host, number, at)
+    queue = machine_of(host).register(name)
+    if queue is None:
+        return INTERNAL_FAILURE
+    instance = instance_of(host)
+    instance.uses_queues = True
+    queue.add_listener(instance)
+    return give_u32(host, queue.number, at)
 
 
 def _resolve(host: HostSide, vp: int, vn: int, np: int, nn: int, at: int) -> int:
     machine, name = _text(host, vp, vn), _text(host, np, nn)
     if INVALID_MEMORY in (machine, name) or not host.memory.holds(at, 4):
         return INVALID_MEMORY
-    if machine not in (b"", host.call.manifest.proxy_wasm.vm_id.encode()):
-        return NOT_FOUND  # queues are a plugin's own
-    number = None if isinstance(name, int) else _queues(host).find(name)
-    return NOT_FOUND if number is None else give_u32(host, number, at)
+    if isinstance(machine, int) or isinstance(name, int):
+        return NOT_FOUND  # nothing has so long a name
+    queue = resolve_queue(host, machine, name)
+    return NOT_FOUND if queue is None else give_u32(host, queue.number, at)
 
 
 def _enqueue(host: HostSide, number: int, ptr: int, length: int) -> int:
@@ -158,21 +118,20 @@ def _enqueue(host: HostSide, number: int, ptr: int, length: int) -> int:
     limit = host.call.manifest.limits.kv_bytes
     if length > limit:
         return INTERNAL_FAILURE
-    status = _queues(host).put(number, host.memory.read(ptr, length) or b"", limit)
-    news = instance_of(host).news
-    if status == OK and len(news) < MOST_NEWS:
-        news.append(number)
-    return status
+    queue = find_queue(host, number)
+    return NOT_FOUND if queue is None else queue.put(host.memory.read(ptr, length) or b"", limit)
 
 
 def _dequeue(host: HostSide, number: int, address_at: int, length_at: int) -> int:
-    queues = _queues(host)
-    item = queues.first(number)
+    queue = find_queue(host, number)
+    if queue is None:
+        return NOT_FOUND
+    item = queue.first()
     if isinstance(item, int):
         return item
     status = give(host, item, address_at, length_at)
     if status == OK:
-        queues.drop_first(number)
+        queue.drop_first()
     return status
 
 

@@ -16,6 +16,7 @@ _IMPORTS = {
     "get_shared_data": 5,
     "set_shared_data": 5,
     "register_shared_queue": 3,
+    "resolve_shared_queue": 5,
     "enqueue_shared_queue": 3,
     "dequeue_shared_queue": 3,
     "define_metric": 4,

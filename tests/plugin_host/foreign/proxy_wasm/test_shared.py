@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from proxy_core.plugin_host.belongings.belongings import Commons
 from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
-from proxy_core.plugin_host.foreign.proxy_wasm import shared
+from proxy_core.plugin_host.foreign.proxy_wasm import machines, shared
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     CAS_MISMATCH,
@@ -121,7 +122,7 @@ def test_queues_are_limited_in_number_and_size() -> None:
     assert guest.run(ENQUEUE, number, b"x" * 201) == INTERNAL_FAILURE
     assert guest.ask(DEQUEUE, number) == b"x" * 100
     assert guest.run(ENQUEUE, number, b"x" * 100) == OK
-    for index in range(1, shared.MOST_QUEUES):
+    for index in range(1, machines.MOST_QUEUES):
         queue(guest, b"q%d" % index)
     assert guest.run(REGISTER, b"one more", NUMBER_AT) == INTERNAL_FAILURE
     assert guest.run(REGISTER, 0, shared.NAME_BYTES + 1, NUMBER_AT) == BAD_ARGUMENT
@@ -152,3 +153,59 @@ def test_bad_pointers_lose_no_item() -> None:
     assert guest.run(GET, b"k", 0, 4, PAGE) == INVALID_MEMORY
     assert guest.run(GET, PAGE, 1, 0, 4, 8) == INVALID_MEMORY
     assert guest.ask(DEQUEUE, number) == b"x"
+
+
+def in_machine(vm_id: str, commons: Commons) -> FakeFilter:
+    guest = FakeFilter()
+    guest.configure(proxy_wasm=ProxyWasmOptions(vm_id=vm_id))
+    guest.call.belongings.commons = commons
+    return guest
+
+
+def test_a_queue_of_another_machine_is_found_by_its_id() -> None:
+    commons = Commons()
+    receiver, sender = in_machine("receiver", commons), in_machine("", commons)
+    number = queue(receiver, b"q")
+    assert queue(sender, b"q") != number
+    assert sender.run(RESOLVE, b"receiver", b"q", NUMBER_AT) == OK
+    assert sender.u32(NUMBER_AT) == number
+    assert sender.run(ENQUEUE, number, b"item") == OK
+    assert (list(receiver.instance.news), list(sender.instance.news)) == ([number], [])
+    assert receiver.ask(DEQUEUE, number) == b"item"
+
+
+def test_a_plugin_without_a_machine_id_is_alone() -> None:
+    commons = Commons()
+    first, second = in_machine("", commons), in_machine("", commons)
+    number = queue(first, b"q")
+    assert second.run(RESOLVE, b"", b"q", NUMBER_AT) == NOT_FOUND
+    assert second.run(ENQUEUE, number, b"item") == NOT_FOUND
+    first.run(SET, b"k", b"v", 0)
+    assert fetch(second, b"k") == NOT_FOUND
+
+
+def test_plugins_of_one_machine_share_their_data() -> None:
+    commons = Commons()
+    first, second = in_machine("vm", commons), in_machine("vm", commons)
+    assert first.run(SET, b"k", b"v", 0) == OK
+    assert fetch(second, b"k") == (b"v", 1)
+    assert second.run(SET, b"k", b"w", 1) == OK
+    assert first.run(SET, b"k", b"x", 1) == CAS_MISMATCH
+    assert fetch(in_machine("other", commons), b"k") == NOT_FOUND
+
+
+def test_items_are_told_to_who_is_at_work_and_not_to_who_was_lost() -> None:
+    first, second, failed = FakeFilter(), FakeFilter(), FakeFilter()
+    second.call.belongings = failed.call.belongings = first.call.belongings
+    told: list[str] = []
+    number = queue(first, b"q")
+    first.instance.on_news = lambda: told.append("first")
+    first.run(ENQUEUE, number, b"x")
+    queue(second, b"q")
+    second.instance.on_news = lambda: told.append("second")
+    queue(failed, b"q")
+    first.run(ENQUEUE, number, b"x")
+    second.instance.lose()
+    first.instance.news.clear()
+    first.run(ENQUEUE, number, b"x")
+    assert told == ["first", "second", "first"]

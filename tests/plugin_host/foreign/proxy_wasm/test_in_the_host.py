@@ -1,0 +1,58 @@
+"""Filters as plugins of one host: what they share with one another, and over reloads."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy_core.model.log_line import LogLevel
+from proxy_core.model.verdict import CONTINUE as GO_ON
+from tests.plugin_host.foreign.proxy_wasm.filters import CONTINUE, filter_of, on, text
+from tests.plugin_host.guests import Host, make_flow
+
+NAMES = {100: b"jobs", 110: b"receiver", 120: b"a job"}
+RECEIVER = filter_of(
+    on(
+        "configure",
+        2,
+        f"(drop (call $register_shared_queue {text(100, 4)} (global.get $number))) (i32.const 1)",
+    ),
+    on(
+        "queue_ready",
+        2,
+        """(drop (call $dequeue_shared_queue (local.get 1) (global.get $address)
+        (global.get $length))) (call $say)""",
+        "",
+    ),
+    texts=NAMES,
+)
+SENDER = filter_of(
+    on(
+        "request_headers",
+        3,
+        f"""(drop (call $resolve_shared_queue {text(110, 8)} {text(100, 4)} (global.get $number)))
+        (drop (call $enqueue_shared_queue (i32.load (global.get $number)) {text(120, 5)}))
+        {CONTINUE}""",
+    ),
+    texts=NAMES,
+)
+WITH_ID = '[proxy_wasm]\nvm_id = "receiver"\nkind = "background"'
+
+
+async def until_said(host: Host, count: int) -> None:
+    while host.texts(LogLevel.INFO).count("a job") < count:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.001)
+
+
+async def test_one_filter_sends_to_the_queue_of_another(host: Host) -> None:
+    await host.load("receiver", RECEIVER, WITH_ID)
+    await host.load("sender", SENDER)
+    assert await host.request(make_flow()) is GO_ON
+    await until_said(host, 1)
+
+
+async def test_the_queue_is_heard_by_the_version_that_took_over(host: Host) -> None:
+    await host.load("receiver", RECEIVER, WITH_ID)
+    await host.load("sender", SENDER)
+    assert (await host.manager.reload("receiver")).ok
+    await host.request(make_flow())
+    await until_said(host, 1)
