@@ -10,6 +10,7 @@ from proxy_core.plugin_host.foreign.http_wasm.passage import Features
 from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.logs import LINE_BYTES
 
+_LEVEL_INFO: Final = 0
 _LEVEL_NONE: Final = 3
 _ALL: Final = sum(Features)
 
@@ -49,5 +50,8 @@ def log(host: HostSide, level: int, at: int, length: int) -> int:
 
 
 def log_enabled(host: HostSide, level: int) -> int:
-    """Every level is logged, but `none`."""
-    return int(signed(level) < _LEVEL_NONE)
+    """Whether a handler should take the trouble: from info on, which is where other hosts begin.
+
+    What it logs at debug all the same is kept.
+    """
+    return int(_LEVEL_INFO <= signed(level) < _LEVEL_NONE)
