@@ -1,7 +1,7 @@
 """What a Proxy-Wasm module and this host agree on: its version, callbacks and host functions.
 
-Functions that are known and not there, and unknown ones that can be answered with a status, answer
-UNIMPLEMENTED. What cannot be answered is refused by name.
+Functions that are not there answer UNIMPLEMENTED where they have a status to answer with, whatever
+else their type is. What cannot be answered is refused by name.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FUNCTIONS: Final[Mapping[str, HostFunction]] = {
     )
     for function in room.FUNCTIONS
 }
-_UNSUPPORTED: Final = {function.name: function for function in plain_functions.UNSUPPORTED}
+_PARTLY_SUPPORTED: Final = ("proxy_call_foreign_function",)
 _CALLBACKS_UNSUPPORTED: Final = (
     "proxy_on_foreign_function",
     "proxy_on_grpc_close",
@@ -154,7 +154,8 @@ def _imports(imports: Sequence[Declared]) -> tuple[tuple[Import, ...], tuple[str
             item = wasi.bind(declared)
         elif declared.module == "env" and declared.signature is not None:
             item = _bind(declared, declared.signature)
-            if item.function.run is plain_functions.unimplemented:
+            run = item.function.run
+            if run is plain_functions.unimplemented or declared.name in _PARTLY_SUPPORTED:
                 unsupported.append(declared.name)
         else:
             raise ModuleRefused(f"imports {declared}; functions of env and WASI are all there is")
@@ -164,7 +165,7 @@ def _imports(imports: Sequence[Declared]) -> tuple[tuple[Import, ...], tuple[str
 
 def _bind(declared: Declared, signature: Signature) -> Import:
     params, results = signature
-    function = FUNCTIONS.get(declared.name) or _UNSUPPORTED.get(declared.name)
+    function = FUNCTIONS.get(declared.name)
     if function is None:
         return Import(_unknown(declared, params, results), True)
     whole = () if function.result is None else (function.result,)

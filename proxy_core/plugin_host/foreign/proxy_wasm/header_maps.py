@@ -2,15 +2,14 @@
 
 What `host` is in HTTP/1 is `:authority` here. Edits go to the drafts of the hook call under way,
 and so through the rules of docs/plugin-abi.md, "What may not be written". Filters written for other
-proxies look after framing themselves; here it follows by itself, so what they write into
-`content-length` and `transfer-encoding`, and the removal of any field the proxy owns, is taken
-as done and changes nothing.
+proxies look after framing and the connection themselves; here they follow by themselves, so that
+writing or removing a field that the proxy owns is taken as done and changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import RequestHead, ResponseHead
@@ -18,8 +17,6 @@ from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import BAD_ARGUMENT, INTERNAL_FAILURE, OK
 from proxy_core.plugin_host.hook import edit_rules as rules
 from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
-
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class HeaderMap(Protocol):
@@ -147,7 +144,7 @@ class _DraftMap:
         lowered = _aliased(name)
         if lowered.startswith(b":"):
             return _status(self._set_pseudo(lowered, value))
-        if lowered in _FRAMING:
+        if lowered in rules.PROXY_OWNED:
             return OK
         return _status(write(name, value))
 

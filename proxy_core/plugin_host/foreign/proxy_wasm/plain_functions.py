@@ -1,11 +1,10 @@
 """What filters ask of the host itself: to log, to tell the time, to tick.
 
-And what is not there: gRPC calls, and foreign functions, which each proxy has others of.
+And the answer of what is not there, as gRPC calls and most foreign functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from proxy_core.model.log_line import LogLevel
@@ -21,6 +20,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.transfer import give, give_u32, g
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, ValueType
 from proxy_core.plugin_host.logs import LINE_BYTES
 
+_CLEAR_ROUTE_CACHE: Final = b"clear_route_cache"
 SHORTEST_TICK: Final = 0.01
 """Seconds; what is shorter is taken for this."""
 
@@ -83,14 +83,32 @@ def _equal(host: HostSide, left: int, right: int) -> int:
     return int(left == right)
 
 
+def _call_foreign(
+    host: HostSide, np: int, nn: int, ap: int, an: int, address_at: int, length_at: int
+) -> int:
+    """Carry out the one foreign function that filters for Envoy need and that means nothing here.
+
+    It took the place of `proxy_clear_route_cache` in later versions. Its result is empty, and
+    need not be wanted.
+    """
+    memory = host.memory
+    if not (memory.holds(np, nn) and memory.holds(ap, an)):
+        return INVALID_MEMORY
+    if nn != len(_CLEAR_ROUTE_CACHE) or memory.read(np, nn) != _CLEAR_ROUTE_CACHE:
+        return UNIMPLEMENTED
+    statuses = [give_u32(host, 0, at) for at in (address_at, length_at) if at]
+    return INVALID_MEMORY if INVALID_MEMORY in statuses else OK
+
+
 def unimplemented(host: HostSide, *arguments: int) -> int:
-    """Answer for a function that this host knows of and does not have."""
+    """Answer for a function that this host does not have."""
     return UNIMPLEMENTED
 
 
 _I1: Final[tuple[ValueType, ...]] = ("i32",)
 _I2: Final[tuple[ValueType, ...]] = ("i32",) * 2
 _I3: Final[tuple[ValueType, ...]] = ("i32",) * 3
+_I6: Final[tuple[ValueType, ...]] = ("i32",) * 6
 
 FUNCTIONS: Final = (
     HostFunction("proxy_log", 0, _I3, "i32", _log),
@@ -100,22 +118,8 @@ FUNCTIONS: Final = (
     HostFunction("proxy_get_status", 0, _I3, "i32", _call_status),
     # There are no routes here whose choice could have been kept.
     HostFunction("proxy_clear_route_cache", 0, (), "i32", _nothing, pointers=False),
+    HostFunction("proxy_call_foreign_function", 0, _I6, "i32", _call_foreign),
     # What Emscripten's runtime imports beside them.
     HostFunction("emscripten_notify_memory_growth", 0, _I1, None, _nothing, pointers=False),
     HostFunction("pthread_equal", 0, _I2, "i32", _equal, pointers=False),
-)
-
-_PARAMETERS: Final[Mapping[str, int]] = {
-    "proxy_grpc_call": 12,
-    "proxy_grpc_stream": 9,
-    "proxy_grpc_send": 4,
-    "proxy_grpc_cancel": 1,
-    "proxy_grpc_close": 1,
-    "proxy_call_foreign_function": 6,
-}
-_I32: Final[tuple[ValueType, ...]] = ("i32",)
-
-UNSUPPORTED: Final = tuple(
-    HostFunction(name, 0, _I32 * count, "i32", unimplemented, pointers=False)
-    for name, count in _PARAMETERS.items()
 )

@@ -60,7 +60,10 @@ def _close(host: HostSide, kind: int) -> int:
 def _respond(
     host: HostSide, status: int, dp: int, dn: int, bp: int, bn: int, hp: int, hn: int, grpc: int
 ) -> int:
-    """Answer the request here. Framing is added by the host, so fields about it are left out."""
+    """Answer the request here. Framing is added by the host, so fields about it are left out.
+
+    So is a body where the status allows none.
+    """
     memory = host.memory
     if not (memory.holds(dp, dn) and memory.holds(bp, bn) and memory.holds(hp, hn)):
         return INVALID_MEMORY
@@ -76,7 +79,7 @@ def _respond(
     if bn > RESPONSE_BYTES or hn > PAIRS_BYTES:
         return BAD_ARGUMENT
     pairs = unpack_pairs(memory.read(hp, hn) or b"")
-    if pairs is None or not 200 <= status <= 599 or (bn and not rules.has_body(status)):
+    if pairs is None or not 200 <= status <= 599:
         return BAD_ARGUMENT
     fields = [
         field
@@ -85,7 +88,7 @@ def _respond(
     ]
     if rules.check_fields(fields) != abi.OK:
         return BAD_ARGUMENT
-    body = memory.read(bp, bn) or b""
+    body = (memory.read(bp, bn) or b"") if rules.has_body(status) else b""
     headers = Headers(fields)
     if body and b"content-type" not in headers:
         headers.add(b"content-type", b"text/plain")

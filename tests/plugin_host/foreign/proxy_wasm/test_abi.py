@@ -89,13 +89,24 @@ def test_every_function_may_be_declared_without_its_result() -> None:
 
 
 def test_what_is_not_there_answers_unimplemented_and_is_listed() -> None:
-    imports = [env("proxy_grpc_call", 12), env("proxy_invented", 2), env("odd", 1, kind="f64")]
+    imports = [
+        env("proxy_grpc_call", 12),
+        env("proxy_grpc_stream", 7),  # of SDKs before 0.2.0
+        env("proxy_invented", 2),
+        env("odd", 1, kind="f64"),
+    ]
     terms = settle_terms(imports, [MARKER, export("proxy_on_grpc_close", 3)])
-    assert terms.unsupported == ("proxy_grpc_call", "proxy_invented", "odd", "proxy_on_grpc_close")
+    never = ("proxy_on_grpc_close",)
+    assert terms.unsupported == tuple(item.name for item in imports) + never
     host = FakeGuest().host
     for item in terms.imports:
         arguments = [0] * len(item.function.params)
         assert item.function.run(host, *arguments) == UNIMPLEMENTED
+
+
+def test_foreign_functions_are_listed_though_one_is_there() -> None:
+    terms = settle_terms([env("proxy_call_foreign_function", 6)], [MARKER, MEMORY])
+    assert terms.unsupported == ("proxy_call_foreign_function",)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     INVALID_MEMORY,
     NOT_FOUND,
     OK,
+    UNIMPLEMENTED,
 )
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import CallAnswer
 from proxy_core.plugin_host.logs import LINE_BYTES
@@ -84,6 +85,16 @@ def test_the_status_of_a_call_is_there_while_it_is_told() -> None:
     assert guest.bytes(guest.u32(0), guest.u32(4)) == b"refused"
     assert guest.u32(8) == 0
     assert guest.run("proxy_get_status", PAGE, 0, 4) == INVALID_MEMORY
+
+
+def test_one_foreign_function_is_there() -> None:
+    guest = FakeFilter()
+    name = "proxy_call_foreign_function"
+    assert guest.ask(name, b"clear_route_cache", b"") == b""
+    assert guest.run(name, b"clear_route_cache", b"", 0, 0) == OK
+    assert guest.run(name, b"clear_route_cache", b"", PAGE, 4) == INVALID_MEMORY
+    assert guest.run(name, b"compress", b"text", 0, 4) == UNIMPLEMENTED
+    assert guest.run(name, PAGE, 1, b"", 0, 4) == INVALID_MEMORY
 
 
 def test_small_things_that_runtimes_ask_for() -> None:

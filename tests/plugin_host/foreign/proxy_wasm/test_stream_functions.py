@@ -60,13 +60,20 @@ def test_an_answer_keeps_its_own_content_type() -> None:
     assert head.headers.get_all(b"content-type") == [b"application/json"]
 
 
+def test_an_answer_whose_status_allows_no_body_has_none() -> None:
+    guest = on_request()
+    assert answer(guest, 204, b"tea", []) == OK
+    head = guest.call.respond_head
+    assert head is not None
+    assert (head.headers.fields, guest.call.respond_body) == ([], b"")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "fields"),
     [
         (199, b"", []),
         (600, b"", []),
         (HIGH, b"", []),
-        (204, b"x", []),
         (200, b"", [(b"bad name", b"x")]),
         (200, b"", [(b"x", b"a\rb")]),
         (200, b"", b"\1\2"),
