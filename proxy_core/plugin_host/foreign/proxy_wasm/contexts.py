@@ -30,13 +30,15 @@ MOST_NEWS: Final = 10_000
 class Side:
     """One direction of a stream: what is at hand of it, and whether it waits."""
 
-    __slots__ = ("data", "resumed", "shown", "trailers", "wake")
+    __slots__ = ("closed", "data", "resumed", "shown", "trailers", "wake")
 
     def __init__(self) -> None:
         self.data: bytearray | None = None
         """Bytes that did not go on yet; None while they may not be looked at."""
         self.trailers: list[Field] | None = None
         """None while they may not be looked at."""
+        self.closed = False
+        """The filter was told that this side of a tunnel is closed."""
         self.shown = False
         """It was there whole, and has been dealt with."""
         self.resumed = False

@@ -194,7 +194,6 @@ class ProxyWasmDriver:
             return None
         call = self._room.call(Hook.REQUEST, flow)
         opening = asyncio.Lock()
-        left = {StreamType.DOWNSTREAM, StreamType.UPSTREAM}
 
         async def through(from_client: bool, data: bytes, ended: bool) -> bytes:
             async with opening:
@@ -204,8 +203,7 @@ class ProxyWasmDriver:
             kind = StreamType.DOWNSTREAM if from_client else StreamType.UPSTREAM
             out = await self._passage.piece(stream, call, kind, data, ended)
             if ended:
-                left.discard(kind)
-                await self._closed(stream, call, kind)
+                await self._closed(stream, call, kind, Peer.REMOTE)
             return out
 
         return through
@@ -220,11 +218,12 @@ class ProxyWasmDriver:
             return self.streams.get(flow.id)
         return stream
 
-    async def _closed(self, stream: Stream, call: HookCall, kind: StreamType) -> None:
+    async def _closed(self, stream: Stream, call: HookCall, kind: StreamType, by: Peer) -> None:
+        stream.sides[kind].closed = True
         side = "downstream" if kind is StreamType.DOWNSTREAM else "upstream"
         name = f"proxy_on_{side}_connection_close"
         try:
-            await self._entrance.about(stream, call, name, Peer.REMOTE)
+            await self._entrance.about(stream, call, name, by)
         except GuestFailure as failure:
             self._room.complain(failure)
 
@@ -238,6 +237,10 @@ class ProxyWasmDriver:
             side.data = side.trailers = None
         if stream.instance.lost:
             return
+        if stream.is_tunnel:
+            for kind in (StreamType.DOWNSTREAM, StreamType.UPSTREAM):
+                if not stream.sides[kind].closed:
+                    await self._closed(stream, call, kind, Peer.LOCAL)
         stream.done = True
         if "proxy_on_done" in self._entries:
             stream.finished = await self._entrance.about(stream, call, "proxy_on_done") != 0 or (

@@ -678,6 +678,24 @@ async def test_bytes_of_a_tunnel_pass_both_ways(load: Load) -> None:
     assert driven.room.lines == ["new", "down", "up", "log"]
 
 
+async def test_a_side_of_a_tunnel_that_did_not_end_by_itself_is_closed_with_the_flow(
+    load: Load,
+) -> None:
+    tell = "(i32.store8 (i32.const 100) (i32.add (i32.const 48) (local.get 1)))" + say(100, 1)
+    driven = load(
+        filter_of(
+            on("downstream_connection_close", 2, tell, ""),
+            on("upstream_connection_close", 2, tell, ""),
+        )
+    )
+    flow = a_flow()
+    through = driven.driver.tunnel_filter(flow)
+    assert through is not None
+    await through(False, b"", True)
+    await driven.capture(flow)
+    assert driven.room.lines == ["2", "1"]  # by the server, and then here
+
+
 async def test_a_stream_filter_is_shown_no_exchanges_and_an_http_filter_no_tunnels(
     load: Load,
 ) -> None:
