@@ -326,3 +326,15 @@ def test_a_filter_of_the_first_version(
     answer = served.curl(f"{served.url}/echo", "-d", "Some Text")
     assert answer.values("x-was") == ["200"]
     assert answer.body == b"sOME tEXT"
+
+
+@pytest.mark.timeout(120)  # Go compiles its runtime where it has not done so before
+def test_a_filter_in_go(serve: Serve, tmp_path: Path) -> None:
+    served = serve(build("greet.go", tmp_path), config="hello")
+    served.await_log("configured with hello")
+    assert served.received("/echo")["x-greeting"] == "hello"
+    answer = served.curl(f"{served.url}/echo", "-d", "some text")
+    assert (answer.values("x-seen"), answer.body) == (["200"], b"SOME TEXT")
+    denied = served.curl(f"{served.url}/closed")
+    assert (denied.status, denied.body) == (403, b"NOT TODAY\n")
+    assert denied.values("x-seen") == ["403"]

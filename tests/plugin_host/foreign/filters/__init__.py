@@ -1,7 +1,9 @@
-"""Filters in C and Rust against the plain ABI, and how they are built where a compiler is there."""
+"""Filters in C, Rust and Go against the plain ABI, built where there is a compiler."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -16,14 +18,21 @@ _CLANG = (
     *("-Werror", "-Wl,--no-entry", "-Wl,--allow-undefined"),
 )
 _RUST_TARGET = "wasm32-unknown-unknown"
+_GO_ENVIRONMENT = {"GOOS": "wasip1", "GOARCH": "wasm", "GO111MODULE": "off"}
+_GO_WITH_EXPORTS = (1, 24)
 
 
 def build(name: str, directory: Path) -> bytes:
     """Build a source file; skip the test, by name, where there is no compiler for it."""
     source, module = SOURCES / name, directory / f"{name}.wasm"
-    command = _clang() if source.suffix == ".c" else _rustc()
+    compilers = {".c": _clang, ".rs": _rustc, ".go": _go}
+    command = compilers[source.suffix]()
     done = subprocess.run(
-        [*command, "-o", str(module), str(source)], capture_output=True, text=True, check=False
+        [*command, "-o", str(module), str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | _GO_ENVIRONMENT,
     )
     assert done.returncode == 0, done.stderr
     return module.read_bytes()
@@ -65,3 +74,16 @@ def _rustc() -> list[str]:
                 *("--crate-type", "cdylib", "-C", "opt-level=s", "-C", "panic=abort"),
             ]
     pytest.skip(f"no Rust compiler with the target {_RUST_TARGET}")
+
+
+def _go() -> list[str]:
+    # `go` may be there and too old for //go:wasmexport.
+    done = (
+        subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=False)
+        if _has("go", "version")
+        else None
+    )
+    version = None if done is None else re.match(r"go(\d+)\.(\d+)", done.stdout)
+    if version is None or tuple(map(int, version.groups())) < _GO_WITH_EXPORTS:
+        pytest.skip("no Go from 1.24 on")
+    return ["go", "build", "-buildmode=c-shared"]
