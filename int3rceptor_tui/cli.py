@@ -6,6 +6,8 @@ failed. What a command needs is imported in it, so that `--help` and a usage err
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import socket
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 PROGRAM = "int3rceptor-tui"
 
 _FAILED, _ASKED_WRONGLY, _INTERRUPTED = 1, 2, 130
+_CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
     add_completion=False,
@@ -217,17 +220,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     raise_descriptor_limit()
     command = typer.main.get_command(app)
     given = spell_out(sys.argv[1:] if arguments is None else arguments)
+    options = given[: given.index("--")] if "--" in given else given
+    as_json = "plugin" in options and "--json" in options
     try:
         code = command.main(given, prog_name=PROGRAM, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except TyperException as error:
-        return _complain(f"{error.format_message()}; see {PROGRAM} --help", error.exit_code)
+        context = getattr(error, "ctx", None)
+        page = PROGRAM if context is None else context.command_path
+        text = f"{error.format_message().rstrip('.')}; see {page} --help"
+        return _complain(text, error.exit_code, as_json)
     except ConfigError as error:
-        return _complain(str(error), _ASKED_WRONGLY)
+        return _complain(str(error), _ASKED_WRONGLY, as_json)
     except Int3rceptorError as error:
-        return _complain(str(error), _FAILED)
+        return _complain(str(error), _FAILED, as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
@@ -237,18 +245,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if sys.flags.dev_mode:
             raise
-        return _complain(
-            f"a bug in the program: {type(error).__name__}: {error}; "
-            "run it with PYTHONDEVMODE=1 to see where, and report it",
-            _FAILED,
-        )
+        return _complain(*_judge(error), as_json)
 
 
-def _complain(text: str, code: int) -> int:
+def _judge(error: Exception) -> tuple[str, int]:
+    """Say what an exception that nobody expected means, and with which code to exit."""
+    if isinstance(error, OSError) and error.filename is not None:
+        where = os.fsdecode(error.filename)
+        return f"{where}: {error.strerror}; name another, or permit it", _ASKED_WRONGLY
+    if isinstance(error, OSError) and error.errno in _CANNOT_BE_WRITTEN:
+        return f"the output cannot be written: {error.strerror}; send it elsewhere", _FAILED
+    text = f"a bug in the program: {type(error).__name__}: {error}; "
+    return f"{text}run it with PYTHONDEVMODE=1 to see where, and report it", _FAILED
+
+
+def _complain(text: str, code: int, as_json: bool) -> int:
     from int3rceptor_tui.log_printer import escaped
 
-    line = escaped(" ".join(text.split()))
-    print(f"{PROGRAM}: {line}", file=sys.stderr)
+    if as_json:
+        from int3rceptor_tui.plugin_tools.report import failure_of, print_document
+
+        with contextlib.suppress(OSError):  # it may be what we complain about
+            print_document(failure_of(text))
+    print(f"{PROGRAM}: {escaped(' '.join(text.split()))}", file=sys.stderr)
     return code
 
 

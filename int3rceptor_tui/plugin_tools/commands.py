@@ -20,6 +20,7 @@ from int3rceptor_tui.plugin_tools.new import create
 from int3rceptor_tui.plugin_tools.replay import Replay
 from int3rceptor_tui.plugin_tools.report import (
     document_of,
+    failure_of,
     lines_of,
     print_document,
     print_lines,
@@ -49,7 +50,7 @@ def answer(as_json: bool, work: Callable[[], int]) -> int:
     except Int3rceptorError as error:
         output = error.output if isinstance(error, BuildFailed) else ""
         if as_json:
-            print_document({"error": str(error), "output": output})
+            print_document(failure_of(str(error), output))
         for line in output.splitlines():
             print(escaped(line.replace("\t", "    ")), file=sys.stderr)
         print(f"{_PROGRAM}: {escaped(' '.join(str(error).split()))}", file=sys.stderr)

@@ -21,6 +21,11 @@ def print_line_document(document: dict[str, Any]) -> None:
     print(json.dumps(document, ensure_ascii=True), flush=True)
 
 
+def failure_of(error: str, output: str = "") -> dict[str, Any]:
+    """What went wrong, as JSON takes it; `output` is what a compiler said."""
+    return {"success": False, "error": error, "output": output}
+
+
 def print_lines(lines: Iterator[str]) -> None:
     """Print lines for people."""
     for line in lines:

@@ -359,3 +359,32 @@ def test_the_api_s_address_may_be_left_out(
 ) -> None:
     assert cli.main(arguments) == 0
     assert (started.what, started.settings.api) == (what, address)
+
+
+def test_a_path_that_is_out_of_reach_is_no_bug(
+    started: Started, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started.error = PermissionError(13, "Permission denied", "/no/\x1b[31mentry")
+    assert cli.main(["serve"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "int3rceptor-tui: /no/\\x1b[31mentry: Permission denied; name another, or permit it\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_no_bug() -> None:
+    with Path("/dev/full").open("w", encoding="ascii") as full:
+        done = run("--version", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "int3rceptor-tui: the output cannot be written: No space left on device; "
+        "send it elsewhere\n"
+    )
+
+
+def test_a_usage_error_names_the_page_that_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plugin", "test", "x"]) == 2
+    assert capsys.readouterr().err == (
+        "int3rceptor-tui: Missing option '--flows'; see int3rceptor-tui plugin test --help\n"
+    )

@@ -264,3 +264,29 @@ def test_discover_of_what_is_no_directory_is_asked_wrongly(tool: Tool, tmp_path:
 def test_discover_of_nothing_is_fine(tool: Tool, tmp_path: Path) -> None:
     ran = tool("discover", tmp_path)
     assert (ran.code, ran.out) == (0, f"no plugins in {tmp_path}\n")
+
+
+def test_what_is_asked_wrongly_is_json_too(tool: Tool, har: Path) -> None:
+    long = "x" * 300
+    for arguments in (
+        ("test", "x", "--json"),
+        ("list", "--bogus", "--json"),
+        ("nonsense", "--json"),
+        ("bench", "x", "--calls", "many", "--json"),
+        ("inspect", long, "--json"),
+        ("discover", long, "--json"),
+        ("build", long, "--json"),
+        ("install", long, "--json"),
+        ("test", PLUGINS / "header-modifier", "--flows", har, "--golden", long, "--json"),
+    ):
+        ran = tool(*arguments)
+        assert ran.code == 2, ran
+        assert ran.document["success"] is False
+        assert ran.document["error"] in ran.err
+        assert "bug" not in ran.err
+
+
+def test_json_is_for_who_asks_for_it(tool: Tool) -> None:
+    assert tool("test", "x").out == ""
+    assert tool("inspect", "--", "--json").out == ""
+    assert tool("inspect", "--", "x", "--json").out == ""
