@@ -241,7 +241,7 @@ async def _replay(
     else:
         for difference in differences:
             print(f"{difference.file} differs:")
-            print_lines(f"  {line}" for line in difference.diff)
+            print_lines(f"  {escaped(line)}" for line in difference.diff)
         print(summary)
         if differences:
             print(f"{len(differences)} golden files differ; --update takes what is now")

@@ -134,6 +134,18 @@ def test_golden_files_hold_a_plugin_to_what_it_did(tool: Tool, tmp_path: Path, h
     assert tool("test", PLUGINS / "header-modifier", *arguments).code == 0
 
 
+def test_what_golden_files_hold_does_not_reach_the_terminal_raw(
+    tool: Tool, tmp_path: Path, har: Path
+) -> None:
+    arguments = ("test", PLUGINS / "header-modifier", "--flows", har, "--golden", tmp_path)
+    assert tool(*arguments, "--update").code == 0
+    (tmp_path / "00002.txt").write_text("\x1b]0;owned\x07\n", encoding="ascii")
+    ran = tool(*arguments)
+    assert ran.code == 1
+    assert "  -\\x1b]0;owned\\x07\n" in ran.out
+    assert "\x1b" not in ran.out
+
+
 def test_update_without_golden_is_asked_wrongly(tool: Tool, har: Path) -> None:
     assert tool("test", PLUGINS / "header-modifier", "--flows", har, "--update").code == 2
 
