@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,14 +108,22 @@ def scan(directories: Iterable[Path]) -> tuple[list[Source], list[tuple[str, str
     found: dict[Path, Source] = {}
     refused: list[tuple[str, str]] = []
     for directory in directories:
-        if not directory.is_dir():
-            continue
-        try:
-            for source in _scan_one(directory):
-                found.setdefault(source.path.absolute(), source)
-        except (OSError, ModuleRefused) as error:
-            refused.append((str(directory), f"cannot be read: {error}"))
+        with _noting(directory, refused):
+            if directory.is_dir():
+                for source in _scan_one(directory, refused):
+                    found.setdefault(source.path.absolute(), source)
     return list(found.values()), refused
+
+
+@contextlib.contextmanager
+def _noting(place: Path, refused: list[tuple[str, str]]) -> Iterator[None]:
+    """Note what cannot be looked at, and go on."""
+    try:
+        yield
+    except OSError as error:
+        refused.append((str(place), f"cannot be read: {error.strerror or error}"))
+    except ModuleRefused as error:
+        refused.append((str(place), f"cannot be read: {error}"))
 
 
 def places(directories: Iterable[Path]) -> list[Path]:
@@ -123,7 +132,7 @@ def places(directories: Iterable[Path]) -> list[Path]:
     for directory in directories:
         found.append(directory)
         with contextlib.suppress(OSError, ModuleRefused):
-            if directory.is_dir() and not (directory / MANIFEST_NAME).is_file():
+            if directory.is_dir() and not _has_manifest(directory):
                 found += [
                     entry
                     for entry in _entries(directory)
@@ -132,20 +141,31 @@ def places(directories: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _scan_one(directory: Path) -> Iterator[Source]:
-    if (directory / MANIFEST_NAME).is_file():
+def _scan_one(directory: Path, refused: list[tuple[str, str]]) -> Iterator[Source]:
+    if _has_manifest(directory):
         yield Source(directory / MANIFEST_NAME)
         return
     for entry in _entries(directory):
         if entry.suffix == ".wasm":
             yield Source(entry)
-        elif entry.is_dir() and entry.name not in _NOT_PLUGINS:
-            if (entry / MANIFEST_NAME).is_file():
-                yield Source(entry / MANIFEST_NAME)
-            else:
-                for inner in _entries(entry):
-                    if inner.suffix == ".wasm":
-                        yield Source(inner)
+            continue
+        inside: list[Source] = []
+        with _noting(entry, refused):  # one that is out of reach hides none of the others
+            inside += _scan_inside(entry)
+        yield from inside
+
+
+def _scan_inside(entry: Path) -> list[Source]:
+    if not entry.is_dir() or entry.name in _NOT_PLUGINS:
+        return []
+    if _has_manifest(entry):
+        return [Source(entry / MANIFEST_NAME)]
+    return [Source(inner) for inner in _entries(entry) if inner.suffix == ".wasm"]
+
+
+def _has_manifest(directory: Path) -> bool:
+    """Whether one lies there; what is no regular file is refused when it is read."""
+    return os.path.lexists(directory / MANIFEST_NAME)
 
 
 def _entries(directory: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,30 @@ def test_a_crowded_directory_is_refused(tmp_path: Path) -> None:
     ((where, why),) = refused
     assert where == str(tmp_path)
     assert "more than 1000 entries" in why
+
+
+def test_what_cannot_be_looked_at_hides_no_other(tmp_path: Path) -> None:
+    before = write(tmp_path / "a" / "plugin.toml", MANIFEST)
+    (tmp_path / "crowded").mkdir()
+    for number in range(1001):
+        (tmp_path / "crowded" / str(number)).touch()
+    behind = write(tmp_path / "z.wasm")
+    sources, refused = scan([tmp_path])
+    assert [source.path for source in sources] == [before, behind]
+    crowded = str(tmp_path / "crowded")
+    assert refused == [(crowded, f"cannot be read: {crowded} has more than 1000 entries")]
+
+
+def test_a_manifest_that_is_no_file_is_found_and_refused(tmp_path: Path) -> None:
+    (tmp_path / "pipe").mkdir()
+    os.mkfifo(tmp_path / "pipe" / "plugin.toml")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "plugin.toml").symlink_to("nowhere")
+    sources, _ = scan([tmp_path])
+    assert [source.label for source in sources] == ["link", "pipe"]
+    for source, reason in zip(sources, ("No such file", "not a regular file"), strict=True):
+        with pytest.raises(ModuleRefused, match=reason):
+            source.read()
 
 
 def test_a_source_reads_its_manifest(tmp_path: Path) -> None:
