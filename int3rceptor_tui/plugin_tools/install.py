@@ -1,4 +1,4 @@
-"""`plugin install`: what runs of a plugin, its manifest and module, put where it is found."""
+"""`plugin install`: what runs of a plugin, its manifest, module and `config_file`, put in place."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def install(found: Inspection, directory: Path, force: bool) -> Path:
     if found.problems or found.manifest is None or found.module is None:
         raise PluginError(f"{found.name} would be refused: {'; '.join(found.problems)}")
     place = directory / (found.module.name if found.source.bare else found.name)
+    if os.path.lexists(directory / MANIFEST_NAME):
+        raise PluginError(f"{directory} is a plugin itself; none is found in it, pass another --to")
     _check_name(found.name, directory, place)
     if os.path.lexists(place):
         if not force:
@@ -35,13 +37,12 @@ def install(found: Inspection, directory: Path, force: bool) -> Path:
         raise PluginError(f"{found.module} changed while it was looked at; try again")
     new = aside(place)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         if found.source.bare:
             _write(new, data)
         else:
-            module = new / found.manifest.wasm
-            module.parent.mkdir(parents=True)
-            _write(module, data)
+            _write(new / found.manifest.wasm, data)
+            if found.manifest.config_file is not None:
+                _write(new / found.manifest.config_file, found.manifest.config)
             _write(new / MANIFEST_NAME, read_file(found.source.path, MANIFEST_BYTES))
         _put(new, place)
     except OSError as error:
@@ -75,6 +76,7 @@ def _is_inside(path: Path, place: Path) -> bool:
 
 
 def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(data)
         file.flush()
@@ -82,7 +84,10 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _put(new: Path, place: Path) -> None:
-    """Move `new` to `place`; what was there is put back where that fails."""
+    """Move `new` to `place`; what was there is put back where that fails.
+
+    Files of the user's beside a plugin's own, such as those that it reads, stay in the directory.
+    """
     if new.is_file() and (place.is_file() or not os.path.lexists(place)):
         new.replace(place)
         return
@@ -95,6 +100,10 @@ def _put(new: Path, place: Path) -> None:
         if os.path.lexists(old):
             old.rename(place)
         raise
+    if old.is_dir() and not old.is_symlink():
+        for entry in old.iterdir():
+            if not os.path.lexists(place / entry.name):
+                entry.rename(place / entry.name)
     _remove(old)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from proxy_core.errors import ConfigError, PluginError
 from proxy_core.plugin_host.faults import ManifestError
 from proxy_core.plugin_host.files.manifest import MANIFEST_NAME, check_name
 
+_BLANK = re.compile("NAME|LENGTH")  # in one go: a plugin may be called either
 _MANIFEST = """\
 name = "{name}"
 version = "0.1.0"
@@ -47,7 +49,8 @@ def create(name: str, language: Language, parent: Path) -> tuple[Path, list[str]
     if place.exists() or place.is_symlink():
         raise ConfigError(f"{place} is there already; nothing was written, choose another name")
     source = Path(language.source)
-    text = read_template(language).replace("NAME", name).replace("LENGTH", str(len(name)))
+    blanks = {"NAME": name, "LENGTH": str(len(name))}
+    text = _BLANK.sub(lambda blank: blanks[blank[0]], read_template(language))
     files = {
         MANIFEST_NAME: _MANIFEST.format(name=name),
         language.source: text,

@@ -17,7 +17,7 @@ from proxy_core.plugin_host.inspection import find_source, inspect
 from proxy_core.plugin_host.runtime import open_engine
 from tests.plugin_host.guests import guest
 from tests.plugins.conftest import PLUGINS, rebuilt
-from tests.tui.plugin_tools.conftest import Tool
+from tests.tui.plugin_tools.conftest import Tool, put
 
 __all__ = ["rebuilt"]  # a fixture
 
@@ -79,6 +79,16 @@ def test_new_refuses_names_that_a_manifest_could_not_have(
     assert ran.code == 2
     assert "cannot be a plugin's name" in ran.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["LENGTH", "NAME-LENGTH"])
+def test_a_name_may_be_that_of_a_blank_in_the_template(
+    tool: Tool, tmp_path: Path, har: Path, name: str
+) -> None:
+    assert tool("new", name, "--lang", "wat", "--in", tmp_path).code == 0
+    assert tool("build", tmp_path / name).code == 0
+    tested = tool("test", tmp_path / name, "--flows", har, "--json").document
+    assert tested["results"][0]["hooks"][0]["diff"] == [f"+ X-Plugin: {name}"]
 
 
 def test_new_overwrites_nothing(tool: Tool, tmp_path: Path) -> None:
@@ -240,6 +250,37 @@ def test_install_replaces_only_with_force(tool: Tool, tmp_path: Path, form: str)
     assert tool("install", plugin, "--to", to, "--force").code == 0
     assert installed.read_bytes() != b"older"
     assert [path.name for path in to.iterdir()] == [plugin.name]
+
+
+def test_install_takes_the_configuration_s_file_along(tool: Tool, tmp_path: Path) -> None:
+    place = put(tmp_path, "mine", guest("i32.const 0"), 'config_file = "etc/words.txt"')
+    (place / "etc").mkdir()
+    (place / "etc" / "words.txt").write_bytes(b"one\ntwo")
+    assert tool("install", place, "--to", tmp_path / "to").code == 0
+    assert tool("inspect", tmp_path / "to" / "mine").code == 0
+    assert (tmp_path / "to" / "mine" / "etc" / "words.txt").read_bytes() == b"one\ntwo"
+
+
+def test_install_keeps_what_the_user_has_put_beside_the_plugin(tool: Tool, tmp_path: Path) -> None:
+    place = put(tmp_path, "mine", guest("i32.const 0"))
+    to = tmp_path / "to"
+    assert tool("install", place, "--to", to).code == 0
+    (to / "mine" / "lists").mkdir()
+    (to / "mine" / "lists" / "hosts").write_text("precious")
+    (place / "mine.wasm").write_bytes(guest("i32.const 1"))
+    assert tool("install", place, "--to", to, "--force").code == 0
+    assert (to / "mine" / "lists" / "hosts").read_text() == "precious"
+    assert (to / "mine" / "mine.wasm").read_bytes() == guest("i32.const 1")
+    assert [path.name for path in to.iterdir()] == ["mine"]
+
+
+def test_install_refuses_a_place_where_nothing_is_found(tool: Tool, tmp_path: Path) -> None:
+    inner = put(tmp_path, "inner", guest("i32.const 0"))
+    outer = put(tmp_path, "outer", guest("i32.const 0"))
+    ran = tool("install", inner, "--to", outer)
+    assert ran.code == 1
+    assert "is a plugin itself" in ran.err
+    assert not (outer / "inner").exists()
 
 
 def test_install_over_a_link_replaces_the_link_and_not_what_it_leads_to(
