@@ -41,6 +41,7 @@ ASKED_WRONGLY: Final = 2
 TOOL_MISSING: Final = 3
 NO_CORE: Final = 4
 _PROGRAM: Final = "int3rceptor-tui"
+_WARNINGS: Final = 10
 
 
 def answer(as_json: bool, work: Callable[[], int]) -> int:
@@ -166,6 +167,7 @@ def replay_plugin(
         raise ConfigError("--update writes golden files; say with --golden where they lie")
     chosen = None if wanted is None else _filter(wanted)
     archive = read_har(flows)
+    _warn_of(archive, flows)
     made = _message_rules(rules)
     host = OfflineHost(find_source(path))
     return asyncio.run(_replay(host, archive, chosen, made, golden_files, update, as_json))
@@ -175,6 +177,16 @@ def _message_rules(flags: Flags) -> MessageRules:
     modify = [parse_replacement(text) for text in flags["modify_messages"] or ()]
     drop = flags["drop_messages"] or ()
     return message_rules(Settings(modify_messages=tuple(modify), drop_messages=tuple(drop)))
+
+
+def _warn_of(archive: Archive, path: Path) -> None:
+    """Tell what of an archive cannot be run and should; what is never carried, nobody misses."""
+    odd = [one for one in archive.left_out if not one.expected]
+    for one in odd[:_WARNINGS]:
+        text = f"{path}, entry {one.number} is left out: {one.why}"
+        print(f"{_PROGRAM}: {escaped(text)}", file=sys.stderr)
+    if len(odd) > _WARNINGS:
+        print(f"{_PROGRAM}: and {len(odd) - _WARNINGS} more", file=sys.stderr)
 
 
 def _filter(text: str) -> Filter:
@@ -205,7 +217,8 @@ async def _replay(
     failed = sum(story.failed for story in stories)
     changed = sum(story.changed for story in stories)
     summary = (
-        f"{len(stories)} flows, {changed} changed, {failed} failed, {archive.skipped} left out"
+        f"{len(stories)} flows, {changed} changed, {failed} failed, "
+        f"{len(archive.left_out)} left out"
     )
     if wanted is not None:
         summary += f", {len(archive.exchanges) - len(stories)} not of {wanted.text!r}"
@@ -227,7 +240,8 @@ async def _replay(
                 "flows": len(stories),
                 "changed": changed,
                 "failed": failed,
-                "left_out": archive.skipped,
+                "left_out": len(archive.left_out),
+                "left_out_why": [{"entry": one.number, "why": one.why} for one in archive.left_out],
                 "filtered_out": len(archive.exchanges) - len(stories),
                 "log": replay.started,
                 "results": [story.document() for story in stories if not story.quiet],
@@ -252,13 +266,19 @@ async def _replay(
 
 def bench_plugin(path: Path, flows: Path | None, calls: int, as_json: bool) -> int:
     """Measure a plugin's hooks. Raises ConfigError and PluginError."""
-    exchanges = [bench.ordinary_exchange()] if flows is None else read_har(flows).exchanges
+    exchanges: Sequence[Recorded] = [bench.ordinary_exchange()]
+    if flows is not None:
+        archive = read_har(flows)
+        _warn_of(archive, flows)
+        exchanges = archive.exchanges
     if not exchanges:
         raise ConfigError(f"{flows} has no flows; record some")
-    return asyncio.run(_bench(OfflineHost(find_source(path)), list(exchanges), calls, as_json))
+    return asyncio.run(_bench(OfflineHost(find_source(path)), exchanges, calls, as_json))
 
 
-async def _bench(host: OfflineHost, exchanges: list[Recorded], calls: int, as_json: bool) -> int:
+async def _bench(
+    host: OfflineHost, exchanges: Sequence[Recorded], calls: int, as_json: bool
+) -> int:
     async with host:
         results = await bench.measure(host, exchanges, calls)
     if as_json:

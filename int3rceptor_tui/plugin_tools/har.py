@@ -1,6 +1,7 @@
 """Reading HAR 1.2 archives: bounded, checked, and turned into flows.
 
-What a proxy would never have carried (data: and blob: URLs, CONNECT) is left out and counted.
+What a proxy would never have carried (data: and blob: URLs, CONNECT) is left out, and so is what
+cannot be sent; an archive is taken as long as something is left of it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +17,20 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import msgspec
-
-from proxy_core.errors import ConfigError, PluginError
+from int3rceptor_tui.plugin_tools.har_format import (
+    Content,
+    Entry,
+    HarError,
+    Message,
+    Pair,
+    Response,
+    bytes_of,
+    entries_of,
+    entry_of,
+    form_of,
+    text_of,
+)
+from proxy_core.errors import PluginError
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.flow import Flow, FlowKind, FlowState
 from proxy_core.model.headers import Field, Headers
@@ -28,70 +41,20 @@ from proxy_core.plugin_host.files.module_file import read_file
 from proxy_core.plugin_host.hook.edit_rules import HEADER_COUNT, is_reason, split_url
 from proxy_core.plugin_host.recorded.rerun import Payload, Recording
 from proxy_core.wire.content_coding import can_encode, decode_body, encode_body
-from proxy_core.wire.websocket import BINARY
+from proxy_core.wire.websocket import BINARY, TEXT
 
-HAR_BYTES: Final = 64 * 1024 * 1024
-ENTRIES: Final = 10_000
+HAR_BYTES: Final = 256 * 1024 * 1024
 _BODY_BYTES: Final = 16 * 1024 * 1024
+_LATEST: Final = 2.0**63 / 1e9
+"""Seconds since the epoch that a plugin's clock can show."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
-class HarError(ConfigError):
-    """An archive that is not one, or is too large."""
-
-
-class _Pair(msgspec.Struct):
-    name: str
-    value: str
-
-
-class _Content(msgspec.Struct, rename="camel"):
-    text: str | None = None
-    encoding: str | None = None
-
-
-class _Request(msgspec.Struct, rename="camel"):
-    method: str
-    url: str
-    headers: list[_Pair]
-    http_version: str = "HTTP/1.1"
-    post_data: _Content | None = None
-
-
-class _Response(msgspec.Struct, rename="camel"):
-    status: int
-    headers: list[_Pair]
-    status_text: str = ""
-    http_version: str = "HTTP/1.1"
-    content: _Content | None = None
-
-
-class _Message(msgspec.Struct, rename="camel"):
-    type: str
-    opcode: int
-    data: str
-    time: float = 0.0
-
-
-class _Entry(msgspec.Struct, rename="camel"):
-    request: _Request
-    response: _Response
-    started_date_time: str = ""
-    server_address: str = msgspec.field(name="serverIPAddress", default="")
-    connection: str | None = None
-    messages: list[_Message] = msgspec.field(name="_webSocketMessages", default_factory=list)
-    """Of a WebSocket, as browsers write them."""
-
-
-class _Log(msgspec.Struct):
-    entries: list[_Entry]
-
-
-class _Archive(msgspec.Struct):
-    log: _Log
+class _NeverCarried(ValueError):
+    """An entry that is nothing for a proxy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +117,20 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An entry that cannot be run again, and why; `expected` where no proxy would carry it."""
+
+    number: int
+    why: str
+    expected: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Archive:
     """What an archive held."""
 
     exchanges: Sequence[Recorded]
-    skipped: int
-    """Entries that no proxy would have carried."""
+    left_out: Sequence[LeftOut]
 
 
 def read_har(path: Path) -> Archive:
@@ -167,86 +138,101 @@ def read_har(path: Path) -> Archive:
     try:
         data = read_file(path, HAR_BYTES)
     except PluginError as error:
-        raise HarError(f"{error}; name a HAR archive of at most {HAR_BYTES} bytes") from error
+        raise HarError(
+            f"--flows {path}: {error}; name a HAR archive of at most {HAR_BYTES} bytes"
+        ) from error
     return parse_har(data, path.name)
 
 
 def parse_har(data: bytes, name: str) -> Archive:
-    """Read an archive's bytes; `name` is for messages. Raises HarError."""
-    try:
-        archive = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=_Archive)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HarError(f"{name} is not a HAR 1.2 archive: {error}") from error
-    entries = archive.log.entries
-    if len(entries) > ENTRIES:
-        raise HarError(f"{name} has {len(entries)} entries; at most {ENTRIES} are taken, split it")
-    exchanges = []
-    for number, entry in enumerate(entries, 1):
+    """Read an archive's bytes; `name` is for messages. Raises HarError.
+
+    It is wrong as a whole where nothing of it can be run, and something should.
+    """
+    exchanges: list[Recorded] = []
+    left_out: list[LeftOut] = []
+    for number, raw in enumerate(entries_of(data, name), 1):
         try:
-            recorded = _recorded(number, entry)
+            exchanges.append(_recorded(number, entry_of(raw)))
         except ValueError as error:
-            raise HarError(f"{name}, entry {number}: {error}") from error
-        if recorded is not None:
-            exchanges.append(recorded)
-    return Archive(exchanges, len(entries) - len(exchanges))
+            left_out.append(LeftOut(number, str(error), isinstance(error, _NeverCarried)))
+    odd = [one for one in left_out if not one.expected]
+    if odd and not exchanges:
+        more = f"; so are {len(odd) - 1} others" if len(odd) > 1 else ""
+        raise HarError(f"{name}, entry {odd[0].number} cannot be run: {odd[0].why}{more}")
+    return Archive(exchanges, left_out)
 
 
-def _recorded(number: int, entry: _Entry) -> Recorded | None:
-    asked, answered = entry.request, entry.response
-    scheme, colon, rest = asked.url.partition("://")
-    wire_scheme = _SCHEMES.get(scheme.lower())
-    if not colon or wire_scheme is None or asked.method == "CONNECT":
-        return None
+def _recorded(number: int, entry: Entry) -> Recorded:
+    asked, answered = entry.request, entry.response or Response()
+    if asked.method == "CONNECT":
+        raise _NeverCarried("a tunnel")
     if _TOKEN.fullmatch(asked.method) is None:
         raise ValueError(f"method {asked.method[:40]!r} is none")
-    raw_url = quote(f"{wire_scheme}://{rest.partition('#')[0]}", safe=_VISIBLE).encode()
-    parts = split_url(raw_url)
-    if parts is None:
-        raise ValueError(f"URL {asked.url[:200]!r} cannot be sent; it needs a host, and no user")
-    _, authority, target = parts
-    version = _version(asked.http_version)
+    scheme, authority, target = _url(asked.url)
+    version = _version(text_of(asked.http_version))
     fields = Headers(_fields(asked.headers, version))
-    head = RequestHead(asked.method.encode(), wire_scheme, authority, target, fields, version)
+    head = RequestHead(asked.method.encode(), scheme, authority, target, fields, version)
     response = _response(answered)
     return Recorded(
         number,
         head,
-        _on_the_wire(_body(asked.post_data), head),
+        _on_the_wire(_body(asked.post_data, head), head),
         response,
-        _on_the_wire(_body(answered.content), response),
-        _time(entry.started_date_time),
-        entry.server_address.strip("[]"),
-        entry.connection or f"{wire_scheme}://{authority.decode('latin-1')}",
-        [_message(message) for message in entry.messages],
+        _on_the_wire(_body(answered.content, response), response),
+        _time(text_of(entry.started_date_time)),
+        _address(text_of(entry.server_address)),
+        text_of(entry.connection) or f"{scheme}://{authority.decode('latin-1')}",
+        [_message(message) for message in entry.messages or () if _was_sent(message)],
     )
 
 
-def _response(answered: _Response) -> ResponseHead | None:
-    if answered.status <= 0:  # what browsers write where nothing came
+def _url(url: str) -> tuple[str, bytes, bytes]:
+    scheme, colon, rest = url.partition("://")
+    wire_scheme = _SCHEMES.get(scheme.lower())
+    if not colon or wire_scheme is None:
+        raise _NeverCarried(f"URL {url[:40]!r} is not for a proxy")
+    rest = rest.partition("#")[0]
+    end = re.search("[/?]|$", rest).start()  # type: ignore[union-attr]  # the end is always there
+    authority = rest[:end].rpartition("@")[2]  # a user and password are sent in a header
+    if not authority.isascii():
+        authority = authority.encode("idna").decode()
+    text = quote(f"{wire_scheme}://{authority}{rest[end:]}", _VISIBLE, errors="surrogateescape")
+    parts = split_url(text.encode())
+    if parts is None:
+        raise ValueError(f"URL {url[:200]!r} cannot be sent; it needs a host")
+    return parts
+
+
+def _response(answered: Response) -> ResponseHead | None:
+    status = answered.status or 0
+    if status <= 0:  # what browsers write where nothing came
         return None
-    if not 100 <= answered.status <= 599:
-        raise ValueError(f"status {answered.status} is none; it must be from 100 to 599")
-    reason = answered.status_text.encode()
+    if not 100 <= status <= 599:
+        raise ValueError(f"status {status} is none; it must be from 100 to 599")
+    text = text_of(answered.status_text)
+    reason = bytes_of(text)
     if not is_reason(reason):
-        raise ValueError(f"status text {answered.status_text[:40]!r} cannot be sent")
-    version = _version(answered.http_version)
-    fields = _fields(answered.headers, version)
-    return ResponseHead(answered.status, reason, Headers(fields), version)
+        raise ValueError(f"status text {text[:40]!r} cannot be sent")
+    version = _version(text_of(answered.http_version))
+    return ResponseHead(status, reason, Headers(_fields(answered.headers, version)), version)
 
 
-def _fields(pairs: list[_Pair], version: str) -> list[Field]:
+def _fields(pairs: list[Pair] | None, version: str) -> list[Field]:
     fields: list[Field] = []
-    for pair in pairs:
+    for pair in pairs or ():
         if pair.name.startswith(":"):
             continue  # HTTP/2's pseudo-header fields, which browsers write among the others
-        if _TOKEN.fullmatch(pair.name) is None:
+        name = pair.name.strip()
+        if _TOKEN.fullmatch(name) is None:
             raise ValueError(f"header name {pair.name[:40]!r} cannot be sent")
-        name = pair.name.lower() if version == HTTP_2 else pair.name
-        for value in pair.value.split("\n"):  # which is how browsers join repeated fields
+        if version == HTTP_2:
+            name = name.lower()
+        for value in text_of(pair.value).split("\n"):  # how browsers join repeated fields
             text = value.strip(" \t\r")
             if _NOT_IN_VALUES.search(text) is not None:
-                raise ValueError(f"header {pair.name[:40]!r} has a control character in its value")
-            fields.append((name.encode(), text.encode()))
+                raise ValueError(f"header {name[:40]!r} has a control character in its value")
+            fields.append((name.encode(), bytes_of(text)))
     if len(fields) > HEADER_COUNT:
         raise ValueError(f"{len(fields)} headers; at most {HEADER_COUNT} are taken")
     return fields
@@ -259,15 +245,24 @@ def _version(text: str) -> str:
     return HTTP_2 if lowered.startswith(("h2", "h3", "http/2", "http/3")) else HTTP_11
 
 
-def _body(content: _Content | None) -> bytes:
-    if content is None or not content.text:
+def _body(content: Content | None, head: RequestHead | ResponseHead | None) -> bytes:
+    if content is None:
         return b""
-    if content.encoding == "base64":
-        try:
-            return base64.b64decode(content.text, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise ValueError(f"a body is not base64: {error}") from error
-    return content.text.encode()
+    if not content.text:
+        declared = None if head is None else head.headers.get(b"content-type")
+        kind = text_of(content.mime_type) if declared is None else declared.decode("latin-1")
+        return form_of(content, kind) if content.params else b""
+    if text_of(content.encoding).lower() == "base64":
+        return _decoded(content.text)
+    return bytes_of(content.text)
+
+
+def _decoded(text: str) -> bytes:
+    packed = "".join(text.split())
+    try:
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"a body is not base64: {error}") from error
 
 
 def _on_the_wire(body: bytes, head: RequestHead | ResponseHead | None) -> bytes:
@@ -280,19 +275,30 @@ def _on_the_wire(body: bytes, head: RequestHead | ResponseHead | None) -> bytes:
     return body if is_coded or not can_encode(encoding) else encode_body(body, encoding)
 
 
-def _message(message: _Message) -> WebSocketMessage:
-    if message.opcode == BINARY:
-        data = _body(_Content(message.data, "base64"))
-    else:
-        data = message.data.encode()
+def _was_sent(message: Message) -> bool:
+    """Whether it is a message; browsers write errors among them, and others control frames."""
+    return message.type in ("send", "receive") and message.opcode in (TEXT, BINARY)
+
+
+def _message(message: Message) -> WebSocketMessage:
+    data = _decoded(message.data) if message.opcode == BINARY else bytes_of(message.data)
     return WebSocketMessage(
-        message.type == "send", message.opcode, message.time, data[:_BODY_BYTES], len(data)
+        message.type == "send", message.opcode, message.time or 0.0, data[:_BODY_BYTES], len(data)
     )
+
+
+def _address(text: str) -> str:
+    """Return an address; some tools write a name there, or nothing."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[] ")))
+    except ValueError:
+        return ""
 
 
 def _time(text: str) -> float:
     try:
         at = datetime.datetime.fromisoformat(text)
-        return (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).timestamp()
+        seconds = (at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).timestamp()
     except (ValueError, OverflowError):
         return 0.0
+    return seconds if 0 <= seconds < _LATEST else 0.0

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from int3rceptor_tui.plugin_tools import har
-from int3rceptor_tui.plugin_tools.har import HarError, parse_har, read_har
+from int3rceptor_tui.plugin_tools import har, har_format
+from int3rceptor_tui.plugin_tools.har import parse_har, read_har
+from int3rceptor_tui.plugin_tools.har_format import HarError
 from proxy_core.model.message import HTTP_2, HTTP_10
 from tests.tui.plugin_tools.conftest import archive, entry
 
@@ -82,7 +83,11 @@ def test_what_no_proxy_carries_is_left_out_and_counted() -> None:
     ]
     read = parse_har(archive(entries), "x.har")
     assert [recorded.number for recorded in read.exchanges] == [4]
-    assert read.skipped == 3
+    assert [(one.number, one.expected) for one in read.left_out] == [
+        (1, True),
+        (2, True),
+        (3, True),
+    ]
 
 
 def test_a_byte_order_mark_is_no_matter() -> None:
@@ -93,17 +98,20 @@ def test_a_byte_order_mark_is_no_matter() -> None:
     ("data", "reason"),
     [
         (b"", "not a HAR 1.2 archive"),
-        (b"[1]", "Expected `object`, got `array`"),
-        (b'{"log": {}}', "missing required field `entries`"),
-        (archive([entry()])[:-9], "truncated"),
+        (b"[1]", "no list log.entries"),
+        (b'{"log": {}}', "no list log.entries"),
+        (b'{"log": {"entries": {}}}', "no list log.entries"),
+        (archive([entry()])[:-9], "is it whole?"),
+        (b'{"log": ' + b"9" * 5000 + b"}", "not a HAR 1.2 archive"),
         (b"\xff\xfe", "not a HAR 1.2 archive"),
         (
-            archive([entry(), entry(response={"status": "200"})]),
-            "Expected `int`, got `str`",
+            archive([7, entry(response={"status": "two"})]),
+            "entry 1 cannot be run: Expected `object`",
         ),
-        (archive([entry(), entry("http:///x")]), "entry 2: URL"),
-        (archive([entry("http://user:pw@example.com/")]), "entry 1: URL"),
-        (archive([entry(request={"method": "A B"})]), "entry 1: method 'A B'"),
+        (archive([entry(response={"status": "two"})]), "$.response.status"),
+        (archive([entry("http:///x"), entry("http:///y")]), "cannot be run: URL 'http:///x'"),
+        (archive([entry("http:///x"), entry("http:///y")]), "; so are 1 others"),
+        (archive([entry(request={"method": "A B"})]), "cannot be run: method 'A B'"),
         (archive([entry(response={"status": 1000})]), "status 1000"),
         (archive([entry(response={"statusText": "a\r\nb"})]), "status text"),
         (archive([entry(request={"headers": [{"name": "a b", "value": ""}]})]), "header name"),
@@ -129,7 +137,7 @@ def test_what_is_wrong_with_an_archive_is_said(data: bytes, reason: str) -> None
 
 
 def test_archives_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(har, "ENTRIES", 2)
+    monkeypatch.setattr(har_format, "ENTRIES", 2)
     with pytest.raises(HarError, match="3 entries; at most 2"):
         parse_har(archive([entry()] * 3), "x.har")
     monkeypatch.setattr(har, "HAR_BYTES", 10)
@@ -138,8 +146,30 @@ def test_archives_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         read_har(tmp_path / "x.har")
 
 
-def test_a_time_that_is_none_is_the_beginning() -> None:
-    assert one(startedDateTime="yesterday").started == 0.0
+@pytest.mark.parametrize(
+    "time", ["yesterday", "", None, 7, "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]
+)
+def test_a_time_that_no_clock_shows_is_the_beginning(time: object) -> None:
+    assert one(startedDateTime=time).started == 0.0
+
+
+def test_what_cannot_be_run_is_left_out_and_said() -> None:
+    entries = [
+        entry(),
+        entry(response={"status": 999}),
+        entry("http:///x"),
+        "nonsense",
+        entry("data:,x"),
+    ]
+    read = parse_har(archive(entries), "x.har")
+    assert [recorded.number for recorded in read.exchanges] == [1]
+    assert [(one.number, one.expected) for one in read.left_out] == [
+        (2, False),
+        (3, False),
+        (4, False),
+        (5, True),
+    ]
+    assert "status 999 is none" in read.left_out[0].why
 
 
 _JSON = st.recursive(

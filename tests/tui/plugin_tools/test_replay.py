@@ -483,7 +483,7 @@ def test_a_message_that_is_not_base64_is_asked_wrongly(tool: Tool, tmp_path: Pat
     (tmp_path / "one.har").write_bytes(archive([entry(_webSocketMessages=frames)]))
     ran = tool("test", PLUGINS / "header-modifier", "--flows", tmp_path / "one.har")
     assert ran.code == 2
-    assert "entry 1: a body is not base64" in ran.err
+    assert "entry 1 cannot be run: a body is not base64" in ran.err
 
 
 def test_a_filter_chooses_the_flows(tool: Tool, har: Path) -> None:
@@ -515,3 +515,22 @@ def test_bench_measures_bodies_and_messages_too(tool: Tool, tmp_path: Path) -> N
     assert [(hook["hook"], hook["calls"]) for hook in document["hooks"]] == [
         (name, 7) for name in names
     ]
+
+
+def test_what_of_an_archive_is_left_out_is_told(tool: Tool, tmp_path: Path) -> None:
+    flows = tmp_path / "flows.har"
+    odd = [entry(response={"status": 999}) for _ in range(12)]
+    flows.write_bytes(archive([entry(), entry("data:,x"), *odd]))
+    arguments = ("test", PLUGINS / "header-modifier", "--flows", flows)
+    ran = tool(*arguments)
+    assert ran.code == 0
+    assert ran.out.endswith("1 flows, 1 changed, 0 failed, 13 left out\n")
+    lines = ran.err.splitlines()
+    assert lines[0].endswith(
+        "flows.har, entry 3 is left out: status 999 is none; it must be from 100 to 599"
+    )
+    assert lines[10:] == ["int3rceptor-tui: and 2 more"]
+    document = tool(*arguments, "--json").document
+    assert document["left_out"] == 13
+    assert document["left_out_why"][0]["entry"] == 2
+    assert "not for a proxy" in document["left_out_why"][0]["why"]
