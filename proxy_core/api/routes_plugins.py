@@ -79,7 +79,7 @@ async def _logs(desk: Desk, call: Call) -> Answer | LogStream:
     seq, after = call.moment("since")
     is_resumed = follow and call.last_event_id.isdecimal() and len(call.last_event_id) <= 18
     if is_resumed:
-        seq = max(seq, int(call.last_event_id))
+        seq = max(seq, await _known(desk, int(call.last_event_id)))
     wants_old = not follow or is_resumed or call.value("since") is not None
     limit = call.number("limit", _LINES if wants_old else 0, MOST_LINES)
     if all(status.name != name for status in await desk.control.plugins()):
@@ -90,6 +90,12 @@ async def _logs(desk: Desk, call: Call) -> Answer | LogStream:
     lines = await desk.control.select_logs(chosen, limit)
     last = lines[-1].seq if lines else seq
     return Answer(LineList(name, [line_document(line) for line in lines], last))
+
+
+async def _known(desk: Desk, seq: int) -> int:
+    """Return the seq that a client has seen last; 0 where a core before this one gave it."""
+    newest = await desk.control.select_logs(LogFilter(), 1)
+    return seq if newest and seq <= newest[-1].seq else 0
 
 
 ENDPOINTS: Final = (

@@ -79,6 +79,17 @@ async def test_a_client_that_comes_back_goes_on_where_it_was(
     assert texts(stream) == ["three"]
 
 
+async def test_a_client_that_comes_back_to_another_core_misses_nothing(
+    core: RunningCore, follow: Follow
+) -> None:
+    core.log("one")
+    stream = follow(last_event_id="5000")
+    await until(lambda: texts(stream))
+    core.log("two")
+    await until(lambda: len(texts(stream)) == 2)
+    assert texts(stream) == ["one", "two"]
+
+
 async def test_a_limit_brings_the_newest_of_those_there(core: RunningCore, follow: Follow) -> None:
     for text in ("one", "two", "three"):
         core.log(text)
