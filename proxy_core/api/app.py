@@ -101,14 +101,18 @@ class Guarded:
 
 async def _swallow(scope: Scope, receive: Receive) -> Refusal | None:
     """Read a request's body to its end, or say why not."""
-    names = {name for name, _ in scope["headers"]}
-    if not names & {b"content-length", b"transfer-encoding"}:
+    lengths = {name for name, _ in scope["headers"]} & {b"content-length", b"transfer-encoding"}
+    if not lengths:
         return None  # it has none
+    if len(lengths) > 1:  # RFC 9112, section 6.1: somebody on the way may have read it differently
+        return Refusal(400, "a body has two lengths; leave it out")
     size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
+                if message["type"] == "http.disconnect":
+                    return Refusal(400, "the request broke off")  # and is not carried out
                 size += len(message.get("body", b""))
                 if size > MOST_BODY:
                     return Refusal(413, f"a body of more than {MOST_BODY} bytes; leave it out")

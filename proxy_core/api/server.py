@@ -1,21 +1,24 @@
 """The API's server: uvicorn inside the core's loop, and the only place that knows it.
 
 Sockets, signals and logging are not its business: it gets sockets that listen already, is told
-when to stop, and its warnings go where all libraries' go. A connection that asks for nothing, or
-too slowly, is closed, and so are those beyond a number.
+when to stop, and its faults go where all libraries' go. A connection that asks for nothing, or too
+slowly, is closed, and at once where others want its place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from proxy_core.api.app import Guarded
+from proxy_core.api.documents import Problem, encode
 from proxy_core.api.gate import Gate
 from proxy_core.control.control import Control
 from proxy_core.net.bound import Bound
@@ -25,6 +28,8 @@ HEAD_SECONDS: Final = 10.0
 """From a connection's beginning, or its last answer, to the end of the next request's head."""
 _HEAD_BYTES: Final = 16 * 1024
 _GRACE: Final = 0.5  # seconds for answers under way when the server stops
+_FAULTS: Final = logging.getLogger("uvicorn.error.requests")
+_FAULTS.setLevel(logging.ERROR)  # whoever can connect could fill the log with warnings
 
 
 class ApiServer:
@@ -53,6 +58,7 @@ class ApiServer:
             proxy_headers=False,
             server_header=False,
             h11_max_incomplete_event_size=_HEAD_BYTES,
+            timeout_keep_alive=int(HEAD_SECONDS),
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
@@ -119,13 +125,46 @@ class _Connection(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger = _FAULTS
+
     def connection_made(self, transport: Any) -> None:
-        """Take the connection, unless there are too many."""
+        """Take the connection; where there are too many, the one that is idle for longest goes."""
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > MOST_CONNECTIONS and not self._end_another():
             transport.abort()
             return
         self._expect()
+
+    def _end_another(self) -> bool:
+        idle: dict[float, _Connection] = {}
+        for each in self.connections:
+            if isinstance(each, _Connection) and each._deadline is not None:
+                idle[each._deadline.when()] = each
+        if not idle:
+            return False
+        longest = idle[min(idle)]
+        longest._relax()
+        longest.transport.abort()
+        return True
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request, as the application refuses."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = encode(Problem("this is no HTTP request that can be read; send HTTP/1.1"))
+            fields = [
+                ("content-type", "application/json"),
+                ("content-length", str(len(body))),
+                ("connection", "close"),
+            ]
+            for event in (
+                h11.Response(status_code=400, headers=fields, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline too."""

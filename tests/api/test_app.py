@@ -75,6 +75,25 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     assert connection.reply().status == 408
 
 
+async def test_a_client_that_leaves_amid_its_body_commands_nothing(
+    core: RunningCore, api: Client
+) -> None:
+    connection = Connection()
+    connection.incoming.put_nowait({"type": "http.request", "body": b"he", "more_body": True})
+    connection.leave()
+    path = "/api/plugins/alpha/disable"
+    await api.begin(connection, "POST", path, {"content-length": "5"})
+    assert core.plugins.by_name["alpha"].enabled
+    assert connection.reply().status == 400
+
+
+async def test_a_body_with_two_lengths_is_refused(core: RunningCore, api: Client) -> None:
+    fields = {"content-length": "5", "transfer-encoding": "chunked"}
+    reply = await api("POST", "/api/plugins/alpha/disable", fields, b"hello")
+    assert (reply.status, reply.headers["connection"]) == (400, "close")
+    assert core.plugins.by_name["alpha"].enabled
+
+
 async def test_a_bug_is_500_as_json_and_tells_nothing(
     core: RunningCore, api: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

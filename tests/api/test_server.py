@@ -124,22 +124,89 @@ async def test_a_connection_that_asks_for_nothing_or_slowly_is_closed(
         writer.close()
 
 
-async def test_connections_beyond_a_number_are_closed(
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        get("/api/plugins", FIELDS + b"Host: localhost\r\n"),
+        get("/api/plugins", b""),
+        b"GET /api/" + b"x" * 20_000,
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 500,
+        b"POST /api/plugins/reload/alpha HTTP/1.1\r\n%bContent-Length: 5, 6\r\n\r\nhello" % FIELDS,
+    ],
+)
+async def test_what_cannot_be_read_is_refused_in_json_and_fills_no_log(
+    house: House, caplog: pytest.LogCaptureFixture, request_bytes: bytes
+) -> None:
+    answer = await house.ask(request_bytes)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/json" in head
+    assert "no HTTP request that can be read" in json.loads(body)["error"]
+    assert caplog.records == []
+
+
+async def test_who_asks_for_another_protocol_is_answered_in_this_one_and_fills_no_log(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    for protocol in (b"websocket", b"h2c"):
+        fields = FIELDS + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % protocol
+        reader, writer = await house.open()
+        writer.write(b"GET /api/health HTTP/1.1\r\n%b\r\n" % fields)
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX",
+    ],
+)
+async def test_a_command_whose_body_is_broken_is_not_carried_out(
+    house: House, core: RunningCore, body: bytes
+) -> None:
+    request = b"POST /api/plugins/alpha/disable HTTP/1.1\r\n%b" % FIELDS
+    answer = await house.ask(request + body)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert core.plugins.by_name["alpha"].enabled
+
+
+async def ask_health(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"}")
+
+
+async def test_idle_connections_give_way_to_those_that_ask(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 2)
     kept = [await house.open() for _ in range(2)]
-    for _, writer in kept:
-        writer.write(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    for reader, _ in kept:
-        await reader.readuntil(b"}")
+    for each in kept:
+        await ask_health(*each)
+    await ask_health(*kept[0])
+    late = await house.open()
+    assert await until_cut_off(kept[1][0]) == b""  # the one that is idle for longest
+    for each in (kept[0], late):
+        await ask_health(*each)
+    for _, writer in (*kept, late):
+        writer.close()
+
+
+async def test_connections_beyond_a_number_are_closed_where_all_are_busy(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 2)
+    streams = [await follow(house) for _ in range(2)]
     reader, writer = await house.open()
     assert await until_cut_off(reader) == b""
     writer.close()
-    kept[0][1].write(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    await kept[0][0].readuntil(b"}")
-    for _, writer in kept:
-        writer.close()
+    for _, each in streams:
+        each.close()
 
 
 async def follow(house: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
