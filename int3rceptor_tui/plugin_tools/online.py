@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from int3rceptor_tui.log_printer import escaped, render
 from int3rceptor_tui.options import Flags
 from int3rceptor_tui.plugin_tools.report import print_document, print_line_document
-from proxy_core.api.client import ApiClient
+from proxy_core.api.client import ApiClient, Event
 from proxy_core.api.token_file import read_token
 from proxy_core.config import DEFAULT_API, Settings
 from proxy_core.config.loader import load_settings
@@ -77,12 +78,27 @@ def _address(url: str) -> tuple[str, int]:
     return host, port
 
 
+@contextlib.contextmanager
+def _understanding() -> Iterator[None]:
+    """Take a document in which something is missing, or of another kind, for another version's."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise Int3rceptorError("the core speaks another version's API; update one") from error
+
+
 def list_plugins(where: Where, as_json: bool) -> int:
     """List the core's plugins."""
     document = where.client().ask("GET", ("plugins",))
     if as_json:
         print_document(document)
         return FINE
+    with _understanding():
+        _print_plugins(document)
+    return FINE
+
+
+def _print_plugins(document: Mapping[str, Any]) -> None:
     for plugin in document["plugins"]:
         stats = plugin["stats"]
         figures = f"generation {stats['generation']}, {stats['calls']} calls"
@@ -93,30 +109,33 @@ def list_plugins(where: Where, as_json: bool) -> int:
             print(escaped(f"  {plugin['error']}"))
     if not document["plugins"]:
         print("no plugins")
-    return FINE
 
 
 def discover_online(where: Where, as_json: bool) -> int:
     """Let the core look into its plugin directories, and tell what it found."""
     client = where.client()
     found = client.ask("GET", ("plugins", "discover"))
-    refused = found["refused"]
-    if as_json:
-        print_document({"core": client.where, **found})
-    else:
-        for plugin in found["plugins"]:
-            _print_row(plugin, plugin["error"] or "")
-            print(escaped(f"  {plugin['path']}"))
-        told = {plugin["error"] for plugin in found["plugins"]}
-        for item in refused:
-            if item["error"] not in told:
-                print(escaped(f"{item['path']}: {item['error']}"))
-        if not found["plugins"]:
-            print(escaped(f"no plugins in {', '.join(found['directories'])}"))
-        for what in ("added", "removed"):
-            if found[what]:
-                print(escaped(f"{what}: {', '.join(found[what])}"))
-    return NOT_FINE if refused else FINE
+    with _understanding():
+        if as_json:
+            print_document({"core": client.where, **found})
+        else:
+            _print_found(found)
+        return NOT_FINE if found["refused"] else FINE
+
+
+def _print_found(found: Mapping[str, Any]) -> None:
+    for plugin in found["plugins"]:
+        _print_row(plugin, plugin["error"] or "")
+        print(escaped(f"  {plugin['path']}"))
+    told = {plugin["error"] for plugin in found["plugins"]}
+    for item in found["refused"]:
+        if item["error"] not in told:
+            print(escaped(f"{item['path']}: {item['error']}"))
+    if not found["plugins"]:
+        print(escaped(f"no plugins in {', '.join(found['directories'])}"))
+    for what in ("added", "removed"):
+        if found[what]:
+            print(escaped(f"{what}: {', '.join(found[what])}"))
 
 
 def core_for_discovery(where: Where) -> Where | None:
@@ -143,7 +162,8 @@ def command(where: Where, name: str, action: str, as_json: bool) -> int:
     if as_json:
         print_document(document)
     else:
-        print(escaped(document["message"]))
+        with _understanding():
+            print(escaped(document["message"]))
     return FINE
 
 
@@ -163,7 +183,8 @@ def show_logs(
         document = client.ask("GET", ("plugins", name, "logs"), query)
         if as_json:
             print_document(document)
-        else:
+            return FINE
+        with _understanding():
             for line in document["lines"]:
                 print(_line_of(line))
         return FINE
@@ -172,10 +193,9 @@ def show_logs(
     for event in client.follow(("plugins", name, "logs"), {**query, "follow": "true"}):
         if as_json:
             print_line_document({"event": event.kind, **event.data})
-        elif event.kind == "lost":
-            print(f"{event.data.get('lost')} lines lost: too many at once", flush=True)
-        else:
-            print(_line_of(event.data), flush=True)
+            continue
+        with _understanding():
+            print(_event_line(event), flush=True)
     raise ApiUnreachable(f"the core at {client.where} has ended the log; start it again")
 
 
@@ -193,21 +213,24 @@ def _since(text: str | None) -> str | None:
         ) from error
 
 
+def _event_line(event: Event) -> str:
+    if event.kind == "lost":
+        return f"{int(event.data['lost'])} lines lost: too many at once"
+    return _line_of(event.data)
+
+
 def _line_of(line: Mapping[str, Any]) -> str:
-    try:
-        flow = line["flow_id"]
-        return render(
-            LogLine(
-                int(line["seq"]),
-                str(line["plugin"]),
-                LogLevel[str(line["level"]).upper()],
-                float(line["time"]),
-                None if flow is None else FlowId(int(flow)),
-                str(line["text"]),
-            )
+    flow = line["flow_id"]
+    return render(
+        LogLine(
+            int(line["seq"]),
+            str(line["plugin"]),
+            LogLevel[str(line["level"]).upper()],
+            float(line["time"]),
+            None if flow is None else FlowId(int(flow)),
+            str(line["text"]),
         )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise Int3rceptorError("the core speaks another version's log; update one") from error
+    )
 
 
 def _print_row(plugin: Mapping[str, Any], rest: str) -> None:

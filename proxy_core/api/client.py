@@ -71,6 +71,8 @@ class ApiClient:
         finally:
             connection.close()
         self._judge(response.status, document)
+        if not document:
+            raise ApiUnreachable(f"what answers at {self.where} is no core; pass --api")
         return document
 
     def follow(self, path: tuple[str, ...], query: Mapping[str, object]) -> Iterator[Event]:

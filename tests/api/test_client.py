@@ -49,6 +49,12 @@ def serve(requests: list[bytes]) -> Iterator[Serve]:
     listener.close()
 
 
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b"null", b"\xff", b"[" * 100_000])
+def test_an_answer_that_is_no_document_is_no_core_s(serve: Serve, body: bytes) -> None:
+    with pytest.raises(ApiUnreachable, match="is no core; pass --api"):
+        serve(answer(200, body)).ask("GET", ("plugins",))
+
+
 def test_a_core_is_asked_with_the_token_and_names_escaped(
     serve: Serve, requests: list[bytes]
 ) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -194,3 +196,46 @@ def test_no_core_exits_with_4_and_says_how_to_start_one(tool: Tool) -> None:
     ran = tool("list", "--api", "127.0.0.1:1")
     assert ran.code == 4
     assert "no core answers at 127.0.0.1:1; start one with int3rceptor-tui serve --api" in ran.err
+
+
+class _Other(http.server.BaseHTTPRequestHandler):
+    """A core of another version: its documents are of another shape."""
+
+    def do_GET(self) -> None:
+        body = b'{"program": "int3rceptor", "plugins": [7], "refused": [7], "lines": [7]}'
+        if "follow" in self.path:
+            body = b'event: lost\ndata: {"lost": "\\u001b[31m"}\n\n'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_core_of_another_version_is_no_bug(tool: Tool, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("x" * 20)
+    token.chmod(0o600)
+    with http.server.HTTPServer(("127.0.0.1", 0), _Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            for command in (
+                ["list"],
+                ["discover"],
+                ["reload", "x"],
+                ["logs", "x"],
+                ["logs", "x", "-f"],
+            ):
+                where = ("--api", f"127.0.0.1:{server.server_port}", "--api-token-file", token)
+                ran = tool(*command, *where)
+                assert (ran.code, ran.out) == (1, "")
+                assert "the core speaks another version's API; update one" in ran.err
+        finally:
+            server.shutdown()
+            thread.join()
