@@ -21,6 +21,7 @@ import typer
 from typer.exceptions import TyperException
 
 from int3rceptor_tui.descriptors import raise_descriptor_limit
+from int3rceptor_tui.help_pages import Command, Group
 from int3rceptor_tui.options import CA_OPTIONS, Flags, spell_out, takes, takes_settings
 from int3rceptor_tui.plugin_tools.group import group as plugin
 from proxy_core.errors import ConfigError, Int3rceptorError
@@ -34,12 +35,13 @@ _FAILED, _ASKED_WRONGLY, _INTERRUPTED = 1, 2, 130
 _CANNOT_BE_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 app = typer.Typer(
+    cls=Group,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ca = typer.Typer(rich_markup_mode=None, help="The certificate authority.")
+ca = typer.Typer(cls=Group, rich_markup_mode=None, help="The certificate authority.")
 app.add_typer(ca, name="ca")
 app.add_typer(plugin, name="plugin")
 
@@ -89,7 +91,7 @@ def console(
     return run_console(settings, companion=companion)
 
 
-@app.command()
+@app.command(cls=Command)
 @takes_settings
 def serve(context: typer.Context, flags: Flags) -> int:
     """Run the proxy without a console, until SIGINT or SIGTERM.
@@ -102,7 +104,7 @@ def serve(context: typer.Context, flags: Flags) -> int:
     return run_serve(settings)
 
 
-@ca.command("path")
+@ca.command("path", cls=Command)
 @takes(*CA_OPTIONS)
 def ca_path(context: typer.Context, flags: Flags) -> int:
     """Print where the CA certificate lies.
@@ -115,7 +117,7 @@ def ca_path(context: typer.Context, flags: Flags) -> int:
     return print_path(settings, PROGRAM)
 
 
-@ca.command("export")
+@ca.command("export", cls=Command)
 @takes(*CA_OPTIONS)
 def ca_export(
     context: typer.Context,

@@ -1,7 +1,6 @@
 """The typer wiring of `int3rceptor-tui plugin ...`; the work is in `commands`.
 
-Exit codes: 0 fine, 1 what was asked about is not fine, 2 asked wrongly, 3 a compiler is missing,
-4 no core answers, or it does not know who asks.
+The exit codes are a promise to scripts (docs/plugins.md).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from int3rceptor_tui.help_pages import Command, Group
 from int3rceptor_tui.options import Flags, takes
 from proxy_core.errors import ConfigError
 from proxy_core.model.plugin_status import PermissionKind
@@ -18,7 +18,14 @@ from proxy_core.model.plugin_status import PermissionKind
 if TYPE_CHECKING:
     from int3rceptor_tui.plugin_tools.online import Where
 
-group = typer.Typer(rich_markup_mode=None, help="Write, check, test and install plugins.")
+_EXIT_CODES = (
+    "Exit codes: 0 all is fine, 1 what was asked about is not, 2 asked wrongly, 3 a compiler is "
+    "missing, 4 no core answers or it does not know who asks. With --json, an error is a document "
+    "on stdout too."
+)
+group = typer.Typer(
+    cls=Group, rich_markup_mode=None, epilog=_EXIT_CODES, help="Write, check, test and run plugins."
+)
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 _Plugin = Annotated[
@@ -37,34 +44,34 @@ _Force = Annotated[bool, typer.Option("--force", help="Replace what is installed
 
 @group.callback()
 def plugin_group() -> None:
-    """Write, check, test and install plugins."""
+    """Write, check, test and run plugins."""
 
 
-@group.command("inspect")
+@group.command("inspect", cls=Command)
 def inspect_command(plugin: _Plugin, as_json: _Json = False) -> int:
-    """Show what a plugin is, what it asks for, and why it would be refused.
+    """Show what a plugin is and asks for, and why it is refused.
 
-    Exits with 1 where it would be.
+    Exits with 1 where it would be refused.
     """
     from int3rceptor_tui.plugin_tools import commands
 
     return commands.answer(as_json, lambda: commands.inspect_plugin(plugin, as_json))
 
 
-@group.command()
+@group.command(cls=Command)
 @takes("plugins", "data_dir", "config")
 def discover(
     context: typer.Context,
     flags: Flags,
     directories: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[DIR]...", help="Look there; else where the proxy would."),
+        typer.Argument(metavar="DIR", help="Look there; else where the proxy would."),
     ] = None,
     api: _Api = None,
     api_token_file: _TokenFile = None,
     as_json: _Json = False,
 ) -> int:
-    """List the plugins in the plugin directories, and why any of them would not be loaded.
+    """List what lies in the plugin directories, loadable or not.
 
     Without DIR or --plugins a running core is asked, where one answers, and takes up what is new.
     Exits with 1 where there is one that would not be loaded.
@@ -102,7 +109,7 @@ def _where(context: typer.Context, flags: Flags, api: str | None, file: Path | N
     return Where(api or before, given)
 
 
-@group.command("list")
+@group.command("list", cls=Command)
 @takes("data_dir", "config")
 def list_command(
     context: typer.Context,
@@ -140,7 +147,7 @@ def _commanding(action: str, text: str) -> None:
             ),
         )
 
-    group.command(action, help=text)(takes("data_dir", "config")(run))
+    group.command(action, help=text, cls=Command)(takes("data_dir", "config")(run))
 
 
 _commanding("enable", "Let a running core load a plugin that is disabled.")
@@ -148,7 +155,7 @@ _commanding("disable", "Let a running core unload a plugin until it is enabled a
 _commanding("reload", "Let a running core swap in a plugin's files as they are now.")
 
 
-@group.command("logs")
+@group.command("logs", cls=Command)
 @takes("data_dir", "config")
 def logs_command(
     context: typer.Context,
@@ -162,10 +169,14 @@ def logs_command(
         typer.Option(metavar="WHEN", help="Only lines after this: 10m, a time, or a line's seq."),
     ] = None,
     level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="This and worse: debug, info, warn, error.")
+        str | None,
+        typer.Option(metavar="LEVEL", help="Only this and worse: debug, info, warn, error."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("-n", "--limit", min=0, max=10_000, help="The newest so many.")
+        int | None,
+        typer.Option(
+            "-n", "--limit", metavar="N", min=0, max=10_000, help="The newest so many lines."
+        ),
     ] = None,
     api: _Api = None,
     api_token_file: _TokenFile = None,
@@ -185,9 +196,11 @@ def logs_command(
     )
 
 
-@group.command("new")
+@group.command("new", cls=Command)
 def new_command(
-    name: Annotated[str, typer.Argument(help="What the plugin, and its directory, is called.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="What the plugin and its directory are called.")
+    ],
     lang: Annotated[
         str, typer.Option(metavar="LANG", help="rust, c, zig, assemblyscript or wat.")
     ] = "rust",
@@ -202,9 +215,11 @@ def new_command(
     return commands.answer(as_json, lambda: commands.new(name, lang, place, as_json))
 
 
-@group.command("build")
+@group.command("build", cls=Command)
 def build_command(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="The plugin's.")] = Path(),
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The plugin's; here if not told.")
+    ] = Path(),
     as_json: _Json = False,
 ) -> int:
     """Compile a plugin with the tools that are installed.
@@ -216,7 +231,7 @@ def build_command(
     return commands.answer(as_json, lambda: commands.build_plugin(directory, as_json))
 
 
-@group.command("install")
+@group.command("install", cls=Command)
 def install_command(
     plugin: _Plugin,
     to: Annotated[
@@ -225,18 +240,21 @@ def install_command(
     force: _Force = False,
     as_json: _Json = False,
 ) -> int:
-    """Copy a plugin to where the proxy finds it, unless it would be refused."""
+    """Copy a plugin to where the proxy finds it.
+
+    Manifest, module and config_file, in one step, and nothing that would be refused.
+    """
     from int3rceptor_tui.plugin_tools import commands
 
     return commands.answer(as_json, lambda: commands.install_plugin(plugin, to, force, as_json))
 
 
-@group.command("allow")
+@group.command("allow", cls=Command)
 @takes("plugins", "data_dir", "config")
 def allow_command(
     context: typer.Context,
     flags: Flags,
-    name: Annotated[str, typer.Argument(help="The plugin's name.")],
+    name: _Name,
     network: Annotated[
         bool, typer.Option("--network", help="Let it call the hosts that it asks for.")
     ] = False,
@@ -246,10 +264,10 @@ def allow_command(
     revoke: Annotated[bool, typer.Option("--revoke", help="Do not let it.")] = False,
     as_json: _Json = False,
 ) -> int:
-    """Let a plugin reach what its manifest asks for; without options all of that.
+    """Let a plugin reach the hosts and files that it asks for.
 
-    It holds for this very module and these very hosts and directories, from the next load on.
-    Exits with 1 where the plugin does not ask.
+    Without --network or --filesystem, both. It holds for this very module and these very hosts
+    and directories, from the next load on. Exits with 1 where the plugin does not ask.
     """
     before: Flags = context.find_root().obj or {}
     given = before | {key: value for key, value in flags.items() if value is not None}
@@ -262,7 +280,7 @@ def allow_command(
     )
 
 
-@group.command("test")
+@group.command("test", cls=Command)
 @takes("modify_messages", "drop_messages")
 def replay_command(
     flags: Flags,
@@ -280,10 +298,10 @@ def replay_command(
     ] = False,
     as_json: _Json = False,
 ) -> int:
-    """Run a plugin over recorded flows, without network, and show what it changes.
+    """Run a plugin over recorded flows, and show what it changes.
 
-    Clock and random bytes are fixed, so that a run can be repeated. Exits with 1 where a hook
-    failed, or something differs from the golden files.
+    Without network; clock and random bytes are fixed, so that a run can be repeated. Exits with
+    1 where a hook failed, or something differs from the golden files.
     """
     from int3rceptor_tui.plugin_tools import commands
 
@@ -293,7 +311,7 @@ def replay_command(
     )
 
 
-@group.command("bench")
+@group.command("bench", cls=Command)
 def bench_command(
     plugin: _Plugin,
     flows: Annotated[

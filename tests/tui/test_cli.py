@@ -10,8 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
 from int3rceptor_tui import cli
+from int3rceptor_tui.help_pages import GROUPS
+from int3rceptor_tui.options import OPTIONS
 from proxy_core.config import Limits, ModeSpec, ReverseMode, Settings
 from proxy_core.errors import CaError, ListenError
 
@@ -246,13 +249,33 @@ def test_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("int3rceptor 0.")
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["ca"], ["ca", "path"]])
-def test_help_is_short(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+PAGES = [
+    *([], ["serve"], ["ca"], ["ca", "path"], ["ca", "export"], ["plugin"]),
+    *(["plugin", name] for name in typer.main.get_command(cli.plugin).commands),  # type: ignore[attr-defined]
+]
+
+
+@pytest.mark.parametrize("command", PAGES, ids="-".join)
+def test_help_is_short_and_whole(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command, "--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("Usage: int3rceptor-tui")
-    assert len(lines) < 72
+    assert lines[0].startswith(" ".join(["Usage: int3rceptor-tui", *command, "[OPTIONS]"]))
+    assert len(lines) < 100
     assert all(len(line) <= 80 for line in lines)
+    assert not any(line.endswith("...") and "  " in line for line in lines[1:]), "cut off"
+    assert not any(mark in line for line in lines for mark in ("<str", "<path", "{", "[["))
+
+
+def test_help_has_every_setting_under_a_heading_and_the_commands_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.main(["--help"])
+    page = capsys.readouterr().out
+    headings = [line for line in page.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings == [f"{heading}:" for heading in ("Commands", "Options", *GROUPS)]
+    flags = {f"--{name.replace('_', '-')}" for name in OPTIONS}
+    assert flags <= set(page.split())
+    assert {name for names in GROUPS.values() for name in names} <= set(OPTIONS)
 
 
 @pytest.fixture
