@@ -265,10 +265,10 @@ def _complain(text: str, code: int, as_json: bool) -> int:
     from int3rceptor_tui.log_printer import escaped
 
     if as_json:
-        from int3rceptor_tui.plugin_tools.report import failure_of, print_document
+        from int3rceptor_tui.plugin_tools.report import failure_of, print_line_document
 
         with contextlib.suppress(OSError):  # it may be what we complain about
-            print_document(failure_of(text))
+            print_line_document(failure_of(text))
     print(f"{PROGRAM}: {escaped(' '.join(text.split()))}", file=sys.stderr)
     return code
 

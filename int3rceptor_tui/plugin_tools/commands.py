@@ -23,6 +23,7 @@ from int3rceptor_tui.plugin_tools.report import (
     failure_of,
     lines_of,
     print_document,
+    print_line_document,
     print_lines,
 )
 from int3rceptor_tui.plugin_tools.story import Story
@@ -51,7 +52,7 @@ def answer(as_json: bool, work: Callable[[], int]) -> int:
     except Int3rceptorError as error:
         output = error.output if isinstance(error, BuildFailed) else ""
         if as_json:
-            print_document(failure_of(str(error), output))
+            print_line_document(failure_of(str(error), output))
         for line in output.splitlines():
             print(escaped(line.replace("\t", "    ")), file=sys.stderr)
         print(f"{_PROGRAM}: {escaped(' '.join(str(error).split()))}", file=sys.stderr)

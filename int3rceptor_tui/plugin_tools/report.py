@@ -22,7 +22,10 @@ def print_line_document(document: dict[str, Any]) -> None:
 
 
 def failure_of(error: str, output: str = "") -> dict[str, Any]:
-    """What went wrong, as JSON takes it; `output` is what a compiler said."""
+    """What went wrong, as JSON takes it; `output` is what a compiler said.
+
+    It is printed on one line, as it may end a row of documents that are lines.
+    """
     return {"success": False, "error": error, "output": output}
 
 

@@ -94,6 +94,13 @@ def test_an_unknown_plugin_exits_with_1(online: Online, command: str) -> None:
     assert "no plugin 'nobody'" in ran.err
 
 
+def test_who_reads_documents_by_lines_can_read_an_error_too(online: Online) -> None:
+    ran = online("logs", "nobody", "-f", "--json")
+    assert ran.code == 1
+    (line,) = ran.out.splitlines()
+    assert "no plugin 'nobody'" in json.loads(line)["error"]
+
+
 def test_logs_are_shown_and_cannot_draw_on_the_terminal(online: Online) -> None:
     ran = online("logs", "speaker", "--level", "warn", "--since", "1h")
     assert ran.code == 0
