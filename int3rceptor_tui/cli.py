@@ -255,6 +255,8 @@ def _judge(error: Exception) -> tuple[str, int]:
     if isinstance(error, OSError) and error.filename is not None:
         where = os.fsdecode(error.filename)
         return f"{where}: {error.strerror}; name another, or permit it", _ASKED_WRONGLY
+    if isinstance(error, FileNotFoundError):
+        return "the working directory is gone; change into another", _ASKED_WRONGLY
     if isinstance(error, OSError) and error.errno in _CANNOT_BE_WRITTEN:
         return f"the output cannot be written: {error.strerror}; send it elsewhere", _FAILED
     text = f"a bug in the program: {type(error).__name__}: {error}; "

@@ -329,6 +329,18 @@ def test_install_that_cannot_write_leaves_nothing(tool: Tool, tmp_path: Path) ->
     assert "pass another --to" in ran.err
 
 
+def test_a_working_directory_that_is_gone_is_no_bug(
+    tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin = put(tmp_path, "mine", guest("i32.const 0"))
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ran = tool("install", plugin, "--to", "there", "--json")
+    assert ran.code == 2
+    assert ran.document["error"] == "the working directory is gone; change into another"
+
+
 def test_install_takes_only_what_was_inspected(tmp_path: Path) -> None:
     module = tmp_path / "bare.wasm"
     module.write_bytes(guest("i32.const 0"))
