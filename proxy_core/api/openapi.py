@@ -68,6 +68,10 @@ def _operation(endpoint: Endpoint, references: dict[type, dict[str, Any]]) -> di
         if endpoint.streams and status == 200:
             content["text/event-stream"] = {"schema": {"type": "string"}}
         responses[str(status)] = {"description": _TEXTS[status], "content": content}
+    responses["default"] = {
+        "description": "A body that is too long or does not come, a bug, a core that is stopping.",
+        "content": {"application/json": {"schema": references[Problem]}},
+    }
     operation: dict[str, Any] = {
         "operationId": _identifier(endpoint),
         "summary": endpoint.text,
