@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes.util import find_library
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.harness import BackgroundOrigin, Nginx, ProxyProcess
 
-pytestmark = [pytest.mark.tools("chromium", "certutil", "nginx"), pytest.mark.timeout(90)]
+pytestmark = [
+    pytest.mark.tools("chromium", "nginx"),
+    pytest.mark.skipif(find_library("nss3") is None, reason="the browser's trust is set with NSS"),
+    pytest.mark.timeout(90),
+]
 
 _PAGE = """<!doctype html><title>test</title>
 <link rel=stylesheet href=style.css><script>
@@ -40,12 +46,10 @@ window.onload = async () => {
 def chromium(proxy: ProxyProcess, scheme: str, home: Path, url: str) -> Iterator[None]:
     database = home / ".pki" / "nssdb"
     database.mkdir(parents=True)
-    trust = ["certutil", "-d", f"sql:{database}"]
-    subprocess.run([*trust, "-N", "--empty-password"], check=True, capture_output=True)
     subprocess.run(
-        [*trust, "-A", "-t", "C,,", "-n", "int3rceptor", "-i", str(proxy.ca)],
+        [sys.executable, "-m", "tests.e2e.nss", str(database), str(proxy.ca)],
         check=True,
-        capture_output=True,
+        cwd=Path(__file__).parents[2],
     )
     flags = [
         "--headless",
