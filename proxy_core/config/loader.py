@@ -100,6 +100,13 @@ def _address(given: _Given) -> tuple[str, int]:
         raise given.refuse(*str(error).split("; ", 1)) from error
 
 
+def _reachable(given: _Given) -> tuple[str, int]:
+    host, port = _address(given)
+    if port == 0:
+        raise given.refuse("port 0 cannot be connected to", "use 1 to 65535")
+    return host, port
+
+
 def _api(given: _Given) -> tuple[str, int] | None:
     value = given.value
     if isinstance(value, str):
@@ -164,10 +171,24 @@ def _named_paths(given: _Given) -> dict[str, Path]:
     """Read `HOST=FILE`, or `FILE` for every host."""
     named = {}
     for text in _texts(given):
-        host, equals, path = text.rpartition("=")
-        name = host.lower() if equals else "*"
-        named[name] = _path(dataclasses.replace(given, value=path))
+        host, equals, path = text.partition("=")
+        if not equals or os.sep in host:  # the file's name may have a = too
+            host, path = "*", text
+        if not host or not path:
+            shown = dataclasses.replace(given, value=text)
+            raise shown.refuse("not HOST=FILE", "write both, or FILE alone for every host")
+        named[host.lower()] = _path(dataclasses.replace(given, value=path))
     return named
+
+
+def _proxy_auth(given: _Given) -> str:
+    """Read `USER:PASSWORD` or `@FILE`; what is wrong is told without the value, a secret."""
+    text = given.value
+    if isinstance(text, str) and len(text) > 1 and text.startswith("@"):
+        return f"@{_path(dataclasses.replace(given, value=text[1:]))}"
+    if not isinstance(text, str) or not text.partition(":")[0] or ":" not in text:
+        raise ConfigError(f"{given.where}: not USER:PASSWORD; write that, or @FILE")
+    return text
 
 
 def _texts(given: _Given) -> tuple[str, ...]:
@@ -181,7 +202,7 @@ def _patterns(given: _Given) -> tuple[str, ...]:
     for pattern in patterns:
         try:
             re.compile(pattern)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             shown = dataclasses.replace(given, value=pattern)
             raise shown.refuse(f"no regular expression ({error})", "mend it") from error
     return patterns
@@ -213,7 +234,7 @@ def _switch(given: _Given) -> bool:
 _READERS: dict[str, Callable[[_Given], object]] = {
     "mode": _modes,
     "keep_host": _switch,
-    "connect_address": _address,
+    "connect_address": _reachable,
     "upstream_per_client": _switch,
     "lenient": _switch,
     "modify_messages": _replacements,
@@ -233,7 +254,7 @@ _READERS: dict[str, Callable[[_Given], object]] = {
     "ca_cert": _path,
     "ca_key": _path,
     "ca_passphrase": _text,
-    "proxy_auth": _text,
+    "proxy_auth": _proxy_auth,
     "allow_public_clients": _switch,
     "refuse_private_clients": _switch,
     "api": _api,
@@ -338,7 +359,10 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True} | {
 
 def _from_file(path: Path | None, environ: Mapping[str, str]) -> dict[str, _Given]:
     named = path or (Path(environ[_CONFIG]) if environ.get(_CONFIG) else None)
-    file = named.expanduser() if named else default_config_file()
+    try:
+        file = named.expanduser() if named else default_config_file()
+    except RuntimeError as error:
+        raise ConfigError(f"{named}: nobody's home is known by that name; write it out") from error
     try:
         with file.open("rb") as stream:
             data = stream.read(_MAX_FILE + 1)

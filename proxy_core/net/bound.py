@@ -62,7 +62,7 @@ async def bind(host: str, port: int, option: str, own: OwnAddresses) -> Bound:
                 absent = error
         if not sockets:
             raise absent or OSError(errno.EADDRNOTAVAIL, "no address")
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for sock in sockets:
             sock.close()
         raise ListenError(why_not(error, where, port, option)) from error
@@ -87,8 +87,10 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
     return sock
 
 
-def why_not(error: OSError, where: str, port: int, option: str) -> str:
+def why_not(error: OSError | UnicodeError, where: str, port: int, option: str) -> str:
     """Say why an address cannot be listened at, and what to do."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"the name in {where} has no address; pass {option} with an address of this machine"
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is taken ({where}); pass {option} or stop the other listener"
     if error.errno == errno.EACCES:

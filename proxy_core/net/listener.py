@@ -51,7 +51,7 @@ class Listener:
         batch = min(_BATCH, self._parts.descriptors.batch)
         try:
             self._server = await loop.create_server(self._accept, host, port, backlog=batch)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise ListenError(why_not(error, where, port, "--listen")) from error
         for sock in self._server.sockets:
             _lengthen_queue(sock.fileno())

@@ -17,6 +17,8 @@ _MAX_FILE = 4 * 1024 * 1024
 _ITOA64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BCRYPT = ("$2y$", "$2b$", "$2a$")
 _MAX_REMEMBERED = 256
+_AS_GIVEN = "surrogateescape"
+"""For bytes that are no UTF-8, on the command line as in the field."""
 
 
 class Passwords:
@@ -33,19 +35,19 @@ class Passwords:
                 raise ConfigError("proxy_auth: not USER:PASSWORD; write that, or @FILE")
             self._stored = {user: password}
             self._plain = True
+        self._first = next(iter(self._stored.values()))
         self._right: dict[bytes, None] = {}
 
     def accept(self, user: str, password: str) -> bool:
         """Tell whether this is somebody; takes as long for an unknown name."""
-        stored = self._stored.get(user)
+        known = user in self._stored
+        stored = self._stored.get(user, self._first)
         if self._plain:
-            wanted = next(iter(self._stored.values()))
-            same = hmac.compare_digest(password.encode(), wanted.encode())
-            return same and stored is not None
-        seen = hashlib.sha256(f"{len(user)}:{user}:{password}".encode()).digest()
+            return hmac.compare_digest(_bytes(password), _bytes(stored)) and known
+        seen = hashlib.sha256(_bytes(f"{len(user)}:{user}:{password}")).digest()
         if seen in self._right:
             return True
-        if stored is None or not _fits(password, stored):
+        if not _fits(password, stored) or not known:
             return False
         if len(self._right) >= _MAX_REMEMBERED:
             del self._right[next(iter(self._right))]
@@ -58,8 +60,8 @@ class Passwords:
         if scheme.lower() != b"basic":
             return False
         try:
-            text = base64.b64decode(encoded.strip(), validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
+            text = base64.b64decode(encoded.strip(), validate=True).decode(errors=_AS_GIVEN)
+        except binascii.Error:
             return False
         user, colon, password = text.partition(":")
         return bool(colon) and self.accept(user, password)
@@ -91,8 +93,12 @@ def _read(path: Path) -> dict[str, str]:
     return stored
 
 
+def _bytes(text: str) -> bytes:
+    return text.encode(errors=_AS_GIVEN)
+
+
 def _fits(password: str, stored: str) -> bool:
-    given = password.encode()
+    given = _bytes(password)
     if stored.startswith("{SHA}"):
         digest = hashlib.sha1(given, usedforsecurity=False).digest()
         return hmac.compare_digest(base64.b64encode(digest).decode(), stored[5:])

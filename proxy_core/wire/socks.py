@@ -71,8 +71,8 @@ def read_password(data: bytes) -> tuple[str, str, int] | None:
     end = user_end + 1 + data[user_end]
     if len(data) < end:
         return None
-    user = data[2:user_end].decode(errors="replace")
-    return user, data[user_end + 1 : end].decode(errors="replace"), end
+    user = data[2:user_end].decode(errors="surrogateescape")
+    return user, data[user_end + 1 : end].decode(errors="surrogateescape"), end
 
 
 def judge_password(good: bool) -> bytes:

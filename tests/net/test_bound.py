@@ -45,7 +45,7 @@ async def test_a_taken_port_is_told_with_what_to_do() -> None:
     assert not own.listens_at(port)
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.name.invalid"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.name.invalid", "a" * 300])
 async def test_an_address_that_is_not_ours_is_told_with_what_to_do(host: str) -> None:
     with pytest.raises(ListenError, match="pass --api"):
         await bind(host, 0, "--api", OwnAddresses())

@@ -46,6 +46,12 @@ async def test_address_of_another_machine_is_told_with_what_to_do(house: House) 
         await house.listener.start("192.0.2.1", 0)
 
 
+@pytest.mark.parametrize("host", ["no.such.name.invalid", "a" * 300])
+async def test_name_without_an_address_is_told_with_what_to_do(house: House, host: str) -> None:
+    with pytest.raises(ListenError, match=f"the name in {host}:0 has no address; pass --listen"):
+        await house.listener.start(host, 0)
+
+
 async def test_connections_are_counted_as_long_as_they_last(house: House) -> None:
     await house.open()
     clients = [house.client() for _ in range(2)]

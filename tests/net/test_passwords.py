@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import bcrypt
@@ -59,6 +60,32 @@ def test_a_file_may_hold_what_htpasswd_writes(tmp_path: Path) -> None:
         assert not passwords.accept(user, password + "x")
     assert not passwords.accept("d", "secret")
     assert passwords.accept_header(basic("c:secret"))
+
+
+def test_what_is_no_utf_8_is_taken_as_it_is() -> None:
+    passwords = Passwords(os.fsdecode(b"me:\xe9"))
+    assert passwords.accept_header(b"Basic " + base64.b64encode(b"me:\xe9"))
+    assert not passwords.accept_header(b"Basic " + base64.b64encode(b"me:\xff"))
+
+
+def test_an_unknown_name_takes_as_long_as_a_known_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    file = tmp_path / "users"
+    file.write_text(f"me:{hashed}\n", encoding="utf-8")
+    passwords = Passwords(f"@{file}")
+    checked: list[bytes] = []
+    really = bcrypt.checkpw
+
+    def check(password: bytes, stored: bytes) -> bool:
+        checked.append(password)
+        return really(password, stored)
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    assert not passwords.accept("you", "secret")
+    assert not passwords.accept("me", "other")
+    assert checked == [b"secret", b"other"]
 
 
 @pytest.mark.parametrize(
