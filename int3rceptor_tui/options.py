@@ -64,7 +64,9 @@ OPTIONS: dict[str, Any] = {
     "insecure_hosts": _option(
         _TEXTS, "REGEX", "Do not verify these hosts' certificates; may be repeated."
     ),
-    "upstream_tls_min": _option(_TEXT, "VERSION", "The lowest TLS version upstream; 1.2."),
+    "upstream_tls_min": _option(
+        _TEXT, "VERSION", "The lowest TLS version upstream; 1.2, unverified 1.0."
+    ),
     "upstream_tls_max": _option(_TEXT, "VERSION", "The highest TLS version upstream; 1.3."),
     "upstream_ciphers": _option(_TEXT, "LIST", "OpenSSL's cipher list for upstream TLS to 1.2."),
     "client_cert": _option(

@@ -66,8 +66,9 @@ class Settings:
     """Do not verify upstream certificates."""
     insecure_hosts: tuple[str, ...] = ()
     """Hosts whose certificates are not verified; regular expressions, searched in `host:port`."""
-    upstream_tls_min: str = "1.2"
-    """The lowest TLS version spoken to origins: 1.0, 1.1, 1.2 or 1.3."""
+    upstream_tls_min: str = ""
+    """The lowest TLS version spoken to origins: 1.0, 1.1, 1.2 or 1.3; where empty it is 1.2, and
+    1.0 where the certificate is not verified."""
     upstream_tls_max: str = "1.3"
     upstream_ciphers: str = ""
     """OpenSSL's cipher list for TLS up to 1.2 upstream; its own default where empty."""

@@ -157,8 +157,8 @@ class Dialer:
         self, name: str, port: int, alpn: tuple[str, ...], channel: Channel
     ) -> tuple[TlsSession, bool]:
         channel.allow(self._limits.connect_timeout, "did not finish the TLS handshake in time")
+        context = self._tls.context(alpn, name, port)
         try:
-            context = self._tls.context(alpn, name, port)
             host = _ascii_host(name)
             finished = self._finished.pop((name, port, id(context)), None)
             session = TlsSession(
@@ -171,10 +171,10 @@ class Dialer:
             await channel.start_tls(session)
         except ConnectionTimeout as error:
             channel.abort()
-            raise UpstreamError(describe_tls_error(error, name), 504) from error
+            raise UpstreamError(describe_tls_error(error, name, context), 504) from error
         except (TlsError, ConnectionLost) as error:
             channel.abort()
-            raise UpstreamError(describe_tls_error(error, name)) from error
+            raise UpstreamError(describe_tls_error(error, name, context)) from error
         except BaseException:
             channel.abort()
             raise

@@ -18,8 +18,8 @@ from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, In
 
 _MAX_CONTEXTS = 16
 
-_TRUST = "pass --upstream-ca FILE if its CA is yours, or --insecure to accept any certificate"
-_ANYWAY = "pass --insecure to accept it anyway"
+_ANYWAY = "pass --insecure-hosts REGEX for such hosts, or --insecure for all, to accept it anyway"
+_TRUST = f"pass --upstream-ca FILE if its CA is yours; or {_ANYWAY}"
 
 _VERIFY_FAULTS = {
     9: ("the certificate of {host} is not valid yet", f"check this machine's clock, or {_ANYWAY}"),
@@ -38,7 +38,7 @@ _VERIFY_FAULTS = {
 }
 """By OpenSSL's X509_V_ERR_ numbers."""
 
-_OLD = ("{host} speaks no TLS version from 1.2 on", "use a newer server")
+_OLD = ("{host} speaks no TLS version {versions}", "{older}")
 _PLAIN = ("{host} does not speak TLS on this port", "use http:// or another port")
 _CLOSED = (
     "{host} closed the connection during the TLS handshake",
@@ -71,11 +71,17 @@ _HANDSHAKE_FAULTS = {
     ),
     "unsafe legacy renegotiation disabled": (
         "{host} knows no secure renegotiation (RFC 5746)",
-        "use a newer server",
+        f"use a newer server; {_ANYWAY}",
     ),
-    "dh key too small": ("{host} uses a key exchange that is too weak", "use a newer server"),
+    "dh key too small": (
+        "{host} uses a key exchange that is too weak",
+        f"use a newer server; {_ANYWAY}",
+    ),
 }
 """By the reason, in OpenSSL's words."""
+
+_LEGACY_SERVER_CONNECT = 0x4
+"""OpenSSL's SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on."""
 
 _CLOSINGS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, ConnectionLost)
 
@@ -88,6 +94,11 @@ _VERSIONS = {
 }
 
 
+_VERIFIED_FROM = "1.2"
+_UNVERIFIED_FROM = "1.0"
+"""Who takes any certificate gains nothing by refusing old servers, and wants to see them."""
+
+
 @dataclass(frozen=True, slots=True)
 class TlsPolicy:
     """What the user wants of TLS with origins; fields as in `Settings`."""
@@ -95,7 +106,7 @@ class TlsPolicy:
     upstream_ca: Path | None = None
     insecure: bool = False
     insecure_hosts: tuple[str, ...] = ()
-    minimum: str = "1.2"
+    minimum: str = ""
     maximum: str = "1.3"
     ciphers: str = ""
     client_certs: Mapping[str, Path] = field(default_factory=dict)
@@ -113,11 +124,13 @@ class UpstreamTls:
         self._extra = None if policy.upstream_ca is None else _read_roots(policy.upstream_ca)
         self._lax = [re.compile(pattern, re.IGNORECASE) for pattern in policy.insecure_hosts]
         self._contexts: dict[tuple[tuple[str, ...], bool, Path | None], ssl.SSLContext] = {}
-        if _VERSIONS[policy.minimum] > _VERSIONS[policy.maximum]:
+        minimum = policy.minimum or _VERIFIED_FROM
+        if _VERSIONS[minimum] > _VERSIONS[policy.maximum]:
             raise ConfigError(
-                f"upstream_tls_min = {policy.minimum} is above upstream_tls_max = "
-                f"{policy.maximum}; turn them round"
+                f"upstream_tls_min = {minimum} is above upstream_tls_max = "
+                f"{policy.maximum}; set upstream_tls_min to that, or lower"
             )
+        self._make((), False, None)  # as for the ciphers
         for path in set(policy.client_certs.values()):
             self._make((), False, path)  # whatever is wrong with it is told now
 
@@ -141,12 +154,15 @@ class UpstreamTls:
     ) -> ssl.SSLContext:
         policy = self._policy
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        minimum = policy.minimum or (_VERIFIED_FROM if verify else _UNVERIFIED_FROM)
         with warnings.catch_warnings():  # the user wants what Python calls deprecated
             warnings.simplefilter("ignore", DeprecationWarning)
-            context.minimum_version = _VERSIONS[policy.minimum]
+            context.minimum_version = _VERSIONS[minimum]
             context.maximum_version = _VERSIONS[policy.maximum]
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-        _set_ciphers(context, policy)
+        if not verify:
+            context.options |= _LEGACY_SERVER_CONNECT
+        _set_ciphers(context, policy.ciphers, minimum)
         if alpn:
             context.set_alpn_protocols(alpn)
         if certificate is not None:
@@ -164,9 +180,8 @@ class UpstreamTls:
         return context
 
 
-def _set_ciphers(context: ssl.SSLContext, policy: TlsPolicy) -> None:
-    ciphers = policy.ciphers
-    if not ciphers and policy.minimum in ("1.0", "1.1"):
+def _set_ciphers(context: ssl.SSLContext, ciphers: str, minimum: str) -> None:
+    if not ciphers and minimum in ("1.0", "1.1"):
         ciphers = "DEFAULT:@SECLEVEL=0"  # OpenSSL signs nothing for these versions above it
     if not ciphers:
         return
@@ -218,10 +233,11 @@ def _read_roots(path: Path) -> str | bytes:
     return roots
 
 
-def describe_tls_error(error: BaseException, host: str) -> str:
+def describe_tls_error(error: BaseException, host: str, context: ssl.SSLContext) -> str:
     """Say what went wrong in a TLS handshake with `host`, and what can be done about it.
 
-    `error` is what `ssl` raised, or an error of ours with that as its cause.
+    `error` is what `ssl` raised, or an error of ours with that as its cause; `context` the one
+    that was used.
     """
     if isinstance(error, Int3rceptorError) and error.__cause__ is not None:
         error = error.__cause__
@@ -240,7 +256,19 @@ def describe_tls_error(error: BaseException, host: str) -> str:
         fact, remedy = f"{{host}} is no name that TLS can ask for ({error})", "check the name"
     else:
         fact, remedy = f"TLS with {{host}} failed: {error}", "try again"
-    return f"{fact.replace('{host}', host)}; {remedy}"
+    versions, older = _range(context)
+    remedy = remedy.replace("{older}", older)
+    return f"{fact.replace('{versions}', versions).replace('{host}', host)}; {remedy}"
+
+
+def _range(context: ssl.SSLContext) -> tuple[str, str]:
+    """Say which versions a context takes, and how an older one can be had."""
+    names = {number: name for name, number in _VERSIONS.items()}
+    lowest, highest = names[context.minimum_version], names[context.maximum_version]
+    versions = f"from {lowest} on" if highest == "1.3" else f"from {lowest} to {highest}"
+    if lowest == "1.0":
+        return versions, "use a newer server"
+    return versions, "pass --upstream-tls-min 1.0 to take any, or use a newer server"
 
 
 def _reason(error: ssl.SSLError) -> str:

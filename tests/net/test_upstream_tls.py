@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ CA = make("The CA", ca=True)
 INTERMEDIATE = make("The intermediate", ca=True, issuer=CA)
 OTHER_CA = make("Another CA", ca=True)
 GOOD = make("good.example", issuer=CA)
+CONTEXT = UpstreamTls().context()
 
 
 @pytest.fixture
@@ -57,9 +59,8 @@ def test_bad_certificate_is_refused_and_passes_with_insecure(
 ) -> None:
     host = str(pair.certificate.subject.rfc4514_string().removeprefix("CN="))
     server = server_context(pair, tmp_path)
-    text = describe_tls_error(
-        failure(server, UpstreamTls(TlsPolicy(ca_file)).context(), host), host
-    )
+    context = UpstreamTls(TlsPolicy(ca_file)).context()
+    text = describe_tls_error(failure(server, context, host), host, context)
     assert text.startswith(f"the certificate of {host} ")
     assert fact in text
     assert "--insecure" in text
@@ -76,9 +77,8 @@ def test_certificate_for_another_host_is_refused_and_passes_with_insecure(
     host: str, fact: str, ca_file: Path, tmp_path: Path
 ) -> None:
     server = server_context(GOOD, tmp_path)
-    text = describe_tls_error(
-        failure(server, UpstreamTls(TlsPolicy(ca_file)).context(), host), host
-    )
+    context = UpstreamTls(TlsPolicy(ca_file)).context()
+    text = describe_tls_error(failure(server, context, host), host, context)
     assert text.startswith(f"the certificate of {host} {fact}; pass --insecure")
     assert handshake(server, UpstreamTls(TlsPolicy(insecure=True)).context(), host).version()
 
@@ -89,8 +89,9 @@ def test_root_sent_along_but_not_trusted_is_refused(tmp_path: Path) -> None:
     file.write_bytes(leaf.pem + OTHER_CA.pem + leaf.key_pem)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(file)
-    error = failure(server, UpstreamTls().context(), "good.example")
-    text = describe_tls_error(error, "good.example")
+    context = UpstreamTls().context()
+    error = failure(server, context, "good.example")
+    text = describe_tls_error(error, "good.example", context)
     assert "comes from a CA that is not trusted here" in text
     assert "--upstream-ca FILE" in text
 
@@ -102,20 +103,45 @@ def test_intermediate_may_be_trusted_by_itself(tmp_path: Path) -> None:
     assert handshake(server, UpstreamTls(TlsPolicy(file)).context(), "good.example").version()
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-@pytest.mark.parametrize("insecure", [False, True])
-def test_tls_1_1_is_refused_even_with_insecure(
-    insecure: bool, ca_file: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def old_server(tmp_path: Path) -> ssl.SSLContext:
     server = server_context(GOOD, tmp_path)
-    server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
     server.set_ciphers("DEFAULT@SECLEVEL=0")
-    context = UpstreamTls(TlsPolicy(ca_file, insecure)).context()
-    context.set_ciphers("DEFAULT@SECLEVEL=0")
-    text = describe_tls_error(failure(server, context, "good.example"), "good.example")
-    assert text == "good.example speaks no TLS version from 1.2 on; use a newer server"
-    context.minimum_version = ssl.TLSVersion.TLSv1_1
-    assert handshake(server, context, "good.example").version() == "TLSv1.1"
+    return server
+
+
+def test_tls_1_1_is_refused_and_passes_with_insecure(
+    old_server: ssl.SSLContext, ca_file: Path
+) -> None:
+    context = UpstreamTls(TlsPolicy(ca_file)).context()
+    text = describe_tls_error(failure(old_server, context, "x"), "x", context)
+    assert text.startswith("x speaks no TLS version from 1.2 on; pass --upstream-tls-min 1.0 ")
+    for policy in (TlsPolicy(insecure=True), TlsPolicy(insecure_hosts=("^good",))):
+        lax = UpstreamTls(policy).context((), "good.example", 443)
+        assert handshake(old_server, lax, "good.example").version() == "TLSv1.1"
+
+
+def test_lowest_version_that_was_asked_for_is_kept_to_with_insecure(
+    old_server: ssl.SSLContext,
+) -> None:
+    context = UpstreamTls(TlsPolicy(insecure=True, minimum="1.2")).context()
+    failure(old_server, context, "good.example")
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        (TlsPolicy(minimum="1.3"), "x speaks no TLS version from 1.3 on; pass --upstream-tls-min"),
+        (TlsPolicy(maximum="1.2"), "x speaks no TLS version from 1.2 to 1.2; pass --upstream-tls"),
+        (TlsPolicy(insecure=True), "x speaks no TLS version from 1.0 on; use a newer server"),
+    ],
+)
+def test_versions_that_were_offered_are_told(policy: TlsPolicy, text: str) -> None:
+    told = describe_tls_error(answered_with(alert(70)), "x", UpstreamTls(policy).context())
+    assert told.startswith(text)
 
 
 def test_protocols_are_offered_in_the_order_given(ca_file: Path, tmp_path: Path) -> None:
@@ -224,7 +250,7 @@ def alert(description: int) -> bytes:
     ],
 )
 def test_failed_handshake_is_told_in_words(error: BaseException, text: str) -> None:
-    told = describe_tls_error(error, "x")
+    told = describe_tls_error(error, "x", CONTEXT)
     assert told.startswith(text)
     assert "; " in told
 
@@ -232,17 +258,18 @@ def test_failed_handshake_is_told_in_words(error: BaseException, text: str) -> N
 def test_error_of_ours_is_told_by_its_cause() -> None:
     error = UpstreamError("handshake")
     error.__cause__ = TimeoutError()
-    assert "in time" in describe_tls_error(error, "x")
+    assert "in time" in describe_tls_error(error, "x", CONTEXT)
 
 
 def test_host_with_braces_is_shown_as_it_is() -> None:
-    assert describe_tls_error(TimeoutError(), "{x}").startswith("{x} did not finish")
+    assert describe_tls_error(TimeoutError(), "{x}", CONTEXT).startswith("{x} did not finish")
 
 
 def test_unknown_verify_code_shows_openssls_words() -> None:
     error = ssl.SSLCertVerificationError(1, "x")
     error.verify_code, error.verify_message = 999, "something new"
-    assert describe_tls_error(error, "h").startswith("the certificate of h is refused: something")
+    told = describe_tls_error(error, "h", CONTEXT)
+    assert told.startswith("the certificate of h is refused: something")
 
 
 # --- what the user wants otherwise
@@ -258,13 +285,9 @@ def test_some_hosts_may_be_let_off(ca_file: Path, tmp_path: Path) -> None:
             handshake(server, upstream.context((), host, port), host)
 
 
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_older_versions_may_be_allowed(ca_file: Path, tmp_path: Path) -> None:
-    server = server_context(GOOD, tmp_path)
-    server.minimum_version = server.maximum_version = ssl.TLSVersion.TLSv1_1
-    server.set_ciphers("DEFAULT@SECLEVEL=0")
+def test_older_versions_may_be_allowed(old_server: ssl.SSLContext, ca_file: Path) -> None:
     context = UpstreamTls(TlsPolicy(ca_file, minimum="1.1")).context()
-    assert handshake(server, context, "good.example").version() == "TLSv1.1"
+    assert handshake(old_server, context, "good.example").version() == "TLSv1.1"
 
 
 def test_newer_versions_may_be_kept_out(ca_file: Path, tmp_path: Path) -> None:
@@ -287,13 +310,13 @@ def test_policies_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     text.write_text("nothing")
     for policy, complaint in (
         (TlsPolicy(minimum="1.3", maximum="1.2"), "upstream_tls_min = 1.3 is above"),
+        (TlsPolicy(maximum="1.1"), "upstream_tls_min = 1.2 is above"),
+        (TlsPolicy(ciphers="NONSENSE"), "OpenSSL knows none of them"),
         (TlsPolicy(client_certs={"*": tmp_path / "none.pem"}), r"client_certs: .* cannot be read"),
         (TlsPolicy(client_certs={"*": text}), "holds no certificate with its key"),
     ):
         with pytest.raises(ConfigError, match=complaint):
             UpstreamTls(policy)
-    with pytest.raises(ConfigError, match="OpenSSL knows none of them"):
-        UpstreamTls(TlsPolicy(ciphers="NONSENSE")).context()
 
 
 def test_an_encrypted_client_key_is_refused_without_asking_the_terminal(tmp_path: Path) -> None:
