@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from proxy_core.ca.constraints import check_constraints
+from proxy_core.ca.constraints import check_constraints, constraints_of
 from proxy_core.errors import CaError, PrivateFileError
 from proxy_core.secret_files import publish, read_secret, secret_directory
 
@@ -53,6 +53,7 @@ class Authority:
         """`chain` are the certificates above `certificate`, for clients that know only a root."""
         self.certificate = certificate
         self._chain = chain
+        self._constraints = constraints_of((certificate, *chain))
         self.certificate_path = certificate_path
         self.repairs = repairs
         self.is_new = is_new
@@ -119,6 +120,11 @@ class Authority:
         return self.certificate.fingerprint(hashes.SHA256())
 
     @property
+    def is_constrained(self) -> bool:
+        """Whether it may sign for some names only (RFC 5280, section 4.2.1.10)."""
+        return bool(self._constraints)
+
+    @property
     def key(self) -> CaKey:
         """The private key: for export only."""
         return self._key
@@ -129,9 +135,9 @@ class Authority:
         """Sign a certificate for `name` whose subject, key, times and own extensions are set.
 
         Issuer, serial number and authority key identifier are filled in. Raises CaError where the
-        CA's name constraints (RFC 5280, section 4.2.1.10) leave the name out.
+        name constraints of the CA, or of one above it, leave the name out.
         """
-        check_constraints(self.certificate, name)
+        check_constraints(self._constraints, name)
         return (
             builder.issuer_name(self.certificate.subject)
             .serial_number(x509.random_serial_number())
@@ -236,22 +242,26 @@ def _parse_certificate(pem: bytes, path: Path) -> x509.Certificate:
 
 
 def check_pair(
-    certificate: x509.Certificate, key: CaKey, certificate_path: Path, key_path: Path
+    certificate: x509.Certificate,
+    key: CaKey,
+    certificate_path: Path,
+    key_path: Path,
+    remedy: str = _RENEW,
 ) -> list[str]:
     """Raise CaError where the pair cannot sign leaves; return what the user should know of it."""
     if certificate.public_key() != key.public_key():
         raise CaError(
             f"{certificate_path} and {key_path} do not belong together; restore the pair, "
-            f"or {_RENEW}"
+            f"or {remedy}"
         )
     if not _may_sign(certificate):
-        raise CaError(f"{certificate_path} is no CA certificate; restore the CA's, or {_RENEW}")
+        raise CaError(f"{certificate_path} is no CA certificate; restore the CA's, or {remedy}")
     expiry = certificate.not_valid_after_utc
     left = expiry - datetime.datetime.now(datetime.UTC)
     if left <= datetime.timedelta(0):
-        raise CaError(f"{certificate_path} expired on {expiry:%Y-%m-%d}; {_RENEW}")
+        raise CaError(f"{certificate_path} expired on {expiry:%Y-%m-%d}; {remedy}")
     if left < _WARN_BEFORE_EXPIRY:
-        return [f"{certificate_path} expires on {expiry:%Y-%m-%d}; {_RENEW}"]
+        return [f"{certificate_path} expires on {expiry:%Y-%m-%d}; {remedy}"]
     return []
 
 

@@ -5,26 +5,41 @@ Clients would refuse the leaf anyway; here its host is told why.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from cryptography import x509
 
 from proxy_core.errors import CaError
 
 
-def check_constraints(authority: x509.Certificate, name: x509.DNSName | x509.IPAddress) -> None:
-    """Raise CaError where `authority` may not sign for `name`."""
-    try:
-        limits = authority.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
-        return
-    permitted = _of_kind(limits.permitted_subtrees, name)
-    excluded = _of_kind(limits.excluded_subtrees, name)
-    if any(_within(name, tree) for tree in excluded) or (
-        permitted and not any(_within(name, tree) for tree in permitted)
-    ):
+def constraints_of(certificates: Iterable[x509.Certificate]) -> tuple[x509.NameConstraints, ...]:
+    """Return the constraints of a CA and those above it: all of them count for its leaves."""
+    found = []
+    for certificate in certificates:
+        try:
+            found.append(certificate.extensions.get_extension_for_class(x509.NameConstraints).value)
+        except x509.ExtensionNotFound:
+            continue
+    return tuple(found)
+
+
+def check_constraints(
+    constraints: Sequence[x509.NameConstraints], name: x509.DNSName | x509.IPAddress
+) -> None:
+    """Raise CaError where `name` may not be signed for."""
+    if not all(_allows(limits, name) for limits in constraints):
         raise CaError(
             f"the CA may not sign for {name.value}: its name constraints leave it out; "
             "pass this host through with --ignore-hosts, or use another CA"
         )
+
+
+def _allows(limits: x509.NameConstraints, name: x509.DNSName | x509.IPAddress) -> bool:
+    permitted = _of_kind(limits.permitted_subtrees, name)
+    excluded = _of_kind(limits.excluded_subtrees, name)
+    if any(_within(name, tree) for tree in excluded):
+        return False
+    return not permitted or any(_within(name, tree) for tree in permitted)
 
 
 def _of_kind(

@@ -60,8 +60,9 @@ class LeafIssuer:
         """Sign a leaf for a DNS name or IP address. Raises CaError where `host` is neither."""
         name = general_name(host)
         common_name = str(name.value)
-        fits = len(common_name) <= _MAX_COMMON_NAME
-        subject = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if fits else []
+        # A subject is a name that constraints have to allow too, and OpenSSL takes for a DNS name.
+        has_subject = len(common_name) <= _MAX_COMMON_NAME and not self._authority.is_constrained
+        subject = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if has_subject else []
         authority = self._authority.certificate
         begin = datetime.datetime.now(datetime.UTC) - _BACKDATED
         return self._authority.sign(
@@ -72,6 +73,6 @@ class LeafIssuer:
                 min(begin + LIFETIME - datetime.timedelta(seconds=1), authority.not_valid_after_utc)
             )
             # Without a subject the alternative name is all there is (section 4.2.1.6).
-            .add_extension(x509.SubjectAlternativeName([name]), critical=not fits),
+            .add_extension(x509.SubjectAlternativeName([name]), critical=not has_subject),
             name,
         )

@@ -1,7 +1,11 @@
-"""A CA of the user's own: PEM files as other tools write them. They are read, never changed."""
+"""A CA of the user's own: PEM files as other tools write them.
+
+They are read, and never changed; but a key that is open to others is closed to them.
+"""
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 from cryptography import x509
@@ -13,6 +17,7 @@ from proxy_core.config import Settings
 from proxy_core.errors import CaError
 
 _OTHERS = 0o077
+_NAME_BOTH = "name a CA's certificate with --ca-cert and its key with --ca-key"
 
 
 def load_authority(settings: Settings) -> Authority:
@@ -43,12 +48,8 @@ def load_own(certificate_file: Path, key_file: Path | None, passphrase: str) -> 
         ) from error
     key_path = key_file or certificate_file
     key = _parse_key(pem if key_file is None else _read(key_file, "ca_key"), key_path, passphrase)
-    told = check_pair(certificates[0], key, certificate_file, key_path)
-    if key_path.stat().st_mode & _OTHERS:
-        told.append(
-            f"others may read the CA's key in {key_path}, and sign for any site with it; "
-            f"chmod 600 {key_path}"
-        )
+    told = check_pair(certificates[0], key, certificate_file, key_path, _NAME_BOTH)
+    told.extend(_close(key_path))
     return Authority(
         certificates[0], key, certificate_file, tuple(told), chain=tuple(certificates[1:])
     )
@@ -62,6 +63,20 @@ def _read(path: Path, setting: str) -> bytes:
             f"{setting}: {path} cannot be read ({(error.strerror or str(error)).lower()}); "
             "name a PEM file that this user may read"
         ) from error
+
+
+def _close(path: Path) -> list[str]:
+    """Close a key's file to other users; return what was done, or is to be done."""
+    found = path.stat().st_mode
+    if not stat.S_ISREG(found) or not found & _OTHERS:
+        return []
+    mode, closed = stat.S_IMODE(found), stat.S_IMODE(found) & ~_OTHERS
+    told = f"the CA's key in {path} was open to other users (mode {mode:04o})"
+    try:
+        path.chmod(closed)
+    except OSError:
+        return [f"{told} and cannot be closed; chmod 600 {path}, or no site is safe from them"]
+    return [f"{told}; it is {closed:04o} now. If they may have read it, use another CA"]
 
 
 def _parse_key(pem: bytes, path: Path, passphrase: str) -> CaKey:

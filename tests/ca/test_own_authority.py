@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import os
 import ssl
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,13 +131,35 @@ def test_key_may_be_elsewhere_and_encrypted(tmp_path: Path) -> None:
     assert load_own(certificate, other, "needless").repairs == ()
 
 
-def test_key_that_others_may_read_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_key_that_others_may_read_is_closed_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     file = put(tmp_path, make_ca(key), key)
     file.chmod(0o644)
-    (warning,) = load_own(file, None, "").repairs
-    assert f"chmod 600 {file}" in warning
-    assert file.stat().st_mode & 0o777 == 0o644
+    (told,) = load_own(file, None, "").repairs
+    assert f"{file} was open to other users (mode 0644); it is 0600 now" in told
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert load_own(file, None, "").repairs == ()
+
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    file.chmod(0o440)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    (told,) = load_own(file, None, "").repairs
+    assert f"(mode 0440) and cannot be closed; chmod 600 {file}" in told
+
+
+def test_key_may_come_through_a_pipe(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate, pipe = tmp_path / "ca.pem", tmp_path / "pipe"
+    certificate.write_bytes(make_ca(key).public_bytes(PEM))
+    os.mkfifo(pipe, 0o644)
+    writer = threading.Thread(target=pipe.write_bytes, args=[key_pem(key)])
+    writer.start()
+    assert load_own(certificate, pipe, "").repairs == ()
+    writer.join()
 
 
 def test_mistakes_are_told_with_what_to_do(tmp_path: Path) -> None:
@@ -179,6 +203,31 @@ def test_hosts_within_name_constraints_are_signed_for(host: str, tmp_path: Path)
     for outside in ("example.org", "notexample.com", "x.secret.example.com", "11.0.0.1"):
         with pytest.raises(CaError, match="its name constraints leave it out; pass this host"):
             issuer.issue(outside)
+
+
+@pytest.mark.parametrize("host", ["a.example.com", "10.1.2.3"])
+def test_clients_accept_what_is_signed_within_constraints(host: str, tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    company = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Company")])
+    permitted = [
+        x509.DNSName("example.com"),
+        x509.IPAddress(ipaddress.ip_network("10.0.0.0/8")),
+        x509.DirectoryName(company),
+    ]
+    certificate = make_ca(key, constraints=x509.NameConstraints(permitted, None))
+    server = ServerContexts(load_own(put(tmp_path, certificate, key), None, "")).for_host(host)
+    assert handshake(server, trusting(certificate), host).version() == "TLSv1.3"
+
+
+def test_constraints_above_the_ca_are_kept_to(tmp_path: Path) -> None:
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    limits = x509.NameConstraints([x509.DNSName("example.com")], None)
+    root = make_ca(root_key, constraints=limits)
+    file = put(tmp_path, make_ca(key, (root, root_key)), key, root.public_bytes(PEM))
+    issuer = LeafIssuer(load_own(file, None, ""))
+    assert issuer.issue("example.com").issuer
+    with pytest.raises(CaError, match="its name constraints leave it out"):
+        issuer.issue("example.org")
 
 
 def test_constraints_on_names_leave_addresses_alone(tmp_path: Path) -> None:
