@@ -54,13 +54,22 @@ def _password(file: Path | None) -> str:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CaError(f"{file} cannot be read ({error}); name a text file") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise CaError(f"{file} cannot be read ({str(reason).lower()}); name a text file") from error
     if not lines or not lines[0]:
         raise CaError(f"{file} holds no password; write it into the first line")
     return lines[0]
 
 
-def _write(path: Path, data: bytes, mode: int) -> None:
+def _write(out: Path, data: bytes, mode: int) -> None:
+    """Write a file in one step; what is no file, such as /dev/null or a pipe, as it is."""
+    path = Path(os.path.realpath(out))
+    try:
+        if out.exists() and not out.is_file():
+            out.write_bytes(data)
+            return
+    except OSError as error:
+        raise _unwritten(out, error) from error
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -70,7 +79,9 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         aside.replace(path)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise CaError(
-            f"{path} cannot be written ({(error.strerror or str(error)).lower()}); "
-            "pass another --out"
-        ) from error
+        raise _unwritten(out, error) from error
+
+
+def _unwritten(out: Path, error: OSError) -> CaError:
+    reason = (error.strerror or str(error)).lower()
+    return CaError(f"{out} cannot be written ({reason}); pass another --out")

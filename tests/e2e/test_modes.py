@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -325,6 +326,23 @@ def test_ca_export_writes_each_form(form: str, tmp_path: Path, proxy: ProxyProce
     if form != "p12":  # of which no two are alike
         assert piped.stdout == out.read_bytes()
     assert out.stat().st_size > 300
+
+
+def test_ca_export_writes_through_links_and_into_devices(
+    tmp_path: Path, proxy: ProxyProcess
+) -> None:
+    link, file = tmp_path / "link.pem", tmp_path / "ca.pem"
+    link.symlink_to(file)
+    device = tmp_path / "null"
+    device.symlink_to(os.devnull)
+    command = [sys.executable, "-m", "int3rceptor_tui.cli", "ca", "export"]
+    command += ["--data-dir", str(proxy.data_dir), "--out"]
+    for out in (str(link), str(device), "/dev/stdout"):
+        done = subprocess.run([*command, out], capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b""), out
+    assert done.stdout == file.read_bytes() == proxy.ca.read_bytes()
+    assert link.is_symlink()
+    assert device.is_char_device()
 
 
 def test_ca_export_of_the_key_needs_a_password(tmp_path: Path, proxy: ProxyProcess) -> None:
