@@ -118,6 +118,23 @@ class ClientSession:
         protocol, _ = await sniff_protocol(self._channel)
         return self._speak(protocol, None)
 
+    def _refuse_ourselves(self, tunnel: _Tunnel, protocol: Protocol | None) -> _Step | None:
+        """Return how to be rid of a client that is this proxy itself, or None for all others."""
+        if not isinstance(self._parts.mode, TransparentMode):
+            return None
+        if not self._parts.own.has_dialled(self._client.peer, (tunnel.host, tunnel.port)):
+            return None
+        return self._end_loop(protocol)
+
+    async def _end_loop(self, protocol: Protocol | None) -> None:
+        why = "the firewall turns the proxy's own connections back to it; see docs/transparent.md"
+        self._parts.connections.refuse(self._client, _unknown_request("http", ""), why, 508)
+        if protocol is Protocol.HTTP1:
+            self._channel.write(_closing_answer(508, why))
+            await self._channel.linger(2.0, 65536)
+        else:
+            self._channel.close()
+
     def _tunnel_to(self, host: str, port: int) -> _Tunnel:
         """Return a tunnel that no CONNECT asked for."""
         authority = join_authority(host, port, "")
@@ -279,9 +296,9 @@ class ClientSession:
             async with asyncio.timeout(_SERVER_FIRST_GRACE):
                 protocol, data = await sniff_protocol(self._channel)
         except TimeoutError:
-            return self._ask_server_first(tunnel)
+            return self._refuse_ourselves(tunnel, None) or self._ask_server_first(tunnel)
         if data:
-            return self._speak(protocol, tunnel)
+            return self._refuse_ourselves(tunnel, protocol) or self._speak(protocol, tunnel)
         self._channel.close()
         return None
 

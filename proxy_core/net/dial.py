@@ -114,7 +114,9 @@ class Dialer:
         if sock is not None and not self._descriptors.admit_server(sock.fileno()):
             channel.abort()
             raise UpstreamError(self._descriptors.refusal, 503)
-        server.peer = channel.peer_address()
+        ends = channel.local_address(), channel.peer_address()
+        server.peer = ends[1]
+        self._own.dials(*ends)
         server.connected = time.time()
         self._open.add(channel)
         self._counters.server_connections += 1
@@ -124,6 +126,7 @@ class Dialer:
             server.closed = time.time()
             self._open.discard(channel)
             self._counters.server_connections -= 1
+            self._own.dials_no_more(*ends)
             self._remember(server, channel)
 
         channel.on_lost = lost

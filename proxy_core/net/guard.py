@@ -50,10 +50,27 @@ def _is_private(address: Address) -> bool:
 
 
 class OwnAddresses:
-    """Where this proxy listens: it never dials itself."""
+    """Where this proxy listens, and dials from: it never serves itself."""
 
     def __init__(self) -> None:
         self._bound: dict[int, list[Address]] = {}
+        self._dialled: set[tuple[tuple[str, int], tuple[str, int]]] = set()
+
+    def dials(self, local: tuple[str, int], remote: tuple[str, int]) -> None:
+        """Note the two ends of a connection to an origin."""
+        self._dialled.add((local, remote))
+
+    def dials_no_more(self, local: tuple[str, int], remote: tuple[str, int]) -> None:
+        """Forget a connection that is over."""
+        self._dialled.discard((local, remote))
+
+    def has_dialled(self, peer: tuple[str, int], wanted: tuple[str, int]) -> bool:
+        """Tell whether a client that a firewall has turned here is this proxy itself.
+
+        `wanted` is where it wanted to go: a port by itself may be two programs' at a time. Sure
+        once the client has sent something: before, it may not know yet that it is connected.
+        """
+        return (peer, wanted) in self._dialled
 
     def add(self, host: str, port: int) -> None:
         """Note a listening socket's address."""

@@ -28,6 +28,15 @@ table inet int3rceptor {
 }
 """
 
+_RULES_WITHOUT_EXCEPTION = """
+table inet loop {
+  chain output {
+    type nat hook output priority -100; policy accept;
+    ip daddr 10.77.1.1 tcp dport { 80, 443, 2525 } redirect to :8080
+  }
+}
+"""
+
 _ORIGIN = """
 import http.server, socket, ssl, sys, threading
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -64,9 +73,10 @@ def run(*command: str, text: str | None = None) -> str:
 
 
 class Network:
-    """A client's namespace, and a gateway's with firewall, proxy and origin."""
+    """A client's namespace, and a gateway's with firewall, proxy (process `pid`) and origin."""
 
-    def __init__(self, client: str, gateway: str, ca: Path) -> None:
+    def __init__(self, client: str, gateway: str, ca: Path, pid: int) -> None:
+        self.pid = pid
         self.client = client
         self.gateway = gateway
         self.ca = ca
@@ -76,13 +86,13 @@ class Network:
 
 
 @contextmanager
-def program(first_line: str, *command: str, log: Path) -> Iterator[None]:
+def program(first_line: str, *command: str, log: Path) -> Iterator[int]:
     with log.open("w") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:
             assert process.stdout is not None
             assert process.stdout.readline().startswith(first_line), log.read_text()
-            yield
+            yield process.pid
         finally:
             process.terminate()
             process.communicate(timeout=20)
@@ -114,8 +124,8 @@ def network(tmp_path: Path, certificate: OriginCertificate) -> Iterator[Network]
         arguments += ["--data-dir", str(tmp_path / "data")]
         arguments += ["--upstream-ca", str(certificate.ca_file)]
         log = tmp_path / "serve.log"
-        stack.enter_context(program("listening on", *serve, *arguments, log=log))
-        yield Network(client, gateway, tmp_path / "data" / "ca" / "int3rceptor-ca.pem")
+        pid = stack.enter_context(program("listening on", *serve, *arguments, log=log))
+        yield Network(client, gateway, tmp_path / "data" / "ca" / "int3rceptor-ca.pem", pid)
 
 
 def test_connections_that_the_firewall_turns_here_are_served(network: Network) -> None:
@@ -130,3 +140,15 @@ def test_a_connection_that_nothing_turned_here_is_closed(network: Network) -> No
     command = ["ip", "netns", "exec", network.client, "curl", "-sS", "-m", "10"]
     done = subprocess.run([*command, "http://10.77.0.1:8080/"], capture_output=True, text=True)
     assert done.returncode == 52, done  # an empty reply
+
+
+def test_rules_that_turn_the_proxys_own_connections_back_are_told(network: Network) -> None:
+    run("ip", "netns", "exec", network.gateway, "nft", "-f", "-", text=_RULES_WITHOUT_EXCEPTION)
+    told = network.curl("-w", "%{http_code}", "http://10.77.1.1/")
+    assert "turns the proxy's own connections back to it; see docs/transparent.md" in told
+    assert told.endswith("508")
+    command = ["ip", "netns", "exec", network.client, "curl", "-sS", "-m", "10"]
+    for url in ("https://10.77.1.1/", "telnet://10.77.1.1:2525"):
+        done = subprocess.run([*command, "-k", url], capture_output=True, text=True)
+        assert "220" not in done.stdout
+    assert len(list(Path(f"/proc/{network.pid}/fd").iterdir())) < 100

@@ -86,3 +86,14 @@ def test_any_text_is_an_address_or_none(text: str) -> None:
     assert address is None or parse_address(str(address)) == address
     assert OwnAddresses().is_own(text, 80) is False
     assert isinstance(ClientGuard().refusal(text), str | None)
+
+
+def test_proxy_knows_the_connections_that_it_made_itself() -> None:
+    addresses = OwnAddresses()
+    local, remote = ("192.0.2.1", 40000), ("198.51.100.1", 80)
+    addresses.dials(local, remote)
+    assert addresses.has_dialled(local, remote)
+    assert not addresses.has_dialled(local, ("198.51.100.2", 80))
+    assert not addresses.has_dialled(("192.0.2.1", 40001), remote)
+    addresses.dials_no_more(local, remote)
+    assert not addresses.has_dialled(local, remote)
