@@ -186,7 +186,8 @@ def _upstream(url: str) -> UpstreamMode:
             "or upstream:https://USER:PASSWORD@HOST:PORT"
         )
     scheme = scheme.lower()
-    return UpstreamMode(scheme, host, port or _PORTS[scheme], unquote(credentials))
+    credentials = unquote(credentials, errors="surrogateescape")  # may be no UTF-8
+    return UpstreamMode(scheme, host, port or _PORTS[scheme], credentials)
 
 
 def _split(url: str) -> tuple[str, str, int, str]:

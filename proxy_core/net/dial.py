@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import socket
@@ -81,23 +82,27 @@ class Dialer:
         if via is None:
             host, port = route.address or (route.host, route.port)
             return server, await self._connect_tcp(server, host, port)
-        channel = await self._connect_tcp(server, via.host, via.port)
-        if via.scheme == "https":
-            await self._handshake(via.host, via.port, _ALPN_HTTP1, channel)
+        try:
+            channel = await self._connect_tcp(server, via.host, via.port)
+            if via.scheme == "https":
+                await self._handshake(via.host, via.port, _ALPN_HTTP1, channel)
+        except UpstreamError as error:
+            raise UpstreamError(
+                f"on the way to the upstream proxy: {error}", error.status
+            ) from error
         if route.scheme != "http":
-            await ask_for_tunnel(channel, via, route.host, route.port, self._limits)
+            await ask_for_tunnel(channel, via, _ascii_host(route.host), route.port, self._limits)
         return server, channel
 
     async def _connect_tcp(self, server: ServerConnection, host: str, port: int) -> Channel:
-        loop = asyncio.get_running_loop()
-        channel = Channel(loop, self._clock, self._limits.stream_buffer)
+        channel = Channel(asyncio.get_running_loop(), self._clock, self._limits.stream_buffer)
         where = join_host_port(host, port)
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
-                name = _ascii_host(host)
+                names = [_ascii_host(host)]
                 if self._own.listens_at(port):
-                    name = await self._elsewhere(name, port)
-                await loop.create_connection(lambda: channel, name, port)
+                    names = await self._elsewhere(names[0], port)
+                await _connect_to_one(channel, names, port)
         except TimeoutError as error:
             raise UpstreamError(
                 f"could not connect to {where} within {self._limits.connect_timeout:g} s", 504
@@ -132,8 +137,8 @@ class Dialer:
         channel.on_lost = lost
         return channel
 
-    async def _elsewhere(self, host: str, port: int) -> str:
-        """Return the address that `host` has. Raises UpstreamError (508) where that is our own.
+    async def _elsewhere(self, host: str, port: int) -> list[str]:
+        """Return the addresses of `host`. Raises UpstreamError (508) where one is our own.
 
         What was looked at is dialled: a name may have another address the next time.
         """
@@ -142,9 +147,10 @@ class Dialer:
         for *_, address in found:
             if self._own.is_own(str(address[0]), port):
                 raise UpstreamError(
-                    f"{join_host_port(host, port)} is this proxy itself; ask for an origin", 508
+                    f"{join_host_port(host, port)} is this proxy itself; ask for another address",
+                    508,
                 )
-        return str(found[0][-1][0])
+        return [str(address[0]) for *_, address in found]
 
     async def secure(self, route: Route, server: ServerConnection, channel: Channel) -> None:
         """Speak TLS on a connection. Raises UpstreamError with what to do about it."""
@@ -197,6 +203,16 @@ class Dialer:
         """Close every connection that is still open."""
         for channel in list(self._open):
             channel.abort()
+
+
+async def _connect_to_one(channel: Channel, hosts: list[str], port: int) -> None:
+    """Connect to the first of some hosts that takes it. Raises what the last one does."""
+    loop = asyncio.get_running_loop()
+    for host in hosts[:-1]:
+        with contextlib.suppress(OSError):
+            await loop.create_connection(lambda: channel, host, port)
+            return
+    await loop.create_connection(lambda: channel, hosts[-1], port)
 
 
 def _ascii_host(host: str) -> str:

@@ -22,7 +22,8 @@ def credentials_line(parent: Parent) -> bytes:
     """Return the field line with the parent's credentials (RFC 7617), or nothing."""
     if not parent.credentials:
         return b""
-    return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(parent.credentials.encode())
+    credentials = parent.credentials.encode(errors="surrogateescape")
+    return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(credentials)
 
 
 async def ask_for_tunnel(

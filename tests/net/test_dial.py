@@ -5,6 +5,7 @@ import itertools
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from proxy_core.config import Limits
 from proxy_core.errors import UpstreamError
-from proxy_core.exchange.ports import Route
+from proxy_core.exchange.ports import Parent, Route
 from proxy_core.model.counters import Counters
 from proxy_core.net.clock import Clock
 from proxy_core.net.dial import Dialer
@@ -50,11 +51,16 @@ def tls(tmp_path: Path) -> UpstreamTls:
 
 
 @pytest.fixture
-async def origins(wires: Wires, clock: Clock, tls: UpstreamTls) -> AsyncIterator[Origins]:
+def own() -> OwnAddresses:
+    return OwnAddresses()
+
+
+@pytest.fixture
+async def origins(
+    wires: Wires, clock: Clock, tls: UpstreamTls, own: OwnAddresses
+) -> AsyncIterator[Origins]:
     counters = Counters()
-    dialer = Dialer(
-        clock, tls, Limits(connect_timeout=5.0), counters, itertools.count(1), OwnAddresses()
-    )
+    dialer = Dialer(clock, tls, Limits(connect_timeout=5.0), counters, itertools.count(1), own)
     made = Origins(dialer, counters, wires)
     yield made
     made.server.close()
@@ -252,3 +258,47 @@ def test_prepared_dialer_makes_no_context_when_it_dials(
     assert tls.context(("h2", "http/1.1")).get_ca_certs()
     tls.context(("http/1.1",))
     assert made == []
+
+
+async def test_every_address_is_tried_where_a_listener_has_the_same_port(
+    origins: Origins, monkeypatch: pytest.MonkeyPatch, own: OwnAddresses
+) -> None:
+    async def getaddrinfo(loop: Any, host: str, port: int, **options: Any) -> Any:
+        addresses = ("127.0.0.9", "127.0.0.1") if host == "two.example" else (host,)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in addresses]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    own.add("192.0.2.1", origins.port)
+    server, channel = await origins.dialer.connect(Route("http", "two.example", origins.port))
+    assert server.peer == ("127.0.0.1", origins.port)
+    channel.abort()
+
+
+async def test_parent_that_is_not_reached_is_named_as_such(
+    origins: Origins, own: OwnAddresses
+) -> None:
+    parent = Parent("http", "127.0.0.1", origins.port)
+    route = Route("http", "origin.example", 80, via=parent)
+    own.add("127.0.0.1", origins.port)
+    with pytest.raises(
+        UpstreamError, match=r"^on the way to the upstream proxy: .* itself"
+    ) as loop:
+        await origins.dialer.connect(route)
+    assert loop.value.status == 508
+    origins.server.close()
+    route = replace(route, via=replace(parent, port=1))
+    with pytest.raises(UpstreamError, match=r"^on the way to the upstream proxy: .* refused"):
+        await origins.dialer.connect(route)
+
+
+async def test_parent_is_asked_for_a_name_as_dns_knows_it(origins: Origins, wires: Wires) -> None:
+    parent = Parent("http", "127.0.0.1", origins.port, "me:\udcff")
+    route = Route("https", "bücher.example", 443, via=parent)
+    asking = wires.start(origins.dialer.connect(route))
+    peer = Peer(await origins.accept())
+    head = await peer.read_head()
+    assert head.startswith(b"CONNECT xn--bcher-kva.example:443 HTTP/1.1\r\n")
+    assert b"Basic bWU6/w==\r\n" in head
+    peer.close()
+    with pytest.raises(UpstreamError):
+        await asking
