@@ -29,7 +29,7 @@ from proxy_core.exchange.ports import ByteStream, Parent, Route
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
-from proxy_core.model.message import RequestHead, ResponseHead, join_authority, split_authority
+from proxy_core.model.message import RequestHead, join_authority, split_authority
 from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
@@ -37,10 +37,10 @@ from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.client_tls import certify, facts_of, read_hello
 from proxy_core.net.destination import original_destination
 from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
+from proxy_core.net.last_words import closing_answer
 from proxy_core.net.routing import FixedRouter, ReverseRouter, Router, shared_route
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
-from proxy_core.wire.http1_encode import encode_response_head
 from proxy_core.wire.sniff import Protocol
 from proxy_core.wire.socks import Reply, encode_reply
 from proxy_core.wire.tls_hello import ClientHello
@@ -130,7 +130,7 @@ class ClientSession:
         why = "the firewall turns the proxy's own connections back to it; see docs/transparent.md"
         self._parts.connections.refuse(self._client, _unknown_request("http", ""), why, 508)
         if protocol is Protocol.HTTP1:
-            self._channel.write(_closing_answer(508, why))
+            self._channel.write(closing_answer(508, why))
             await self._channel.linger(2.0, 65536)
         else:
             self._channel.close()
@@ -282,7 +282,7 @@ class ClientSession:
             status = 403 if blocked is not None else 405
             who = f"blocked by {blocked.by}" if blocked is not None else "CONNECT is not taken here"
             parts.connections.refuse(self._client, head, who, status)
-            self._channel.write(_closing_answer(status, who))
+            self._channel.write(closing_answer(status, who))
             await self._channel.linger(2.0, 65536)
             return None
         self._channel.write(_ESTABLISHED)
@@ -367,16 +367,6 @@ class ClientSession:
         await self._parts.connections.tunnel(
             self._client, tunnel.head, self._channel, route, dialled
         )
-
-
-def _closing_answer(status: int, text: str) -> bytes:
-    body = f"int3rceptor: {text}\n".encode(errors="replace")
-    fields = [
-        (b"Content-Type", b"text/plain; charset=utf-8"),
-        (b"Content-Length", b"%d" % len(body)),
-    ]
-    head = ResponseHead(status, b"", Headers(fields))
-    return encode_response_head(head, len(body), connection=b"close") + body
 
 
 def _unknown_request(scheme: str, host: str) -> RequestHead:

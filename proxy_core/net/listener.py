@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from proxy_core.config import join_host_port
+from proxy_core.config import RegularMode, ReverseMode, UpstreamMode, join_host_port
 from proxy_core.errors import ListenError
 from proxy_core.model.counters import Counters
 from proxy_core.net.bound import why_not
@@ -15,6 +15,7 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.client import ClientSession
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.guard import ClientGuard
+from proxy_core.net.last_words import closing_answer
 
 _BACKLOG = 1024
 _BATCH = 64  # clients that asyncio accepts before it looks at what else there is
@@ -67,11 +68,16 @@ class Listener:
         return channel
 
     def _made(self, channel: Channel) -> None:
-        refusal = self._no_room(channel) or self._guard.refusal(channel.peer_address()[0])
+        stranger = self._guard.refusal(channel.peer_address()[0])
+        refusal = stranger or self._no_room(channel)
         if refusal is not None:
             self.refused += 1
             self._on_refused(refusal)
-            channel.abort()
+            if stranger is None and self._speaks_http:
+                channel.write(closing_answer(503, refusal))
+                channel.close()
+            else:
+                channel.abort()
             return
         channel.on_made = None
         loop = asyncio.get_running_loop()
@@ -80,6 +86,13 @@ class Listener:
         self._counters.client_connections += 1
         task.add_done_callback(self._done)
         channel.on_lost = task.cancel  # nobody is there to be served any more
+
+    @property
+    def _speaks_http(self) -> bool:
+        mode = self._parts.mode
+        if isinstance(mode, ReverseMode):
+            return mode.scheme in ("http", "https")
+        return isinstance(mode, RegularMode | UpstreamMode)
 
     def _no_room(self, channel: Channel) -> str | None:
         """Return why there is no room for one more client, or None."""

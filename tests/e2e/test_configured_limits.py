@@ -65,7 +65,9 @@ async def test_connections(opened: Opening) -> None:
     inside = await opened(connections=1)
     first = inside.client()
     await until(lambda: inside.core.counters.client_connections == 1)
-    assert await inside.client().read_to_end() == b""
+    refused = await inside.client().read_to_end()
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert refused.endswith(b"1 are connected already; raise [limits] connections\n")
     first.close()
     await until(lambda: inside.core.counters.client_connections == 0)
     await inside.still_serves()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy_core.config import Limits
+from proxy_core.config import Limits, Mode, RegularMode, SocksMode
 from proxy_core.errors import ListenError
 from proxy_core.exchange.hooks import ConnectAttempt
 from proxy_core.model.flow import FlowState
@@ -79,6 +79,21 @@ async def test_connections_beyond_the_limit_are_turned_away_until_one_leaves(
     assert await client.read_until(b"ok") == OK
     assert house.listener.refused == 1
     assert house.refused == ["2 are connected already; raise [limits] connections"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"), [(RegularMode(), b"HTTP/1.1 503 "), (SocksMode(), b"")], ids=str
+)
+async def test_client_that_speaks_http_is_told_why_there_is_no_room(
+    wires: Wires, mode: Mode, told: bytes
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    house = House(wires, context, Limits(connections=1), mode)
+    await house.open()
+    house.client()
+    await until(lambda: house.counters.client_connections == 1)
+    assert (await house.client().read_to_end())[:13] == told
+    await house.close()
 
 
 async def test_fault_in_one_connection_is_told_and_the_others_go_on(house: House) -> None:
