@@ -180,7 +180,7 @@ class Core:
                 settings.auto_passthrough,
                 lambda text: self._log(LogLevel.WARN, text),
             ),
-            passwords=Passwords(settings.proxy_auth) if settings.proxy_auth else None,
+            passwords=self._passwords(),
             upstream_per_client=settings.upstream_per_client,
             lenient=settings.lenient,
             keep_host=settings.keep_host,
@@ -208,6 +208,13 @@ class Core:
             await serve_api()
         # Behind the listening, which must not wait for it, and off the loop.
         self._own(asyncio.to_thread(dialer.prepare))
+
+    def _passwords(self) -> Passwords | None:
+        if not self.settings.proxy_auth:
+            return None
+        passwords = Passwords(self.settings.proxy_auth)
+        self._cleanup.callback(passwords.close)
+        return passwords
 
     async def _prepare_api(
         self, address: tuple[str, int], own: OwnAddresses

@@ -123,6 +123,8 @@ class Http1Client:
                     reader.receive_data(await channel.receive())
                 elif isinstance(event, RequestReceived):
                     channel.allow_for_ever()
+                    if self._router.passwords is not None:
+                        await self._router.let_in(event.head)
                     return self._router.adopt(event)
                 elif isinstance(event, ConnectionClosed):
                     channel.close()

@@ -328,6 +328,8 @@ class Http2Client(Http2Link):
         try:
             if received.head.method == b"CONNECT":
                 raise RemoteProtocolError(_no_connect(received), 501)
+            if self.router.passwords is not None:
+                await self.router.let_in(received.head)
             self.router.adopt(received)
         except RemoteProtocolError as error:
             self._refuse(error)

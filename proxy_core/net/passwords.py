@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bcrypt
@@ -22,7 +24,11 @@ _AS_GIVEN = "surrogateescape"
 
 
 class Passwords:
-    """Checks names and passwords; what was right once is remembered, for bcrypt takes 50 ms."""
+    """Checks names and passwords; what was right once is remembered, for bcrypt takes 50 ms.
+
+    What has to be looked at closer is, on one thread of its own: whoever tries passwords out keeps
+    only those waiting who do the same.
+    """
 
     def __init__(self, setting: str) -> None:
         """Take `user:password` or `@FILE`. Raises ConfigError."""
@@ -37,6 +43,23 @@ class Passwords:
             self._plain = True
         self._first = next(iter(self._stored.values()))
         self._right: dict[bytes, None] = {}
+        self._thread = ThreadPoolExecutor(1, "passwords")
+
+    async def admit(self, user: str, password: str) -> bool:
+        """As `accept`, without holding up the loop."""
+        if self._plain or _digest(user, password) in self._right:
+            return self.accept(user, password)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self.accept, user, password)
+
+    async def admit_header(self, value: bytes | None) -> bool:
+        """Tell whether a Proxy-Authorization field (RFC 7617) is somebody's."""
+        given = _read_field(value)
+        return given is not None and await self.admit(*given)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def accept(self, user: str, password: str) -> bool:
         """Tell whether this is somebody; takes as long for an unknown name."""
@@ -44,7 +67,7 @@ class Passwords:
         stored = self._stored.get(user, self._first)
         if self._plain:
             return hmac.compare_digest(_bytes(password), _bytes(stored)) and known
-        seen = hashlib.sha256(_bytes(f"{len(user)}:{user}:{password}")).digest()
+        seen = _digest(user, password)
         if seen in self._right:
             return True
         if not _fits(password, stored) or not known:
@@ -54,17 +77,21 @@ class Passwords:
         self._right[seen] = None
         return True
 
-    def accept_header(self, value: bytes | None) -> bool:
-        """Tell whether a Proxy-Authorization field (RFC 7617) is somebody's."""
-        scheme, _, encoded = (value or b"").strip().partition(b" ")
-        if scheme.lower() != b"basic":
-            return False
-        try:
-            text = base64.b64decode(encoded.strip(), validate=True).decode(errors=_AS_GIVEN)
-        except binascii.Error:
-            return False
-        user, colon, password = text.partition(":")
-        return bool(colon) and self.accept(user, password)
+
+def _read_field(value: bytes | None) -> tuple[str, str] | None:
+    scheme, _, encoded = (value or b"").strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode(errors=_AS_GIVEN)
+    except binascii.Error:
+        return None
+    user, colon, password = text.partition(":")
+    return (user, password) if colon else None
+
+
+def _digest(user: str, password: str) -> bytes:
+    return hashlib.sha256(_bytes(f"{len(user)}:{user}:{password}")).digest()
 
 
 def _read(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ class Router:
     `Route`.
     """
 
-    __slots__ = ("_owner", "_passwords", "_via", "scheme")
+    __slots__ = ("_owner", "_via", "passwords", "scheme")
 
     def __init__(
         self,
@@ -34,22 +34,27 @@ class Router:
         self.scheme = scheme
         self._owner = owner
         self._via = via
-        self._passwords = passwords
+        self.passwords = passwords
+
+    async def let_in(self, head: RequestHead) -> None:
+        """Ask who sent a request, where there are `passwords`; the proxy's own pages are for all.
+
+        Raises RemoteProtocolError (407) where it is nobody.
+        """
+        if self.passwords is None or _opens_the_proxy(head):
+            return
+        if not await self.passwords.admit_header(head.headers.get(b"proxy-authorization")):
+            raise RemoteProtocolError("this proxy asks for a password", 407, _CHALLENGE)
 
     def adopt(self, received: RequestReceived) -> RequestReceived:
         """Check a request against the connection it came on, and complete it.
 
-        Raises RemoteProtocolError for one that does not say where it wants to go, or who sent it.
+        Raises RemoteProtocolError for one that does not say where it wants to go.
         """
         head = received.head
-        if head.version != HTTP_2 and head.raw[len(head.method) + 1 : len(head.method) + 2] == b"/":
-            # Somebody has opened the proxy's own address.
+        if _opens_the_proxy(head):
             head.authority = OWN_NAME
             received.clean = None
-        elif self._passwords is not None and not self._passwords.accept_header(
-            head.headers.get(b"proxy-authorization")
-        ):
-            raise RemoteProtocolError("this proxy asks for a password", 407, _CHALLENGE)
         if not head.authority:
             raise RemoteProtocolError("neither the request's target nor a Host names an origin")
         return received
@@ -57,6 +62,12 @@ class Router:
     def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
         """Return where `head` goes, which came as `arrived` and may have been edited since."""
         return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
+
+
+def _opens_the_proxy(head: RequestHead) -> bool:
+    """Tell whether somebody has opened the proxy's own address: a target in origin form."""
+    after = len(head.method) + 1
+    return head.version != HTTP_2 and head.raw[after : after + 1] == b"/"
 
 
 class FixedRouter(Router):

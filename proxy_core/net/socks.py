@@ -48,7 +48,7 @@ async def _let_in(channel: Channel, passwords: Passwords) -> bool:
     given = await _read(channel, read)
     if given is None:
         return False
-    if not passwords.accept(*given):
+    if not await passwords.admit(*given):
         raise SocksError("wrong SOCKS user or password", socks.judge_password(False))
     channel.write(socks.judge_password(True))
     return True

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
+import threading
 from pathlib import Path
 
 import bcrypt
@@ -44,11 +46,11 @@ def test_the_one_user_is_accepted_and_nobody_else() -> None:
         (None, False),
     ],
 )
-def test_field_is_read_as_rfc_7617_says(value: bytes | None, accepted: bool) -> None:
-    assert Passwords("me:secret").accept_header(value) is accepted
+async def test_field_is_read_as_rfc_7617_says(value: bytes | None, accepted: bool) -> None:
+    assert await Passwords("me:secret").admit_header(value) is accepted
 
 
-def test_a_file_may_hold_what_htpasswd_writes(tmp_path: Path) -> None:
+async def test_a_file_may_hold_what_htpasswd_writes(tmp_path: Path) -> None:
     hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     file = tmp_path / "users"
     lines = ["# people", "", f"a:{APR1}", "b:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", f"c:{hashed}"]
@@ -59,13 +61,36 @@ def test_a_file_may_hold_what_htpasswd_writes(tmp_path: Path) -> None:
             assert passwords.accept(user, password)
         assert not passwords.accept(user, password + "x")
     assert not passwords.accept("d", "secret")
-    assert passwords.accept_header(basic("c:secret"))
+    assert await passwords.admit_header(basic("c:secret"))
 
 
-def test_what_is_no_utf_8_is_taken_as_it_is() -> None:
+async def test_what_is_no_utf_8_is_taken_as_it_is() -> None:
     passwords = Passwords(os.fsdecode(b"me:\xe9"))
-    assert passwords.accept_header(b"Basic " + base64.b64encode(b"me:\xe9"))
-    assert not passwords.accept_header(b"Basic " + base64.b64encode(b"me:\xff"))
+    assert await passwords.admit_header(b"Basic " + base64.b64encode(b"me:\xe9"))
+    assert not await passwords.admit_header(b"Basic " + base64.b64encode(b"me:\xff"))
+
+
+async def test_a_password_that_takes_long_holds_up_nobody_who_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "users"
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    file.write_text(f"me:{hashed}\n", encoding="utf-8")
+    passwords = Passwords(f"@{file}")
+    assert await passwords.admit("me", "secret")
+    go_on = threading.Event()
+
+    def check(password: bytes, stored: bytes) -> bool:
+        return go_on.wait(10) and False
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    async with asyncio.TaskGroup() as group:
+        guesses = [group.create_task(passwords.admit("me", str(number))) for number in range(3)]
+        await asyncio.sleep(0)
+        assert await passwords.admit("me", "secret")
+        go_on.set()
+    assert not any(guess.result() for guess in guesses)
+    passwords.close()
 
 
 def test_an_unknown_name_takes_as_long_as_a_known_one(
@@ -118,19 +143,21 @@ _SHOWN = st.characters(exclude_categories=["C", "Z"])
     st.text(_SHOWN, min_size=1).filter(lambda user: user[0] != "@" and ":" not in user),
     st.text(_SHOWN),
 )
-def test_whoever_is_named_is_accepted_by_the_field_a_client_makes(user: str, password: str) -> None:
+async def test_whoever_is_named_is_accepted_by_the_field_a_client_makes(
+    user: str, password: str
+) -> None:
     passwords = Passwords(f"{user}:{password}")
-    assert passwords.accept_header(basic(f"{user}:{password}"))
-    assert not passwords.accept_header(basic(f"{user}:{password}x"))
-    assert not passwords.accept_header(basic(f"x{user}:{password}"))
+    assert await passwords.admit_header(basic(f"{user}:{password}"))
+    assert not await passwords.admit_header(basic(f"{user}:{password}x"))
+    assert not await passwords.admit_header(basic(f"x{user}:{password}"))
 
 
 @given(
     st.binary(max_size=40)
     | st.binary(max_size=20).map(lambda raw: b"Basic " + base64.b64encode(raw))
 )
-def test_any_field_is_somebody_s_or_nobody_s(value: bytes) -> None:
-    assert Passwords("me:secret").accept_header(value) is (value == basic("me:secret"))
+async def test_any_field_is_somebody_s_or_nobody_s(value: bytes) -> None:
+    assert await Passwords("me:secret").admit_header(value) is (value == basic("me:secret"))
 
 
 _LINES = st.lists(

@@ -52,17 +52,25 @@ def test_origin_form_asks_the_proxy_itself(target: bytes) -> None:
     assert Router().adopt(received).head.authority == OWN_NAME
 
 
-def test_a_proxy_with_passwords_asks_for_one_and_passes_none_on() -> None:
+async def test_a_proxy_with_passwords_asks_for_one_and_passes_none_on() -> None:
     router = Router(passwords=Passwords("me:secret"))
     ask = b"GET http://o.example/ HTTP/1.1\r\nHost: o.example\r\n%b\r\n"
     for field in (b"", b"Proxy-Authorization: Basic bWU6d3Jvbmc=\r\n", b"Authorization: x\r\n"):
         with pytest.raises(RemoteProtocolError) as refusal:
-            router.adopt(parse(ask % field))
+            await router.let_in(parse(ask % field).head)
         assert refusal.value.status == 407
         assert refusal.value.fields[0][0] == b"Proxy-Authenticate"
-    received = router.adopt(parse(ask % b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n"))
+    received = parse(ask % b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n")
+    await router.let_in(received.head)
+    received = router.adopt(received)
     assert received.clean is not None
     assert b"bWU6" not in received.clean
+
+
+async def test_the_proxys_own_pages_are_for_all() -> None:
+    await Router(passwords=Passwords("me:secret")).let_in(
+        parse(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").head
+    )
 
 
 def test_routes_of_one_client_are_its_own_where_that_is_wanted() -> None:
