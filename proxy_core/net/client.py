@@ -191,6 +191,7 @@ class ClientSession:
             self._refuse_tls(tunnel, host, error)
             self._channel.close()
             return None
+        parts.passthrough.accepted(host)
         self._client = replace(
             self._client,
             id=ConnectionId(next(parts.ids)),

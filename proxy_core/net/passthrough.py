@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 _MAX_LEARNT = 1024
 _REFUSALS = 2
-"""After how many handshakes that a client broke off its host is left alone."""
+"""After how many handshakes in a row that clients broke off their host is left alone."""
 
 
 class Passthrough:
@@ -36,6 +36,10 @@ class Passthrough:
         if self._allow and not any(p.search(name) for p in self._allow for name in names):
             return True
         return self._refusals.get(sni or host, 0) >= _REFUSALS
+
+    def accepted(self, host: str) -> None:
+        """Note that a client took our certificate for `host`: refusals before it meant nothing."""
+        self._refusals.pop(host, None)
 
     def refused(self, host: str) -> None:
         """Note that a client broke off a handshake in which we were `host`."""
