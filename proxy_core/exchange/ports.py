@@ -36,7 +36,7 @@ class Route:
     HTTP/2 out, for what only HTTP/1 can do; `websocket` lets those connections in again that offer
     WebSockets over HTTP/2 (RFC 8441). `via` is the proxy in between, `address` what to dial
     instead of host and port. Connections are shared among requests of equal routes: `owner` keeps
-    one client connection's for itself.
+    one client connection's for itself. `alpn` are the protocols to offer with the scheme `tls`.
     """
 
     scheme: str
@@ -48,6 +48,7 @@ class Route:
     address: tuple[str, int] | None = None
     owner: int = 0
     websocket: bool = False
+    alpn: tuple[str, ...] = ()
 
 
 OWN_NAME = b"int3rceptor.internal"

@@ -34,7 +34,7 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
 from proxy_core.net.client_parts import ClientParts
-from proxy_core.net.client_tls import certify, facts_of, read_hello
+from proxy_core.net.client_tls import certify, facts_of, read_hello, speaks_no_http
 from proxy_core.net.destination import original_destination
 from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
 from proxy_core.net.last_words import closing_answer
@@ -56,15 +56,22 @@ _Step: TypeAlias = "Coroutine[Any, Any, _Step | None]"
 
 @dataclass(frozen=True, slots=True)
 class _Tunnel:
-    """Where a connection leads that names no origin itself, and the head that asked for it."""
+    """Where a connection leads that names no origin itself, and the head that asked for it.
+
+    `secured` once TLS is spoken in it, with the name `sni`, or none.
+    """
 
     host: str
     port: int
     head: RequestHead
     via: Parent | None = None
+    secured: bool = False
+    sni: str = ""
 
-    def route(self, scheme: str, sni: str = "") -> Route:
-        return Route(scheme, self.host, self.port, sni, via=self.via)
+    def route(self, alpn: tuple[str, ...] = ()) -> Route:
+        """Return the way for bytes."""
+        scheme = "tls" if self.secured else "tcp"
+        return Route(scheme, self.host, self.port, self.sni, via=self.via, alpn=alpn)
 
 
 class ClientSession:
@@ -137,19 +144,24 @@ class ClientSession:
 
     def _tunnel_to(self, host: str, port: int) -> _Tunnel:
         """Return a tunnel that no CONNECT asked for."""
+        mode = self._parts.mode
+        secured = isinstance(mode, ReverseMode) and mode.scheme == "tls"
         authority = join_authority(host, port, "")
         head = RequestHead(b"CONNECT", "https", authority, b"", Headers())
-        return _Tunnel(host, port, head, self._via)
+        return _Tunnel(host, port, head, self._via, secured)
 
     def _speak(self, protocol: Protocol | None, tunnel: _Tunnel | None) -> _Step:
-        if protocol is Protocol.TLS:
+        secured = tunnel is not None and tunnel.secured
+        if protocol is Protocol.TLS and not secured:
             return self._speak_tls(tunnel)
-        if protocol is Protocol.HTTP2:
-            return self._speak_http2(self._router("http", tunnel, ""))
-        if tunnel is not None and protocol is not Protocol.HTTP1:
+        if tunnel is not None and protocol not in (Protocol.HTTP1, Protocol.HTTP2):
             return self._carry_bytes(tunnel, None)
+        sni = tunnel.sni if tunnel is not None else ""
+        router = self._router("https" if secured else "http", tunnel, sni)
+        if protocol is Protocol.HTTP2:
+            return self._speak_http2(router)
         # Bytes that are no HTTP get an HTTP/1 error as their answer.
-        return self._speak_http1(self._router("http", tunnel, ""), tunnel is not None)
+        return self._speak_http1(router, tunnel is not None)
 
     def _router(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> Router:
         if tunnel is not None:
@@ -180,27 +192,61 @@ class ClientSession:
             passed = self._passed_through(tunnel, hello)
             if passed is not None:
                 return self._carry_bytes(passed, None)
+            if tunnel is not None and speaks_no_http(hello):
+                return self._speak_foreign_tls(tunnel, hello)
             context, sni = certify(parts.contexts, hello.sni, host)
             context.set_alpn_protocols(self._protocols(tunnel))
             host = sni or host
             session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
             await self._channel.start_tls(session)
         except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
-            if isinstance(error, TlsError):
-                parts.passthrough.refused(host)
             self._refuse_tls(tunnel, host, error)
-            self._channel.close()
             return None
-        parts.passthrough.accepted(host)
+        self._note_tls(session, hello, host)
+        protocol = session.object.selected_alpn_protocol()
+        if protocol == "h2":
+            return self._speak_http2(self._router("https", tunnel, sni))
+        if protocol is None and tunnel is not None:
+            return self._enter(replace(tunnel, secured=True, sni=sni))
+        return self._speak_http1(self._router("https", tunnel, sni), tunnel is not None)
+
+    async def _speak_foreign_tls(self, tunnel: _Tunnel, hello: ClientHello) -> _Step | None:
+        """Carry what is no HTTP by its own word: whether it is taken is for the server to say."""
+        parts = self._parts
+        host = self._default_host(tunnel)
+        try:
+            context, sni = certify(parts.contexts, hello.sni, host)
+            host = sni or host
+            tunnel = replace(tunnel, secured=True, sni=sni)
+            server, connection = await parts.upstreams.connect(tunnel.route(hello.alpn))
+        except (CaError, UpstreamError) as error:
+            self._refuse_tls(tunnel, host, error)
+            return None
+        try:
+            context, _ = certify(parts.contexts, hello.sni, host)  # as it was then, it may not be
+            chosen = None if server.tls is None else server.tls.alpn
+            context.set_alpn_protocols([] if chosen is None else [chosen])
+            session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
+            await self._channel.start_tls(session)
+        except (TlsError, CaError, ConnectionTimeout) as error:
+            connection.close()
+            self._refuse_tls(tunnel, host, error)
+            return None
+        except BaseException:
+            connection.close()
+            raise
+        self._note_tls(session, hello, host)
+        return self._carry_bytes(tunnel, (server, connection))
+
+    def _note_tls(self, session: TlsSession, hello: ClientHello, host: str) -> None:
+        """Take the client for another one: what is inside is a connection of its own."""
+        self._parts.passthrough.accepted(host)
         self._client = replace(
             self._client,
-            id=ConnectionId(next(parts.ids)),
+            id=ConnectionId(next(self._parts.ids)),
             tls=facts_of(session, hello),
             opened=time.time(),
         )
-        if session.object.selected_alpn_protocol() == "h2":
-            return self._speak_http2(self._router("https", tunnel, sni))
-        return self._speak_http1(self._router("https", tunnel, sni), tunnel is not None)
 
     def _protocols(self, tunnel: _Tunnel | None) -> tuple[str, ...]:
         """Return what a client may speak in TLS.
@@ -230,10 +276,12 @@ class ClientSession:
         return mode.host if isinstance(mode, ReverseMode) else self._client.local[0]
 
     def _refuse_tls(self, tunnel: _Tunnel | None, host: str, error: Exception) -> None:
+        if isinstance(error, TlsError):
+            self._parts.passthrough.refused(host)
         head = tunnel.head if tunnel is not None else _unknown_request("https", host)
-        self._parts.connections.refuse(
-            self._client, head, f"TLS with the client failed for {host}: {error}"
-        )
+        who = "" if isinstance(error, UpstreamError) else f"TLS with the client failed for {host}: "
+        self._parts.connections.refuse(self._client, head, f"{who}{error}")
+        self._channel.close()
 
     # --- HTTP
 
@@ -341,8 +389,12 @@ class ClientSession:
         """Dial while the client is silent: in some protocols the server has the first word."""
         parts = self._parts
         try:
-            server, connection = await parts.upstreams.connect(tunnel.route("tcp"))
+            server, connection = await parts.upstreams.connect(tunnel.route())
         except UpstreamError as error:
+            if tunnel.secured:  # somebody may type a request, and is told why there is no answer
+                protocol, data = await sniff_protocol(self._channel)
+                if protocol in (Protocol.HTTP1, Protocol.HTTP2):
+                    return self._speak(protocol, tunnel)
             parts.connections.refuse(self._client, tunnel.head, str(error))
             self._channel.close()
             return None
@@ -360,10 +412,8 @@ class ClientSession:
         self, tunnel: _Tunnel, dialled: tuple[ServerConnection, ByteStream] | None
     ) -> None:
         self._channel.allow_for_ever()
-        mode = self._parts.mode
-        scheme = mode.scheme if isinstance(mode, ReverseMode) else "tcp"
-        route = tunnel.route("tls" if scheme == "tls" else "tcp")
-        if self._parts.connect_address is not None and isinstance(mode, ReverseMode):
+        route = tunnel.route()
+        if self._parts.connect_address is not None and isinstance(self._parts.mode, ReverseMode):
             route = replace(route, address=self._parts.connect_address)
         await self._parts.connections.tunnel(
             self._client, tunnel.head, self._channel, route, dialled

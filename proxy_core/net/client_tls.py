@@ -30,6 +30,16 @@ async def read_hello(channel: Channel) -> ClientHello:
             return hello
 
 
+def speaks_no_http(hello: ClientHello) -> bool:
+    """Tell whether a client offers protocols (RFC 7301), none of which is HTTP."""
+    offered = hello.alpn
+    return (
+        bool(offered)
+        and all(name.isascii() and name for name in offered)  # all that Python can offer
+        and not any(name == "h2" or name.startswith("http/") for name in offered)
+    )
+
+
 def certify(contexts: ServerContextSource, sni: str | None, host: str) -> tuple[SSLContext, str]:
     """Return a context for the name a client asks for, and that name; else for `host`, and "".
 

@@ -157,7 +157,7 @@ class Dialer:
         name = route.sni or route.host
         alpn: tuple[str, ...] = _ALPN_HTTP1 if route.http1_only else _ALPN_BOTH
         if route.scheme == "tls":
-            alpn = ()
+            alpn = route.alpn
         session, verified = await self._handshake(name, route.port, alpn, channel)
         server.secured = time.time()
         server.tls = _facts(session, name, verified)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from collections.abc import AsyncIterator
 
 import pytest
 
+from int3rceptor_tui.demo.certificate import OriginCertificate
 from tests.e2e.harness import BackgroundOrigin, ProxyProcess
 from tests.e2e.wires import Wires
 
@@ -35,6 +38,57 @@ async def test_cleartext_http_inside_connect_is_understood(
     reader, writer = await wires.connect(f"127.0.0.1:{origin.http}")
     writer.write(b"GET /api/users/7 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     assert (await reader.read()).startswith(b"HTTP/1.1 200")
+
+
+@pytest.fixture
+async def greeter(certificate: OriginCertificate) -> AsyncIterator[int]:
+    """A server that speaks first in TLS, says what ALPN chose, and echoes once."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        writer.write(f"220 {chosen}\r\n".encode())
+        writer.write(await reader.read(65536))
+        writer.close()
+
+    context = certificate.server_context("imap", "mqtt")
+    server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"), [((), None), (("mqtt", "x"), "mqtt"), (("x",), None)], ids=str
+)
+async def test_what_is_no_http_in_tls_is_tunnelled_with_the_protocol_it_names(
+    wires: Wires,
+    proxy: ProxyProcess,
+    greeter: int,
+    offered: tuple[str, ...],
+    chosen: str | None,
+) -> None:
+    reader, writer = await wires.connect(f"localhost:{greeter}")
+    context = ssl.create_default_context(cafile=str(proxy.ca))
+    if offered:
+        context.set_alpn_protocols(offered)
+    await writer.start_tls(context, server_hostname="localhost")
+    assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == chosen
+    assert await reader.readline() == f"220 {chosen}\r\n".encode()
+    payload = b"\x10\x00 no protocol at all"
+    writer.write(payload)
+    assert await reader.readexactly(len(payload)) == payload
+    writer.close()
+
+
+async def test_who_types_a_request_in_tls_gets_an_answer_even_if_it_is_why_not(
+    wires: Wires, proxy: ProxyProcess, greeter: int, origin: BackgroundOrigin
+) -> None:
+    for port, status in ((origin.https, b"HTTP/1.1 200"), (1, b"HTTP/1.1 502")):
+        reader, writer = await wires.connect(f"localhost:{port}")
+        context = ssl.create_default_context(cafile=str(proxy.ca))
+        await writer.start_tls(context, server_hostname="localhost")
+        await asyncio.sleep(0.4)  # longer than a client is waited for
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(status)
 
 
 async def test_connect_to_nobody_is_answered_with_the_reason(wires: Wires) -> None:
