@@ -14,7 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, Int3rceptorError
+from proxy_core.errors import (
+    ConfigError,
+    ConnectionLost,
+    ConnectionTimeout,
+    Int3rceptorError,
+    TlsError,
+)
 
 _MAX_CONTEXTS = 16
 
@@ -42,7 +48,7 @@ _OLD = ("{host} speaks no TLS version {versions}", "{older}")
 _PLAIN = ("{host} does not speak TLS on this port", "use http:// or another port")
 _CLOSED = (
     "{host} closed the connection during the TLS handshake",
-    "see whether it speaks TLS on this port and serves that name",
+    "see whether it speaks TLS {versions} on this port and serves that name",
 )
 _HANDSHAKE_FAULTS = {
     "unsupported protocol": _OLD,
@@ -83,7 +89,8 @@ _HANDSHAKE_FAULTS = {
 _LEGACY_SERVER_CONNECT = 0x4
 """OpenSSL's SSL_OP_LEGACY_SERVER_CONNECT, which Python names from 3.12 on."""
 
-_CLOSINGS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, ConnectionLost)
+_CLOSINGS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, ConnectionLost, TlsError)
+"""OpenSSL is the cause of every TlsError but the one that says that the peer has closed."""
 
 
 _VERSIONS = {
@@ -257,8 +264,8 @@ def describe_tls_error(error: BaseException, host: str, context: ssl.SSLContext)
     else:
         fact, remedy = f"TLS with {{host}} failed: {error}", "try again"
     versions, older = _range(context)
-    remedy = remedy.replace("{older}", older)
-    return f"{fact.replace('{versions}', versions).replace('{host}', host)}; {remedy}"
+    told = f"{fact}; {remedy}".replace("{older}", older).replace("{versions}", versions)
+    return told.replace("{host}", host)
 
 
 def _range(context: ssl.SSLContext) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from int3rceptor_tui.demo.certificate import OriginCertificate
+from int3rceptor_tui.demo.listener import Listener
 from tests.e2e.harness import BackgroundOrigin, ProxyProcess
 from tests.e2e.wires import Wires
 
@@ -48,12 +49,10 @@ async def greeter(certificate: OriginCertificate) -> AsyncIterator[int]:
         chosen = writer.get_extra_info("ssl_object").selected_alpn_protocol()
         writer.write(f"220 {chosen}\r\n".encode())
         writer.write(await reader.read(65536))
-        writer.close()
 
-    context = certificate.server_context("imap", "mqtt")
-    server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=context)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
+    server = Listener(greet, certificate.server_context("imap", "mqtt"))
+    yield server.open()
+    await server.close()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from proxy_core.errors import ConfigError, ConnectionLost, ConnectionTimeout, UpstreamError
+from proxy_core.errors import (
+    ConfigError,
+    ConnectionLost,
+    ConnectionTimeout,
+    TlsError,
+    UpstreamError,
+)
 from proxy_core.net.upstream_tls import TlsPolicy, UpstreamTls, describe_tls_error
 from tests.ca.certificates import Pair, handshake, make, server_context
 
@@ -244,6 +250,7 @@ def alert(description: int) -> bytes:
         (ConnectionResetError(104, "reset"), "x closed the connection during"),
         (TimeoutError(), "x did not finish the TLS handshake in time"),
         (ConnectionLost("x"), "x closed the connection during"),
+        (TlsError("the peer closed the connection during"), "x closed the connection during"),
         (ConnectionTimeout("x"), "x did not finish the TLS handshake in time"),
         (UnicodeError("label too long"), "x is no name that TLS can ask for (label too long)"),
         (OSError("odd"), "TLS with x failed: odd"),
