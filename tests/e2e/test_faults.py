@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,19 @@ LIMITS = Limits(
     stream_buffer=65536,
     informational_heads=20,
 )
+PATIENT = replace(LIMITS, connect_timeout=15.0)
+"""For what has to come before time is up, on however slow a machine."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BEGUN = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbegun"
 CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n"
 
 
 @pytest.fixture
-async def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Inside]:
+async def inside(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Inside]:
     monkeypatch.setenv("HOME", str(tmp_path))
-    made = Inside(tmp_path / "data", LIMITS)
+    made = Inside(tmp_path / "data", getattr(request, "param", LIMITS))
     await made.open()
     yield made
     await until(lambda: made.core.counters.active == 0)
@@ -236,7 +241,16 @@ async def test_origin_that_does_not_accept_is_a_504(inside: Inside) -> None:
     assert b"could not connect to 192.0.2.1:80" in body
 
 
-@pytest.mark.parametrize("name", ["says nothing", "closes", "resets", "speaks no TLS"])
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [
+        ("says nothing", LIMITS),
+        ("closes", PATIENT),
+        ("resets", PATIENT),
+        ("speaks no TLS", PATIENT),
+    ],
+    indirect=["inside"],
+)
 async def test_origin_that_fails_in_its_handshake_is_told(inside: Inside, name: str) -> None:
     acts: dict[str, tuple[Callable[[Peer], Awaitable[None]], bytes]] = {
         "says nothing": (say_nothing, b"504"),
