@@ -13,6 +13,7 @@ from proxy_core.errors import (
     UpstreamError,
 )
 from proxy_core.exchange.ports import Parent
+from proxy_core.model.message import ResponseHead
 from proxy_core.net.channel import Channel
 from proxy_core.wire.events import ResponseReceived
 from proxy_core.wire.http1 import ResponseReader
@@ -24,6 +25,19 @@ def credentials_line(parent: Parent) -> bytes:
         return b""
     credentials = parent.credentials.encode(errors="surrogateescape")
     return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(credentials)
+
+
+def refused(parent: Parent, what: str, head: ResponseHead) -> UpstreamError:
+    """Say that a parent did not do what it was asked for, and what would help."""
+    remedy = (
+        "; write its credentials into the mode: upstream:http://USER:PASSWORD@HOST:PORT"
+        if head.status == 407
+        else ""
+    )
+    return UpstreamError(
+        f"the upstream proxy {join_host_port(parent.host, parent.port)} refused to {what}: "
+        f"{head.status} {head.reason.decode('latin-1')}{remedy}"
+    )
 
 
 async def ask_for_tunnel(
@@ -49,18 +63,9 @@ async def ask_for_tunnel(
     except BaseException:
         channel.abort()
         raise
-    status = event.head.status
-    if not 200 <= status < 300:
+    if not 200 <= event.head.status < 300:
         channel.abort()
-        remedy = (
-            "; write its credentials into the mode: upstream:http://USER:PASSWORD@HOST:PORT"
-            if status == 407
-            else ""
-        )
-        raise UpstreamError(
-            f"the upstream proxy {name} refused to connect to {where.decode()}: "
-            f"{status} {event.head.reason.decode('latin-1')}{remedy}"
-        )
+        raise refused(parent, f"connect to {where.decode()}", event.head)
     channel.unread(reader.take_rest())
     channel.allow_for_ever()
 

@@ -18,12 +18,13 @@ from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
-from proxy_core.net.parent import credentials_line
+from proxy_core.net.parent import credentials_line, refused
 from proxy_core.wire.events import CHUNKED, BodyLength, EndOfMessage, ResponseReceived
 from proxy_core.wire.http1 import ConnectionClosed, ResponseReader
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
 from proxy_core.wire.http1_encode import encode_request_head
 
+_WHO_ARE_YOU = 407
 _JOIN_BELOW = 16384  # smaller pieces are copied behind the head, larger ones written by themselves
 
 
@@ -56,8 +57,7 @@ class Http1Upstream:
         self._final = False
         """The final head came; `_answered` after an informational one too."""
         self._upgrade: bytes | None = None
-        via = route.via if route.scheme == "http" else None
-        self._absolute = via is not None
+        self._via = via = route.via if route.scheme == "http" else None
         self._extra = b"" if via is None else credentials_line(via)
 
     def begin(self) -> None:
@@ -82,7 +82,7 @@ class Http1Upstream:
         self._reader.expect(head.method)
         self._upgrade = upgrade
         self._chunked = length == CHUNKED
-        if self._absolute:
+        if self._via is not None:
             data = self._to_proxy(head, length, upgrade)
         elif clean is not None:
             data = b"%b %b HTTP/1.1\r\n%b" % (head.method, head.path, clean)
@@ -169,6 +169,9 @@ class Http1Upstream:
                     self._answered = True
                     if event.head.status == 101 and not _agrees(event.upgrade, self._upgrade):
                         raise UpstreamError(f"{self._name} switched protocols unasked")
+                    if self._via is not None and event.head.status == _WHO_ARE_YOU:
+                        # The question is for us: no client's credentials go further than here.
+                        raise refused(self._via, f"ask {self._name}", event.head)
                     if event.informational:
                         self._skip_to_final()
                     else:

@@ -121,10 +121,11 @@ def test_parent_that_refuses_is_told_with_the_remedy(
     parent = start_proxy("--proxy-auth", "me:secret")
     proxy = start_proxy("--mode", f"upstream:http://127.0.0.1:{parent.port}")
     curl = Curl(proxy, tmp_path)
-    answer = curl(f"https://localhost:{origin.https}/")
-    assert answer.status == 502
-    assert b"407" in answer.body
-    assert b"upstream:http://USER:PASSWORD@HOST:PORT" in answer.body
+    for url in (f"https://localhost:{origin.https}/", f"http://localhost:{origin.http}/"):
+        answer = curl(url)
+        assert answer.status == 502
+        assert b"407" in answer.body
+        assert b"upstream:http://USER:PASSWORD@HOST:PORT" in answer.body
 
 
 # --- bytes, and names
