@@ -111,8 +111,8 @@ class Core:
         self._stopped = asyncio.get_running_loop().create_future()
         self._cleanup.enter_context(LibraryLog(self._log, _LIBRARY_LINES_TOLD))
         authority = load_authority(settings)
-        for repair in authority.repairs:
-            self._log(LogLevel.WARN, repair)
+        for warning in (*settings.without_effect, *authority.repairs):
+            self._log(LogLevel.WARN, warning)
         if authority.is_new:
             self._log(
                 LogLevel.INFO, f"made a new CA; let clients trust {authority.certificate_path}"

@@ -541,3 +541,24 @@ def test_an_api_that_is_no_address_is_refused(value: object) -> None:
 def test_an_api_host_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="--api-hosts"):
         load({"api_hosts": [name]})
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"keep_host": True}, ["keep_host is for reverse modes"]),
+        ({"connect_address": "h:1", "mode": ["socks5"]}, ["connect_address is for reverse modes"]),
+        ({"connect_address": "h:1", "keep_host": True, "mode": ["reverse:http://h"]}, []),
+        ({"proxy_auth": "me:secret", "mode": ["regular", "socks5@1", "upstream:http://h@2"]}, []),
+        (
+            {"proxy_auth": "me:secret", "mode": ["transparent", "reverse:http://h@1"]},
+            ["clients of transparent are asked for", "clients of reverse:http://h:80 are asked"],
+        ),
+    ],
+)
+def test_what_has_no_effect_is_told(flags: dict[str, object], told: list[str]) -> None:
+    sentences = load(flags).without_effect
+    assert len(sentences) == len(told)
+    for sentence, begin in zip(sentences, told, strict=True):
+        assert sentence.startswith(begin)
+        assert "secret" not in sentence

@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from proxy_core.config.limits import Limits
-from proxy_core.config.modes import Mode, ModeSpec
+from proxy_core.config.modes import Mode, ModeSpec, ReverseMode, TransparentMode
 from proxy_core.config.replacements import Replacement
 
 APP_NAME = "int3rceptor"
@@ -120,6 +120,27 @@ class Settings:
             )
             for spec in self.mode
         )
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """What was set and no mode looks at, a sentence each; of passwords for each mode."""
+        modes = [spec.mode for spec in self.mode]
+        told = []
+        if not any(isinstance(mode, ReverseMode) for mode in modes):
+            idle = {"keep_host": self.keep_host, "connect_address": self.connect_address}
+            told += [
+                f"{name} is for reverse modes, of which there is none; leave it out"
+                for name, value in idle.items()
+                if value
+            ]
+        if self.proxy_auth:
+            told += [
+                f"clients of {mode} are asked for no password: proxy_auth is for the modes "
+                "regular, upstream and socks5"
+                for mode in modes
+                if isinstance(mode, ReverseMode | TransparentMode)
+            ]
+        return tuple(told)
 
     @property
     def api_token(self) -> Path:
