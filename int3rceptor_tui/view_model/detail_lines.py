@@ -108,7 +108,7 @@ def _connection(connection: ConnectionView) -> Rows:
     if tls is None:
         return [*rows, _fact("TLS", "none")]
     rows += [
-        _fact("TLS", f"{tls.version}, {tls.cipher}"),
+        _fact("TLS", f"{tls.version}, {tls.cipher}" if tls.version else "not with the proxy"),
         _fact("ALPN", _chosen(tls.alpn, tls.offered_alpn)),
         _fact("SNI", tls.sni or "none"),
     ]

@@ -90,6 +90,7 @@ class TlsView(msgspec.Struct, frozen=True):
     """What a TLS handshake settled."""
 
     version: str
+    """Empty where a client's TLS was passed through, or failed; what it offered is there."""
     cipher: str
     alpn: str | None
     sni: str | None

@@ -15,7 +15,8 @@ class TlsFacts:
     """What a TLS handshake settled; times in seconds since the epoch."""
 
     version: str
-    """As OpenSSL names it: `TLSv1.2`, `TLSv1.3`."""
+    """As OpenSSL names it: `TLSv1.2`, `TLSv1.3`; empty where a client's TLS was passed through, or
+    failed."""
     cipher: str
     alpn: str | None
     sni: str | None

@@ -26,7 +26,7 @@ from proxy_core.errors import (
     UpstreamError,
 )
 from proxy_core.exchange.ports import ByteStream, Parent, Route
-from proxy_core.model.connection import ClientConnection, ServerConnection
+from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
 from proxy_core.model.message import RequestHead, join_authority, split_authority
@@ -34,7 +34,7 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
 from proxy_core.net.client_parts import ClientParts
-from proxy_core.net.client_tls import certify, facts_of, read_hello, speaks_no_http
+from proxy_core.net.client_tls import certify, facts_of, offer_of, read_hello, speaks_no_http
 from proxy_core.net.destination import original_destination
 from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
 from proxy_core.net.last_words import closing_answer
@@ -189,11 +189,13 @@ class ClientSession:
         host = self._default_host(tunnel)
         try:
             hello = await read_hello(self._channel)
+            offer = offer_of(hello)
+            self._client = replace(self._client, tls=offer)
             passed = self._passed_through(tunnel, hello)
             if passed is not None:
                 return self._carry_bytes(passed, None)
             if tunnel is not None and speaks_no_http(hello):
-                return self._speak_foreign_tls(tunnel, hello)
+                return self._speak_foreign_tls(tunnel, hello, offer)
             context, sni = certify(parts.contexts, hello.sni, host)
             context.set_alpn_protocols(self._protocols(tunnel))
             host = sni or host
@@ -202,7 +204,7 @@ class ClientSession:
         except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
             self._refuse_tls(tunnel, host, error)
             return None
-        self._note_tls(session, hello, host)
+        self._note_tls(session, offer, host)
         protocol = session.object.selected_alpn_protocol()
         if protocol == "h2":
             return self._speak_http2(self._router("https", tunnel, sni))
@@ -210,7 +212,9 @@ class ClientSession:
             return self._enter(replace(tunnel, secured=True, sni=sni))
         return self._speak_http1(self._router("https", tunnel, sni), tunnel is not None)
 
-    async def _speak_foreign_tls(self, tunnel: _Tunnel, hello: ClientHello) -> _Step | None:
+    async def _speak_foreign_tls(
+        self, tunnel: _Tunnel, hello: ClientHello, offer: TlsFacts
+    ) -> _Step | None:
         """Carry what is no HTTP by its own word: whether it is taken is for the server to say."""
         parts = self._parts
         host = self._default_host(tunnel)
@@ -235,16 +239,16 @@ class ClientSession:
         except BaseException:
             connection.close()
             raise
-        self._note_tls(session, hello, host)
+        self._note_tls(session, offer, host)
         return self._carry_bytes(tunnel, (server, connection))
 
-    def _note_tls(self, session: TlsSession, hello: ClientHello, host: str) -> None:
+    def _note_tls(self, session: TlsSession, offer: TlsFacts, host: str) -> None:
         """Take the client for another one: what is inside is a connection of its own."""
         self._parts.passthrough.accepted(host)
         self._client = replace(
             self._client,
             id=ConnectionId(next(self._parts.ids)),
-            tls=facts_of(session, hello),
+            tls=facts_of(session, offer),
             opened=time.time(),
         )
 

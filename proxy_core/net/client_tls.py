@@ -51,20 +51,30 @@ def certify(contexts: ServerContextSource, sni: str | None, host: str) -> tuple[
     return contexts.for_host(host), ""
 
 
-def facts_of(session: TlsSession, hello: ClientHello) -> TlsFacts:
-    """Return what an established session and its hello say of the client."""
-    tls = session.object
-    cipher = tls.cipher()
+def offer_of(hello: ClientHello) -> TlsFacts:
+    """Return what a hello says of the client, whatever becomes of it."""
     offer = _describe(replace(hello, sni=None))
     return TlsFacts(
-        version=tls.version() or "",
-        cipher=cipher[0] if cipher else "",
-        alpn=tls.selected_alpn_protocol(),
+        version="",
+        cipher="",
+        alpn=None,
         sni=hello.sni,
         ja3=offer.ja3,
         ja4=offer.ja4,
         offered_alpn=offer.alpn,
         offered_versions=offer.versions,
+    )
+
+
+def facts_of(session: TlsSession, offer: TlsFacts) -> TlsFacts:
+    """Return what an established session says of the client, and its offer."""
+    tls = session.object
+    cipher = tls.cipher()
+    return replace(
+        offer,
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=tls.selected_alpn_protocol(),
     )
 
 

@@ -21,6 +21,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.guard import ClientGuard
 from proxy_core.net.listener import Listener
+from proxy_core.net.passthrough import Passthrough
 from proxy_core.net.pool import UpstreamPool
 from tests.net.origins import HandDialer
 from tests.net.wires import Peer, TlsPeer, Wires
@@ -43,7 +44,12 @@ class House:
     """A proxy without a process, a CA, plugins or a console."""
 
     def __init__(
-        self, wires: Wires, context: ssl.SSLContext, limits: Limits, mode: Mode | None = None
+        self,
+        wires: Wires,
+        context: ssl.SSLContext,
+        limits: Limits,
+        mode: Mode | None = None,
+        passthrough: Passthrough | None = None,
     ) -> None:
         self.wires = wires
         self.counters = Counters()
@@ -72,6 +78,7 @@ class House:
             limits=limits,
             ids=itertools.count(1),
             on_fault=self.faults.append,
+            passthrough=passthrough or Passthrough(),
         )
         self.listener = Listener(
             parts, self.counters, self.faults.append, ClientGuard(), self.refused.append

@@ -12,7 +12,8 @@ from proxy_core.exchange.hooks import ConnectAttempt
 from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.verdict import CONTINUE, Block, Verdict
 from proxy_core.net import client as client_module
-from tests.ca.certificates import make, server_context
+from proxy_core.net.passthrough import Passthrough
+from tests.ca.certificates import client_hello, make, server_context
 from tests.net.h2_peer import REQUEST, H2Peer
 from tests.net.house import House
 from tests.net.wires import Wires
@@ -217,6 +218,51 @@ async def test_failed_handshake_with_the_client_is_a_flow_that_says_why(house: H
     (flow,) = house.flows()
     assert flow.state is FlowState.FAILED
     assert (flow.error or "").startswith("TLS with the client failed for origin.example: ")
+
+
+async def test_client_that_refuses_the_certificate_is_told_by_its_hello(
+    house: House, client: ssl.SSLContext
+) -> None:
+    peer = house.client()
+    await peer.send(b"CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await peer.read_head()
+    await peer.send(client_hello(client, "origin.example"))
+    await peer.read_some()
+    await peer.send(b"\x15\x03\x03\x00\x02\x02\x30")  # unknown CA
+    await peer.read_to_end()
+    (flow,) = house.flows()
+    assert "unknown ca" in (flow.error or "")
+    facts = flow.client.tls
+    assert facts is not None
+    assert (facts.version, facts.sni) == ("", "origin.example")
+    assert facts.ja4
+
+
+async def test_tls_that_is_passed_through_is_told_by_its_hello(
+    wires: Wires, server: ssl.SSLContext, client: ssl.SSLContext
+) -> None:
+    house = House(wires, server, Limits(), passthrough=Passthrough(ignore=["^origin"]))
+    await house.open()
+    client.set_alpn_protocols(["h2"])
+    hello = client_hello(client, "origin.example")
+    peer = house.client()
+    await peer.send(b"CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await peer.read_head()
+    await peer.send(hello)
+    origin = await house.origin()
+    assert await origin.read_exactly(len(hello)) == hello
+    origin.close()
+    peer.close()
+    await until(lambda: not house.counters.client_connections)
+    (flow,) = house.flows()
+    assert flow.kind is FlowKind.TUNNEL
+    assert flow.request_body.size == len(hello)
+    facts = flow.client.tls
+    assert facts is not None
+    assert (facts.version, facts.sni, facts.offered_alpn) == ("", "origin.example", ("h2",))
+    assert facts.ja3
+    assert facts.ja4
+    await house.close()
 
 
 async def test_client_that_says_nothing_is_closed(house: House, wires: Wires) -> None:

@@ -184,7 +184,7 @@ def _of_tls(tls: TlsFacts | None, name: str) -> bytes | None:
         return None
     match name:
         case "tls_version":
-            return tls.version.encode()
+            return tls.version.encode() or None
         case "requested_server_name":
             return None if tls.sni is None else tls.sni.encode()
         case "sha256_peer_certificate_digest":
