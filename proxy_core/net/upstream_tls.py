@@ -23,6 +23,8 @@ from proxy_core.errors import (
 )
 
 _MAX_CONTEXTS = 16
+_HTTP = frozenset(("h2", "http/1.1"))
+_ANY_OTHER = ("other",)
 
 _ANYWAY = "pass --insecure-hosts REGEX for such hosts, or --insecure for all, to accept it anyway"
 _TRUST = f"pass --upstream-ca FILE if its CA is yours; or {_ANYWAY}"
@@ -142,18 +144,25 @@ class UpstreamTls:
             self._make((), False, path)  # whatever is wrong with it is told now
 
     def context(self, alpn: tuple[str, ...] = (), host: str = "", port: int = 0) -> ssl.SSLContext:
-        """Return the context for an origin, which offers the protocols `alpn`, in that order."""
+        """Return the context for an origin, which offers the protocols `alpn`, in that order.
+
+        It is for one session, to be made at once: what is no HTTP shares a context, whose protocols
+        are others the next time. A client could make up any number of lists.
+        """
         policy = self._policy
         verify = not policy.insecure
         if verify and self._lax:
             verify = not any(pattern.search(f"{host}:{port}") for pattern in self._lax)
         certificate = policy.client_certs.get(host.lower()) or policy.client_certs.get("*")
-        key = (alpn, verify, certificate)
+        is_http = _HTTP.issuperset(alpn)
+        key = (alpn if is_http else _ANY_OTHER, verify, certificate)
         context = self._contexts.get(key)
         if context is None:
             context = self._contexts.setdefault(key, self._make(*key))
-            if len(self._contexts) > _MAX_CONTEXTS:  # a client may make up protocol lists
+            if len(self._contexts) > _MAX_CONTEXTS:
                 del self._contexts[next(iter(self._contexts))]
+        if not is_http:
+            context.set_alpn_protocols(alpn)
         return context
 
     def _make(

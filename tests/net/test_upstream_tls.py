@@ -167,13 +167,30 @@ def test_context_is_made_once_for_each_list_of_protocols() -> None:
     assert upstream.context(("http/1.1",)) is not made
 
 
-def test_contexts_kept_are_bounded() -> None:
-    upstream = UpstreamTls(TlsPolicy(insecure=True))
-    made = upstream.context(("p0",))
-    for number in range(1, 40):
-        upstream.context((f"p{number}",))
+def test_lists_that_clients_make_up_share_a_context(ca_file: Path, tmp_path: Path) -> None:
+    server = server_context(GOOD, tmp_path)
+    server.set_alpn_protocols(["p1", "p2"])
+    upstream = UpstreamTls(TlsPolicy(ca_file))
+    for name in ("p1", "p2"):
+        context = upstream.context((name,))
+        assert handshake(server, context, "good.example").selected_alpn_protocol() == name
+    assert upstream.context(("p3",)) is context
+    assert upstream.context(("h2",)) is not context
+
+
+def test_contexts_kept_are_bounded(tmp_path: Path) -> None:
+    file = tmp_path / "mine.pem"
+    file.write_bytes(GOOD.pem + GOOD.key_pem)
+    certificates = {}
+    for number in range(40):
+        certificates[f"h{number}"] = tmp_path / f"{number}.pem"
+        certificates[f"h{number}"].symlink_to(file)
+    upstream = UpstreamTls(TlsPolicy(insecure=True, client_certs=certificates))
+    made = upstream.context((), "h0")
+    for host in certificates:
+        upstream.context((), host)
     assert len(upstream._contexts) == 16
-    assert upstream.context(("p0",)) is not made
+    assert upstream.context((), "h0") is not made
 
 
 def test_systems_roots_are_trusted(ca_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
