@@ -14,6 +14,7 @@ from h2.errors import ErrorCodes
 from h2.events import Event
 from h2.exceptions import (
     DenialOfServiceError,
+    FrameTooLargeError,
     ProtocolError,
     StreamClosedError,
     StreamIDTooLowError,
@@ -23,13 +24,28 @@ from h2.frame_buffer import FrameBuffer
 from h2.settings import Settings
 from h2.stream import H2Stream, StreamClosedBy
 from hpack.exceptions import HPACKError
-from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
 
 from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
-from proxy_core.wire.http2_budget import CONTINUATION, DATA, HEADERS, Http2Budget, OverBudget
+from proxy_core.wire.http2_budget import (
+    CONTINUATION,
+    DATA,
+    HEADERS,
+    SETTINGS,
+    Http2Budget,
+    OverBudget,
+)
 from proxy_core.wire.http2_state import CONFIGURATIONS, ClosedStreams, PeerSettings
 
 _SETTING_BYTES = 6
+_ACK = 0x1
 
 
 class _OverBudget(ProtocolError):
@@ -66,6 +82,8 @@ class Frames(FrameBuffer):
         self._budget = budget
         self._max_block = max_block
         self._block = 0
+        self._greeted = False
+        """The peer has sent its settings, which come before anything else."""
         self.kind = -1
         """The type of the frame at hand; -1 between frames."""
 
@@ -73,6 +91,20 @@ class Frames(FrameBuffer):
     def mid_head(self) -> bool:
         """Whether a header block has begun and not ended."""
         return bool(self._headers_buffer)
+
+    def _validate_frame_length(self, length: int) -> None:
+        # Called for every frame that is there whole, while its header is at hand; the library
+        # checks neither of the two that concern SETTINGS.
+        if length > self.max_frame_size:
+            raise FrameTooLargeError(f"a frame of {length} bytes, which is more than was agreed")
+        kind = self._data[3]
+        acknowledges = kind == SETTINGS and self._data[4] & _ACK
+        if acknowledges and length:  # RFC 9113, section 6.5
+            raise FrameTooLargeError("a SETTINGS frame that acknowledges, and says something")
+        if not self._greeted:
+            if kind != SETTINGS or acknowledges:  # RFC 9113, section 3.4
+                raise ProtocolError("the first frame is not SETTINGS")
+            self._greeted = True
 
     def _update_header_buffer(self, f: Frame | None) -> Frame | None:
         if f is None:
@@ -164,11 +196,22 @@ class Connection(H2Connection):
 
     def _prepare_for_sending(self, frames: list[Frame]) -> None:
         super()._prepare_for_sending(frames)
-        # Body that was under way when we reset its stream is nobody's fault.
-        if frames and self.frames.kind not in (-1, DATA):
+        if frames and self.frames.kind != -1:
             for frame in frames:
                 if isinstance(frame, RstStreamFrame):
                     charge(self._budget.our_reset)
+
+    def _handle_data_on_closed_stream(
+        self, events: list[Event], exc: StreamClosedError, frame: DataFrame
+    ) -> tuple[list[Frame], list[Event]]:
+        # Body that was under way when we reset its stream is nobody's fault, and was answered. Body
+        # behind the end of a request is a fault: `exc` has events where it ends the stream.
+        by_us = self._stream_closed_by(frame.stream_id) is StreamClosedBy.SEND_RST_STREAM
+        under_way = by_us and not exc._events
+        frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
+        if under_way:
+            frames = [each for each in frames if not isinstance(each, RstStreamFrame)]
+        return frames, events
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Any]]:
         if self.config.client_side and frame.stream_id % 2 == 0:

@@ -118,6 +118,33 @@ def wrong_lengths(a: Attacker) -> Bursts:
         )
 
 
+def bodies_behind_the_end(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(a.ask(b"/stall") + wire(DataFrame(a.last, bytes(16))) for _ in range(50))
+
+
+def heads_behind_the_end(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(a.ask(b"/stall") + a.ask(b"/", number=a.last) for _ in range(50))
+
+
+def trailers_that_are_malformed(a: Attacker) -> Bursts:
+    while True:
+        yield b"".join(
+            a.ask(b"/stall", method=b"POST", end=False)
+            + wire(
+                HeadersFrame(a.last, a.block(b"/"), flags=["END_HEADERS", "END_STREAM"]),
+            )
+            for _ in range(50)
+        )
+
+
+def body_of_a_stream_that_was_reset(a: Attacker) -> Bursts:
+    yield a.ask(b"/stall", method=b"POST", end=False) + wire(RstStreamFrame(a.last, 8))
+    while True:
+        yield wire(DataFrame(a.last, bytes(16))) * 200
+
+
 def continuations(a: Attacker) -> Bursts:
     yield wire(HeadersFrame(a.new_id(), a.block(b"/")))
     while True:
@@ -246,6 +273,10 @@ ATTACKS: dict[Callable[[Attacker], Bursts], set[ErrorCodes]] = {
     windows_that_overflow: CALM,
     malformed_heads: CALM,
     wrong_lengths: CALM,
+    bodies_behind_the_end: CALM,
+    heads_behind_the_end: CALM,
+    trailers_that_are_malformed: CALM,
+    body_of_a_stream_that_was_reset: CALM,
     continuations: CALM,
     empty_continuations: CALM,
     settings: CALM,

@@ -6,9 +6,9 @@ from random import Random
 
 import h2.config
 import h2.connection
-import h2.errors
 import h2.events
 import pytest
+from h2.errors import ErrorCodes
 from hpack import Decoder, Encoder
 from hyperframe.frame import (
     ContinuationFrame,
@@ -29,6 +29,7 @@ from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
 from proxy_core.wire.events import RequestReceived, ResponseReceived
 from proxy_core.wire.http2 import Http2Engine
+from proxy_core.wire.http2_budget import Http2Budget
 from proxy_core.wire.http2_codes import CANCEL, PROTOCOL_ERROR, error_name
 from proxy_core.wire.http2_listener import Listener
 from tests.wire.http1_messages import ROUNDS
@@ -80,7 +81,7 @@ class Notes(Listener):
         return [note for note in self.told if note[1] == stream_id]
 
 
-def engine(*, client_side: bool, **limits: int) -> tuple[Http2Engine, Notes]:
+def engine(*, client_side: bool, **limits: object) -> tuple[Http2Engine, Notes]:
     notes = Notes()
     notes.engine = Http2Engine(client_side, notes, **limits)  # type: ignore[arg-type]
     notes.engine.begin()
@@ -235,9 +236,9 @@ def test_a_reset_is_told_with_its_code() -> None:
     ours, notes = engine(client_side=False)
     peer = library(client_side=True)
     peer.send_headers(1, POST)
-    peer.reset_stream(1, h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+    peer.reset_stream(1, ErrorCodes.ENHANCE_YOUR_CALM)
     exchange(ours, peer)
-    assert notes.told[-1] == ("reset", 1, int(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM))
+    assert notes.told[-1] == ("reset", 1, int(ErrorCodes.ENHANCE_YOUR_CALM))
     assert error_name(11) == "ENHANCE_YOUR_CALM"
     assert error_name(0x999) == "error 0x999"
 
@@ -341,6 +342,10 @@ BREACHES = {
     "data on stream 0": START + b"\x00\x00\x01\x00\x00\x00\x00\x00\x00x",
     "data on an idle stream": START + DataFrame(1, b"x").serialize(),
     "no settings first": PREFACE + DataFrame(1, b"x").serialize(),
+    "a ping before the settings": PREFACE + PingFrame(0, b"12345678").serialize(),
+    "an acknowledgement before the settings": PREFACE + SettingsFrame(0, flags=["ACK"]).serialize(),
+    "an acknowledgement that says something": START
+    + b"\x00\x00\x06\x04\x01\x00\x00\x00\x00\x00\x03\x00\x00\x00\x05",
     "an even stream": START + HeadersFrame(2, b"\x82", flags=["END_HEADERS"]).serialize(),
     "a continuation of nothing": START + ContinuationFrame(1, b"\x82").serialize(),
     "a window for an idle stream": START + WindowUpdateFrame(1, 5).serialize(),
@@ -371,6 +376,77 @@ def test_breach_ends_the_connection_with_a_goaway(name: str) -> None:
         ours.receive_data(BREACHES[name])
     assert b"\x07\x00\x00\x00\x00\x00" in ours.take()  # type, flags and stream of GOAWAY
     assert notes.told == []
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("a ping before the settings", ErrorCodes.PROTOCOL_ERROR),
+        ("an acknowledgement that says something", ErrorCodes.FRAME_SIZE_ERROR),
+        ("a short ping", ErrorCodes.FRAME_SIZE_ERROR),
+        ("a frame beyond the limit", ErrorCodes.FRAME_SIZE_ERROR),
+        ("garbage in place of HPACK", ErrorCodes.COMPRESSION_ERROR),
+        ("a window beyond range", ErrorCodes.FLOW_CONTROL_ERROR),
+        ("an initial window beyond range", ErrorCodes.FLOW_CONTROL_ERROR),
+    ],
+)
+def test_goaway_says_which_kind_of_breach_it_was(name: str, code: ErrorCodes) -> None:
+    ours, _ = engine(client_side=False)
+    ours.take()
+    with pytest.raises(RemoteProtocolError):
+        ours.receive_data(BREACHES[name])
+    assert ours.take()[-4:] == code.to_bytes(4, "big")
+
+
+def test_an_origin_says_its_settings_first() -> None:
+    ours, _ = engine(client_side=True)
+    with pytest.raises(RemoteProtocolError):
+        ours.receive_data(PingFrame(0, b"12345678").serialize())
+    assert ours.take()[-4:] == ErrorCodes.PROTOCOL_ERROR.to_bytes(4, "big")
+
+
+def resets_in(data: bytes) -> int:
+    """Count the RST_STREAM frames for stream 1."""
+    return data.count(b"\x00\x00\x04\x03\x00\x00\x00\x00\x01")
+
+
+BODY = DataFrame(1, b"sixteen bytes it").serialize()
+
+
+def test_body_under_way_when_its_stream_is_reset_is_nobody_s_fault() -> None:
+    ours, _ = engine(client_side=False, budget=Http2Budget(100, 0, lambda: 0.0))
+    peer = library(client_side=True)
+    peer.send_headers(1, POST)
+    exchange(ours, peer)
+    ours.reset(1, CANCEL)
+    assert resets_in(ours.take()) == 1
+    for forgotten in (False, True):
+        if forgotten:
+            ours.forget(1)
+        ours.receive_data(BODY * 1000)
+        assert resets_in(ours.take()) == 0
+
+
+@pytest.mark.parametrize("how", ["ended", "reset", "answered"])
+def test_body_behind_the_end_of_a_request_is_counted(how: str) -> None:
+    ours, notes = engine(client_side=False, budget=Http2Budget(100, 0, lambda: 0.0))
+    peer = library(client_side=True)
+    peer.send_headers(1, POST, end_stream=how != "reset")
+    if how == "reset":
+        peer.reset_stream(1, CANCEL)
+    exchange(ours, peer)
+    if how == "answered":
+        ours.send_fields(1, [(b":status", b"200")], True)
+        ours.forget(1)
+    ours.take()
+    ours.receive_data(BODY)
+    assert resets_in(ours.take()) == 1
+    if how == "ended":
+        assert notes.told[-1] == ("reset", 1, ErrorCodes.STREAM_CLOSED)
+        ours.receive_data(BODY * 1000)  # which was under way
+        return
+    with pytest.raises(RemoteProtocolError, match="too many requests that had to be reset"):
+        ours.receive_data(BODY * 10)
 
 
 @pytest.mark.parametrize(
