@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
@@ -32,7 +33,7 @@ _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.(
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _ABSOLUTE_FORM = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%\x80-\xff]+)(?::([0-9]{0,5}))?"
+    rb"(?:\[([0-9A-Fa-f:.]+)\]|[A-Za-z0-9\-._~!$&'()*+,;=%\x80-\xff]+)(?::([0-9]{0,5}))?"
 )
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9]+)?")
 
@@ -40,8 +41,21 @@ _OTHER_VERSION = re.compile(rb"HTTP/[0-9](?:\.[0-9]+)?")
 def check_authority(authority: bytes) -> None:
     """Refuse what is no `host[:port]` (RFC 9110, section 4.2; RFC 3986, section 3.2)."""
     match = _AUTHORITY.fullmatch(authority)
-    if not match or (match[1] and int(match[1]) > 65535):
+    if (
+        not match
+        or (match[1] and not _is_address(match[1]))
+        or (match[2] and int(match[2]) > 65535)
+    ):
         raise RemoteProtocolError(f"not a host and port: {authority[:80]!r}")
+
+
+def _is_address(literal: bytes) -> bool:
+    """Whether what stood in brackets is an IPv6 address."""
+    try:
+        IPv6Address(literal.decode())
+    except AddressValueError:
+        return False
+    return True
 
 
 _known_good_authority = lru_cache(maxsize=1024)(check_authority)

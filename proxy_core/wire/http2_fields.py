@@ -29,12 +29,12 @@ _CONNECTION_SPECIFIC = {
     b"connection",
     b"keep-alive",
     b"proxy-connection",
+    b"te",
     b"transfer-encoding",
     b"upgrade",
 }
 _NEVER_SENT = _CONNECTION_SPECIFIC | {
     b"host",
-    b"te",
     b"http2-settings",
     b"proxy-authorization",
     b"proxy-authenticate",
@@ -46,6 +46,11 @@ _REQUEST_PSEUDO = {b":method", b":scheme", b":authority", b":path", b":protocol"
 @lru_cache(maxsize=4096)
 def _name_is_good(name: bytes) -> bool:
     return _NAME.fullmatch(name) is not None and name not in _CONNECTION_SPECIFIC
+
+
+def _asks_for_trailers(field: Field) -> bool:
+    """Whether it is TE with the one value it may have (RFC 9113, section 8.2.2)."""
+    return field[0] == b"te" and field[1].lower() == b"trailers"
 
 
 def _split(fields: Iterable[Field], allowed: set[bytes]) -> tuple[dict[bytes, bytes], list[Field]]:
@@ -62,7 +67,7 @@ def _split(fields: Iterable[Field], allowed: set[bytes]) -> tuple[dict[bytes, by
                 raise RemoteProtocolError(f"pseudo-header {_shown(name)} unknown or given twice")
             pseudo[name] = value
         else:
-            if not _name_is_good(name):
+            if not _name_is_good(name) and not _asks_for_trailers(field):
                 raise RemoteProtocolError(f"a field that HTTP/2 forbids: {_shown(name)}")
             regular.append((name, value))
     _check_values(regular)
@@ -99,9 +104,10 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
     hosts = [value for name, value in regular if name == b"host"]
     if not authority and hosts:
         authority = hosts[0]
-    if authority:
-        _check_authority(authority)
-        authority = authority.removesuffix(b":")  # a port may be left empty
+    for name in (authority, *hosts):
+        if name:
+            _check_authority(name)
+    authority = authority.removesuffix(b":")  # a port may be left empty
     if len(hosts) > 1:
         raise RemoteProtocolError("Host is given twice")
     if b":protocol" in pseudo and method != b"CONNECT":

@@ -99,6 +99,7 @@ KINDS = {  # of those whose names begin so
     "a Host": "not a host and port",
     "two names": "not a host and port",
     "a name": "a header name that is not a token",
+    "a name that": "not a host and port",
     "no name": "a header name that is not a token",
     "an empty length": "Content-Length is not a number",
     "a length": "Content-Length is not a number",
