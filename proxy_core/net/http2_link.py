@@ -75,7 +75,10 @@ class Http2Link(Listener):
             self.engine.begin()
             self.flush()
             while data := await self.channel.receive():
-                self.engine.receive_data(data)
+                while self.engine.receive_data(data):
+                    self.flush()
+                    data = b""
+                    await asyncio.sleep(0)
                 if self.engine.mid_head:
                     self._watch_head()
                 else:

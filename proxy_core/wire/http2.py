@@ -79,14 +79,16 @@ class Http2Engine:
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
 
-    def receive_data(self, data: bytes) -> None:
-        """Take bytes and tell the listener what they mean.
+    def receive_data(self, data: bytes) -> bool:
+        """Take bytes and tell the listener what they mean; return whether there is more of that.
 
-        Raises RemoteProtocolError where the connection cannot go on; `take` then has the GOAWAY.
+        Where there is, ask again, with `b""`, when others have had their turn. Raises
+        RemoteProtocolError where the connection cannot go on; `take` then has the GOAWAY.
         """
+        frames = self._h2.frames
         try:
             events = self._h2.receive_data(data)
-            if len(self._h2.incoming_buffer._data) > _MAX_FRAME + 9:
+            if not frames.has_more and len(frames._data) > _MAX_FRAME + 9:
                 # The library looks at a frame's length when all of it is there.
                 self._h2.close_connection(ErrorCodes.FRAME_SIZE_ERROR)
                 raise RemoteProtocolError("HTTP/2: a frame larger than was agreed")
@@ -113,8 +115,9 @@ class Http2Engine:
             self._closed = True
             raise
         finally:
-            self._h2.frames.kind = -1
+            frames.kind = -1
             self._broken.clear()
+        return frames.has_more
 
     def take(self) -> bytes:
         """Take what is to be sent."""

@@ -46,6 +46,8 @@ from proxy_core.wire.http2_state import CONFIGURATIONS, ClosedStreams, PeerSetti
 
 _SETTING_BYTES = 6
 _ACK = 0x1
+_AT_ONCE = 256
+"""Frames read in one go: small ones come by the ten thousand, and others wait for their turn."""
 
 
 class _OverBudget(ProtocolError):
@@ -84,17 +86,30 @@ class Frames(FrameBuffer):
         self._block = 0
         self._greeted = False
         """The peer has sent its settings, which come before anything else."""
+        self._may_read = 0
         self.kind = -1
         """The type of the frame at hand; -1 between frames."""
+        self.has_more = False
+        """Whether whole frames may have come that were not read yet."""
 
     @property
     def mid_head(self) -> bool:
         """Whether a header block has begun and not ended."""
         return bool(self._headers_buffer)
 
+    def add_data(self, data: Any) -> None:
+        """See `FrameBuffer.add_data`."""
+        self._may_read = _AT_ONCE
+        self.has_more = False
+        super().add_data(data)
+
     def _validate_frame_length(self, length: int) -> None:
         # Called for every frame that is there whole, while its header is at hand; the library
         # checks neither of the two that concern SETTINGS.
+        if not self._may_read:
+            self.has_more = True
+            raise StopIteration  # out of `__next__`, which has not taken the frame yet
+        self._may_read -= 1
         if length > self.max_frame_size:
             raise FrameTooLargeError(f"a frame of {length} bytes, which is more than was agreed")
         kind = self._data[3]

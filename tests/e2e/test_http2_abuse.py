@@ -427,6 +427,47 @@ async def test_several_attackers_at_once_harm_nobody(
     assert target.memory() - before < GROWTH
 
 
+async def pour(port: int, opening: bytes, burst: bytes, seconds: float) -> None:
+    """Send as fast as it is taken, for a while, and read what comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def drain_answers() -> None:
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(drain_answers())
+            writer.write(PREFACE + wire(SettingsFrame(0)) + opening)
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(seconds):
+                    while not reading.done():
+                        writer.write(burst)
+                        await writer.drain()
+            reading.cancel()
+    finally:
+        writer.transport.abort()
+
+
+async def test_small_frames_that_may_be_sent_leave_others_their_turn(
+    target: ProxyProcess, origin: BackgroundOrigin
+) -> None:
+    """Twenty thousand of them fit into what is read from a socket at once."""
+    url = f"http://127.0.0.1:{origin.http}/api/users/7"
+    await get(target.port, url)
+    before = target.memory()
+    attacker = Attacker(b"127.0.0.1:%d" % origin.http)
+    upload = attacker.ask(b"/upload", method=b"POST", end=False)
+    async with onlooker(target.port, url) as answers, asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(
+                pour(target.port, upload, wire(DataFrame(1, bytes(5))) * 2000, WITHIN)
+            )
+    assert {answer[:12] for answer in answers} == {b"HTTP/1.1 200"}
+    assert target.memory() - before < GROWTH
+
+
 async def test_client_that_never_reads_its_answers_keeps_little_memory(
     target: ProxyProcess, origin: BackgroundOrigin
 ) -> None:

@@ -88,6 +88,15 @@ def engine(*, client_side: bool, **limits: object) -> tuple[Http2Engine, Notes]:
     return notes.engine, notes
 
 
+def receive_all(ours: Http2Engine, data: bytes) -> int:
+    """Pass bytes in until nothing is left of them; return how many goes that took."""
+    goes = 1
+    while ours.receive_data(data):
+        data = b""
+        goes += 1
+    return goes
+
+
 def library(*, client_side: bool) -> h2.connection.H2Connection:
     """The peer, which sends whatever it is told to."""
     config = h2.config.H2Configuration(
@@ -423,7 +432,7 @@ def test_body_under_way_when_its_stream_is_reset_is_nobody_s_fault() -> None:
     for forgotten in (False, True):
         if forgotten:
             ours.forget(1)
-        ours.receive_data(BODY * 1000)
+        receive_all(ours, BODY * 1000)
         assert resets_in(ours.take()) == 0
 
 
@@ -443,7 +452,7 @@ def test_body_behind_the_end_of_a_request_is_counted(how: str) -> None:
     assert resets_in(ours.take()) == 1
     if how == "ended":
         assert notes.told[-1] == ("reset", 1, ErrorCodes.STREAM_CLOSED)
-        ours.receive_data(BODY * 1000)  # which was under way
+        receive_all(ours, BODY * 1000)  # which was under way
         return
     with pytest.raises(RemoteProtocolError, match="too many requests that had to be reset"):
         ours.receive_data(BODY * 10)
@@ -499,6 +508,24 @@ def test_what_is_not_http_2_is_refused(data: bytes) -> None:
     ours, _ = engine(client_side=False)
     with pytest.raises(RemoteProtocolError):
         ours.receive_data(data)
+
+
+def test_many_small_frames_are_taken_in_several_goes_and_none_is_lost() -> None:
+    ours, notes = engine(client_side=False)
+    peer = library(client_side=True)
+    peer.send_headers(1, POST)
+    exchange(ours, peer)
+    goes = receive_all(ours, b"".join([DataFrame(1, b"%06d" % n).serialize() for n in range(5000)]))
+    assert 10 < goes < 50
+    assert notes.told[-1] == ("data", 1, b"".join([b"%06d" % n for n in range(5000)]))
+
+
+def test_a_few_large_frames_are_taken_in_one_go() -> None:
+    ours, _ = engine(client_side=False, stream_window=1024 * 1024)
+    peer = library(client_side=True)
+    peer.send_headers(1, POST)
+    exchange(ours, peer)
+    assert receive_all(ours, DataFrame(1, bytes(16384)).serialize() * 16) == 1
 
 
 def test_a_priority_frame_and_unknown_frames_are_ignored() -> None:
