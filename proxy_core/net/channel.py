@@ -50,7 +50,10 @@ class Channel(asyncio.Protocol):
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limit: int) -> None:
-        """Keep at most about `limit` bytes that nobody received yet, and as many unsent."""
+        """Keep at most about `limit` bytes that nobody received yet, and as many unsent.
+
+        What is read at once may be `limit` bytes itself: so no more is read beyond half of it.
+        """
         self._loop = loop
         self._clock = clock
         self._limit = limit
@@ -101,7 +104,7 @@ class Channel(asyncio.Protocol):
         else:
             self._incoming = data
         self._incoming_size += len(data)
-        if self._incoming_size > self._limit and not self._paused:
+        if 2 * self._incoming_size > self._limit and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         self._wake_reader()

@@ -468,18 +468,22 @@ async def test_small_frames_that_may_be_sent_leave_others_their_turn(
     assert target.memory() - before < GROWTH
 
 
-async def test_client_that_never_reads_its_answers_keeps_little_memory(
-    target: ProxyProcess, origin: BackgroundOrigin
+@pytest.mark.parametrize(
+    ("window", "reads"), [(2**31 - 1, False), (2000, True)], ids=["reads nothing", "no windows"]
+)
+async def test_client_that_takes_none_of_its_answers_keeps_little_memory(
+    target: ProxyProcess, origin: BackgroundOrigin, window: int, reads: bool
 ) -> None:
     url = f"http://127.0.0.1:{origin.http}/api/users/7"
     await get(target.port, url)
     before = target.memory()
     attacker = Attacker(b"127.0.0.1:%d" % origin.http)
     _reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
-    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    if not reads:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
     try:
         async with onlooker(target.port, url) as answers:
-            writer.write(PREFACE + wire(SettingsFrame(0, {4: 2**31 - 1})))
+            writer.write(PREFACE + wire(SettingsFrame(0, {4: window})))
             writer.write(wire(WindowUpdateFrame(0, 2**31 - 2**16)))
             for _ in range(100):
                 writer.write(attacker.ask(b"/bytes/20000000"))

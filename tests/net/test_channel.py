@@ -85,6 +85,18 @@ async def test_sender_is_held_back_while_nobody_receives(wires: Wires) -> None:
     assert received == sent
 
 
+async def test_no_more_is_read_beyond_half_of_what_may_be_kept(wires: Wires) -> None:
+    channel, peer = await wires.open(limit=1000)
+    await peer.send(bytes(500))
+    await until(lambda: channel._incoming_size == 500)
+    assert not channel._paused
+    await peer.send(b"x")
+    await until(lambda: channel._paused)
+    await peer.send(b"more")
+    assert await channel.receive() == bytes(500) + b"x"
+    assert await channel.receive() == b"more"
+
+
 async def test_receiver_that_is_cancelled_loses_nothing(wires: Wires) -> None:
     channel, peer = await wires.open()
     with pytest.raises(TimeoutError):
