@@ -46,7 +46,7 @@ from proxy_core.wire.http2_state import CONFIGURATIONS, ClosedStreams, PeerSetti
 
 _SETTING_BYTES = 6
 _ACK = 0x1
-_AT_ONCE = 256
+_AT_ONCE = 64
 """Frames read in one go: small ones come by the ten thousand, and others wait for their turn."""
 
 
