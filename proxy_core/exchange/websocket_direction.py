@@ -35,6 +35,8 @@ from proxy_core.wire.websocket_deflate import Compression, Deflater, Inflater
 
 _TURN = 1024 * 1024
 """Bytes decompressed before others on the loop have their turn."""
+_PIECE = 4096
+"""What any piece counts among them: tiny messages come by the ten thousand."""
 
 
 class _Killed(Exception):
@@ -155,12 +157,11 @@ class Direction:
                     )
                 else:
                     await self._part(piece)
-                if piece.compressed:
-                    work += piece.size
-                    if work > _TURN:
-                        work = 0
-                        self._flush()
-                        await asyncio.sleep(0)
+                work += _PIECE + (piece.size if piece.compressed else 0)
+                if work > _TURN:
+                    work = 0
+                    self._flush()
+                    await asyncio.sleep(0)
         finally:
             self._flush()
 

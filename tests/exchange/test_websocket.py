@@ -230,6 +230,17 @@ async def test_one_large_expansion_leaves_others_their_turn() -> None:
         assert sides.log[0].size == 60_000_000
 
 
+async def test_many_tiny_messages_at_once_leave_others_their_turn() -> None:
+    turns = 0
+    async with joined() as sides:
+        wire = frame(BINARY, b"") * 10_000
+        sides.server.say(wire)
+        while len(sides.client.sent) < len(wire):
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 30
+
+
 # --- the end
 
 
