@@ -6,6 +6,7 @@ the answer before them is out (RFC 9112, section 9.3.2).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from proxy_core.config import Limits
@@ -191,6 +192,8 @@ class Http1Client:
                     return True
                 else:
                     left -= len(data)
+                if self._reader.has_more:
+                    await asyncio.sleep(0)
         except (RemoteProtocolError, ConnectionLost, ConnectionTimeout, TlsError):
             pass  # the answer went out: whoever is to read it knows all there is to know
         return False
@@ -203,6 +206,8 @@ class Http1Client:
 
     def read_nowait(self) -> bytes | None:
         """See `BodySource.read_nowait`."""
+        if self._reader.has_more:
+            return None  # `read` lets others go first
         event = self._reader.next_event()
         if event is None:
             data = self._channel.take()
@@ -223,6 +228,8 @@ class Http1Client:
 
     async def read(self) -> bytes:
         """See `BodySource.read`."""
+        if self._reader.has_more:
+            await asyncio.sleep(0)
         try:
             while True:
                 data = self._body_event(self._reader.next_event())

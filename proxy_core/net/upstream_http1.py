@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from proxy_core.config import Limits
@@ -197,6 +198,8 @@ class Http1Upstream:
 
     def read_nowait(self) -> bytes | None:
         """See `BodySource.read_nowait`."""
+        if self._reader.has_more:
+            return None  # `read` lets others go first
         try:
             event = self._reader.next_event()
         except RemoteProtocolError as error:
@@ -211,6 +214,8 @@ class Http1Upstream:
     async def read(self) -> bytes:
         """See `BodySource.read`."""
         reader = self._reader
+        if reader.has_more:
+            await asyncio.sleep(0)
         try:
             while True:
                 event = reader.next_event()

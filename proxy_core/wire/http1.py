@@ -129,6 +129,11 @@ class _Reader(Generic[HeadEvent]):
         """Whether the next message has begun to arrive."""
         return self._state != _State.HEAD or bool(self._buffer)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more body in what came, and others should have their turn before it."""
+        return self._chunks is not None and self._chunks.has_more
+
     def take_rest(self) -> bytes:
         """Take what was received and not read: the other protocol's bytes after an upgrade."""
         rest, self._buffer = self._buffer, b""

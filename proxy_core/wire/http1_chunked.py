@@ -14,6 +14,8 @@ from proxy_core.wire.http1_fields import field_kind, parse_fields_strictly
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
 _MAX_CHUNK_LINE = 4096
+_AT_ONCE = 1024
+"""Chunks read in one go: tiny ones come by the ten thousand, and others wait for their turn."""
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -29,11 +31,14 @@ class ChunkedDecoder:
         "_max_count",
         "_max_trailer",
         "done",
+        "has_more",
         "trailers",
     )
 
     def __init__(self, buffer: bytes, max_trailer: int, max_count: int) -> None:
         self.done = False
+        self.has_more = False
+        """Whether the last `read` left chunks for the next one."""
         self.trailers: list[Field] | None = None
         self._buffer = buffer
         self._at = 0
@@ -61,7 +66,11 @@ class ChunkedDecoder:
         there were any. Raises RemoteProtocolError.
         """
         pieces: list[bytes] = []
+        self.has_more = False
         while not self.done:
+            if len(pieces) >= _AT_ONCE:
+                self.has_more = True
+                break
             if self._left:
                 piece = self._buffer[self._at : self._at + self._left]
                 if not piece:

@@ -268,6 +268,25 @@ async def test_client_that_goes_amid_a_body_that_nobody_wants_is_let_go(side: Si
     assert await serving is None
 
 
+@pytest.mark.parametrize("wanted", [True, False], ids=["read", "thrown away"])
+async def test_many_tiny_chunks_at_once_leave_others_their_turn(side: Side, wanted: bool) -> None:
+    turns, begun = 0, []
+
+    async def run(client: Http1Client, received: RequestReceived) -> None:
+        begun.append(turns)
+        if wanted and received.length:
+            await read_body(client)
+        respond(client, b"ok")
+
+    head = request("/", "Transfer-Encoding: chunked", method="PUT")
+    side.channel.unread(head + b"1\r\nx\r\n" * 9000 + b"0\r\n\r\n" + request("/next"))
+    side.serve(run)
+    while len(begun) < 2:
+        turns += 1
+        await asyncio.sleep(0)
+    assert begun[1] - begun[0] > 5
+
+
 async def test_body_that_nobody_wants_may_be_no_chunks(side: Side) -> None:
     serving = side.serve(refuse_early)
     await side.peer.send(request("/", "Transfer-Encoding: chunked", method="POST"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 import pytest
@@ -177,6 +178,20 @@ async def test_counted_answer_is_read_and_the_connection_given_back(side: Side) 
     assert await side.body() == b"hello"
     side.stream.release()
     assert side.given_back == [side.stream]
+
+
+async def test_many_tiny_chunks_at_once_leave_others_their_turn(side: Side) -> None:
+    await side.ask()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    side.channel.unread(head + b"1\r\nx\r\n" * 9000 + b"0\r\n\r\n")
+    await side.stream.read_head()
+    reading = asyncio.get_running_loop().create_task(side.body())
+    turns = 0
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert await reading == b"x" * 9000
+    assert turns > 5
 
 
 async def test_chunked_answer_is_read_with_its_trailers(side: Side) -> None:

@@ -146,6 +146,20 @@ def test_a_body_of_a_given_length_ends_there() -> None:
     assert (message.body, message.complete) == (b"hello", True)
 
 
+def test_many_tiny_chunks_are_read_in_several_goes_and_none_is_lost() -> None:
+    reader = RequestReader("http")
+    reader.receive_data(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert isinstance(reader.next_event(), RequestReceived)
+    reader.receive_data(b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")
+    pieces = []
+    while isinstance(event := reader.next_event(), bytes):
+        pieces.append(event)
+        assert reader.has_more is (len(pieces) < 5)
+    assert isinstance(event, EndOfMessage)
+    assert b"".join(pieces) == b"x" * 5000
+    assert len(pieces) == 5
+
+
 def test_chunks_are_joined_extensions_dropped_trailers_kept() -> None:
     (message,) = read_requests([CHUNKY]).messages
     assert message.body == b"hello world"

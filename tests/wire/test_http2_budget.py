@@ -27,7 +27,7 @@ from proxy_core.wire.http2_budget import (
     OverBudget,
 )
 from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM
-from tests.wire.test_http2 import GET, POST, PREFACE, Notes, library
+from tests.wire.test_http2 import GET, POST, PREFACE, Notes, library, receive_all
 
 START = PREFACE + SettingsFrame(0).serialize()
 
@@ -164,7 +164,7 @@ def test_flood_is_cut_off_with_enhance_your_calm(name: str, chunk: int) -> None:
     sent = b""
     with pytest.raises(RemoteProtocolError):  # noqa: PT012 - which piece is the last is not known
         for start in range(0, len(data), chunk):
-            ours.receive_data(data[start : start + chunk])
+            receive_all(ours, data[start : start + chunk])
             sent += ours.take()
     ours.close()
     assert calm_in(sent + ours.take())
