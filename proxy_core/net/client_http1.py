@@ -100,7 +100,7 @@ class Http1Client:
             await self._run_exchange(self, received)
             if self._gone:
                 return None
-            if not self._keep_alive or (self._held_back and not self._body_read):
+            if not self._keep_alive:
                 await self._linger_over_body()
                 return None
             if not self._body_read and not await self._read_rest_of_body():
@@ -266,9 +266,8 @@ class Http1Client:
             else:
                 length = CHUNKED
                 self._chunked = True
-        if not self._body_read:
-            # Unless the rest of its body comes in time, the connection cannot go on.
-            self._keep_alive = self._keep_alive and request.length != UNTIL_CLOSE
+        if self._held_back and not self._body_read:
+            self._keep_alive = False  # it may send its body now or not: nobody could tell
         if clean is not None and self._keep_alive and not old and length >= 0:
             reason = head.reason
             self._pending = b"HTTP/1.1 %d %b\r\n%b" % (head.status, reason, clean)

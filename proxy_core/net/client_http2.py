@@ -28,6 +28,7 @@ from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import BodyLength, RequestReceived
 from proxy_core.wire.extended_connect import accepts, as_answer, as_upgrade
+from proxy_core.wire.http1_fields import shown
 from proxy_core.wire.http2_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from proxy_core.wire.http2_fields import response_fields
 
@@ -385,4 +386,4 @@ class Http2Client(Http2Link):
 def _no_connect(received: RequestReceived) -> str:
     if received.upgrade is None:
         return "CONNECT inside HTTP/2 is not supported"
-    return f"CONNECT for {received.upgrade[:40]!r} is not supported, only for websocket"
+    return f"CONNECT for {shown(received.upgrade)} is not supported, only for websocket"

@@ -23,6 +23,7 @@ from proxy_core.wire.events import (
     ResponseReceived,
 )
 from proxy_core.wire.http1_chunked import ChunkedDecoder
+from proxy_core.wire.http1_fields import shown
 from proxy_core.wire.http1_head import parse_request_head, parse_response_head
 from proxy_core.wire.lenient import soften
 
@@ -173,6 +174,7 @@ class _Reader(Generic[HeadEvent]):
 
     def _incomplete_head(self, buffer: bytes) -> ConnectionClosed | None:
         # Only CRLF ends a line: whoever ends heads with bare LF would wait for ever.
+        self._judge_beginning(buffer)
         if buffer.count(b"\n") != buffer.count(b"\r\n"):
             raise RemoteProtocolError("a line of the head ends in a bare LF")
         if len(buffer) > self._max_head:
@@ -183,6 +185,9 @@ class _Reader(Generic[HeadEvent]):
             raise RemoteProtocolError("the connection ended in the middle of a head")
         self._state = _State.CLOSED
         return CONNECTION_CLOSED
+
+    def _judge_beginning(self, buffer: bytes) -> None:
+        """Refuse what no head can begin with, though it has no end yet."""
 
     def _too_large(self, reason: str) -> RemoteProtocolError:
         return RemoteProtocolError(reason, status=431)
@@ -304,6 +309,11 @@ class ResponseReader(_Reader[ResponseReceived]):
 
     def _parse_head(self, raw: bytes) -> ResponseReceived:
         return parse_response_head(raw, self._method, self._max_count)
+
+    def _judge_beginning(self, buffer: bytes) -> None:
+        # HTTP/0.9 and other people's protocols may never come to the end of a head.
+        if buffer[:7] != b"HTTP/1."[: len(buffer)]:
+            raise RemoteProtocolError(f"not an HTTP/1 status line: {shown(buffer)}")
 
     def await_final(self) -> None:
         """Go on to the next head after an informational one."""

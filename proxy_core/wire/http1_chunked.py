@@ -10,7 +10,7 @@ import re
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
-from proxy_core.wire.http1_fields import field_kind, parse_fields_strictly
+from proxy_core.wire.http1_fields import field_kind, parse_fields_strictly, shown
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
 _MAX_CHUNK_LINE = 4096
@@ -101,8 +101,8 @@ class ChunkedDecoder:
         if match is None:
             end = buffer.find(b"\n", at, at + _MAX_CHUNK_LINE)
             if end >= 0 or len(buffer) - at > _MAX_CHUNK_LINE:
-                shown = repr(buffer[at : end if end >= 0 else at + 40][:40])[1:]
-                raise RemoteProtocolError(f"not a chunk size: {shown}")
+                line = buffer[at : end if end >= 0 else len(buffer)]
+                raise RemoteProtocolError(f"not a chunk size: {shown(line)}")
             return False
         if match.end() - at > _MAX_CHUNK_LINE:
             raise RemoteProtocolError(f"a chunk extension of more than {_MAX_CHUNK_LINE} bytes")

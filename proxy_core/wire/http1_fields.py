@@ -54,6 +54,11 @@ _KINDS = {
 }
 
 
+def shown(raw: bytes, most: int = 60) -> str:
+    """Return the beginning of what a peer sent, quoted, for people."""
+    return repr(raw[:most])[1:]
+
+
 @lru_cache(maxsize=4096)
 def field_kind(name: bytes) -> int:
     """Return the FieldKind of a field name in any spelling, (0 is ordinary)."""
@@ -79,27 +84,27 @@ def fields_of(raw: bytes, first_line_end: int, max_count: int) -> list[Field]:
 def _why_malformed(block: bytes) -> str:
     """Say what is wrong with a block of field lines that is known to be malformed."""
     for line in block.split(b"\n"):
-        shown = repr(line[:60])[1:]
+        what = shown(line)
         if line and not line.endswith(b"\r"):
-            return f"a header line ends in a bare LF: {shown}"
+            return f"a header line ends in a bare LF: {what}"
         line = line.removesuffix(b"\r")
         if not line:
             continue
         if line[:1] in b" \t":
-            return f"a folded header line (obs-fold): {shown}"
+            return f"a folded header line (obs-fold): {what}"
         if b"\r" in line:
-            return f"a bare CR in a header line: {shown}"
+            return f"a bare CR in a header line: {what}"
         if b"\0" in line:
-            return f"a NUL in a header line: {shown}"
+            return f"a NUL in a header line: {what}"
         name, colon, _ = line.partition(b":")
         if not colon:
-            return f"a header line without a colon: {shown}"
+            return f"a header line without a colon: {what}"
         if name != name.rstrip(b" \t"):
-            return f"white space before the colon of a header: {shown}"
+            return f"white space before the colon of a header: {what}"
         if not TOKEN_ONLY.fullmatch(name):
-            return f"a header name that is not a token: {shown}"
+            return f"a header name that is not a token: {what}"
         if not _FIELD_LINE.match(b"\n" + line + b"\r\n"):
-            return f"a control character in a header value: {shown}"
+            return f"a control character in a header value: {what}"
     return "a malformed header block"
 
 

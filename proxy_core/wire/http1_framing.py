@@ -8,7 +8,7 @@ from typing import Final
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
 from proxy_core.wire.events import CHUNKED
-from proxy_core.wire.http1_fields import TOKEN, FieldKind, field_kind
+from proxy_core.wire.http1_fields import TOKEN, FieldKind, field_kind, shown
 
 _CODED_THEN_CHUNKED = re.compile(
     rb"(?:(?!chunked[ \t,;])" + TOKEN + rb"[ \t]*,[ \t]*)+chunked", re.IGNORECASE
@@ -65,7 +65,7 @@ class Framing:
             if self.content_length is not None:
                 raise RemoteProtocolError("Content-Length is given twice")
             if not _DECIMAL.fullmatch(value):
-                raise RemoteProtocolError(f"Content-Length is not a number: {value[:40]!r}")
+                raise RemoteProtocolError(f"Content-Length is not a number: {shown(value)}")
             self.content_length = int(value)
             if value[:1] == b"0" and len(value) > 1:
                 self.removable = None  # somebody might read it as octal
@@ -77,7 +77,7 @@ class Framing:
             self.transfer_encoding = value.lower()
             self.removable = None
         elif kind == _EXPECT:
-            self.expect_continue = value.lower() == b"100-continue"
+            self.expect_continue |= b"100-continue" in value.lower()
         elif kind == _UPGRADE:
             self.upgrade = value if self.upgrade is None else self.upgrade + b", " + value
             self.removable = None
@@ -128,10 +128,10 @@ class Framing:
             if not _CODED_THEN_CHUNKED.fullmatch(self.transfer_encoding):
                 # Where such a body ends cannot be known (RFC 9112, section 6.3, item 4).
                 raise RemoteProtocolError(
-                    f"transfer coding {self.transfer_encoding[:40]!r} does not end in one chunked"
+                    f"transfer coding {shown(self.transfer_encoding)} does not end in one chunked"
                 )
             raise RemoteProtocolError(
-                f"transfer coding {self.transfer_encoding[:40]!r} is not supported;"
+                f"transfer coding {shown(self.transfer_encoding)} is not supported;"
                 " only chunked is",
                 501,
             )

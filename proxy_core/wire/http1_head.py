@@ -26,7 +26,7 @@ from proxy_core.wire.events import (
     RequestReceived,
     ResponseReceived,
 )
-from proxy_core.wire.http1_fields import TOKEN, TOKEN_ONLY, fields_of
+from proxy_core.wire.http1_fields import TOKEN, TOKEN_ONLY, fields_of, shown
 from proxy_core.wire.http1_framing import Framing
 
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n")
@@ -46,7 +46,7 @@ def check_authority(authority: bytes) -> None:
         or (match[1] and not _is_address(match[1]))
         or (match[2] and int(match[2]) > 65535)
     ):
-        raise RemoteProtocolError(f"not a host and port: {authority[:80]!r}")
+        raise RemoteProtocolError(f"not a host and port: {shown(authority)}")
 
 
 def _is_address(literal: bytes) -> bool:
@@ -126,7 +126,9 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
     elif target == b"*" and method == b"OPTIONS":
         authority, path = host or b"", target
     else:
-        raise RemoteProtocolError(f"request target {target[:80]!r} has no form that {method!r} has")
+        raise RemoteProtocolError(
+            f"request target {shown(target)} has no form that {shown(method)} has"
+        )
 
     if authority[-1:] == b":":  # a port may be left empty (RFC 3986, section 3.2.3)
         authority, clean = authority[:-1], False
@@ -152,25 +154,25 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
 def _connect_target(target: bytes) -> tuple[str, bytes, bytes]:
     check_authority(target)
     if not target.rpartition(b":")[2].isdigit() or target.endswith(b"]"):
-        raise RemoteProtocolError(f"CONNECT wants host:port, not {target[:80]!r}")
+        raise RemoteProtocolError(f"CONNECT wants host:port, not {shown(target)}")
     return "https", target, b""
 
 
 def _bad_request_line(raw: bytes) -> RemoteProtocolError:
     line = raw.partition(b"\n")[0]
-    shown = repr(line[:80])[1:]
+    what = shown(line)
     if not line.endswith(b"\r"):
-        return RemoteProtocolError(f"the request line ends in a bare LF: {shown}")
+        return RemoteProtocolError(f"the request line ends in a bare LF: {what}")
     parts = line.removesuffix(b"\r").split(b" ")
     if len(parts) == 3 and _OTHER_VERSION.fullmatch(parts[2]):
         if not parts[2].startswith(b"HTTP/1."):
-            return RemoteProtocolError(f"HTTP version not supported: {shown}", 505)
+            return RemoteProtocolError(f"HTTP version not supported: {what}", 505)
         if parts[2] not in (b"HTTP/1.0", b"HTTP/1.1"):
-            return RemoteProtocolError(f"HTTP version not supported: {shown}", 505)
+            return RemoteProtocolError(f"HTTP version not supported: {what}", 505)
         if not TOKEN_ONLY.fullmatch(parts[0]):
-            return RemoteProtocolError(f"the method is not a token: {shown}")
-        return RemoteProtocolError(f"a character in the request target that must not be: {shown}")
-    return RemoteProtocolError(f"not a request line: {shown}")
+            return RemoteProtocolError(f"the method is not a token: {what}")
+        return RemoteProtocolError(f"a character in the request target that must not be: {what}")
+    return RemoteProtocolError(f"not a request line: {what}")
 
 
 def parse_response_head(raw: bytes, request_method: bytes, max_count: int) -> ResponseReceived:
@@ -182,10 +184,10 @@ def parse_response_head(raw: bytes, request_method: bytes, max_count: int) -> Re
     line = _STATUS_LINE.match(raw)
     if line is None:
         first = raw.partition(b"\n")[0]
-        shown = repr(first[:80])[1:]
+        what = shown(first)
         if not first.endswith(b"\r"):
-            raise RemoteProtocolError(f"the status line ends in a bare LF: {shown}", 502)
-        raise RemoteProtocolError(f"not an HTTP/1 status line: {shown}", 502)
+            raise RemoteProtocolError(f"the status line ends in a bare LF: {what}", 502)
+        raise RemoteProtocolError(f"not an HTTP/1 status line: {what}", 502)
     first_line_end = line.end()
     fields = fields_of(raw, first_line_end, max_count)
     framing = Framing(fields)

@@ -14,7 +14,7 @@ from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
 from proxy_core.wire.events import CHUNKED, BodyLength, RequestReceived, ResponseReceived
-from proxy_core.wire.http1_fields import field_kind
+from proxy_core.wire.http1_fields import field_kind, shown
 from proxy_core.wire.http1_head import check_authority
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -62,13 +62,13 @@ def _split(fields: Iterable[Field], allowed: set[bytes]) -> tuple[dict[bytes, by
         name, value = field
         if name[:1] == b":":
             if regular:
-                raise RemoteProtocolError(f"pseudo-header {_shown(name)} after a field")
+                raise RemoteProtocolError(f"pseudo-header {shown(name)} after a field")
             if name in pseudo or name not in allowed:
-                raise RemoteProtocolError(f"pseudo-header {_shown(name)} unknown or given twice")
+                raise RemoteProtocolError(f"pseudo-header {shown(name)} unknown or given twice")
             pseudo[name] = value
         else:
             if not _name_is_good(name) and not _asks_for_trailers(field):
-                raise RemoteProtocolError(f"a field that HTTP/2 forbids: {_shown(name)}")
+                raise RemoteProtocolError(f"a field that HTTP/2 forbids: {shown(name)}")
             regular.append((name, value))
     _check_values(regular)
     return pseudo, regular
@@ -83,12 +83,8 @@ def _check_values(fields: list[Field]) -> None:
         for name, value in fields:
             if _BAD_VALUE.search(value):
                 raise RemoteProtocolError(
-                    f"a control character, or space at an end, in the value of {_shown(name)}"
+                    f"a control character, or space at an end, in the value of {shown(name)}"
                 )
-
-
-def _shown(raw: bytes) -> str:
-    return repr(raw[:60])[1:]
 
 
 def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> RequestReceived:
@@ -99,7 +95,7 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
     except KeyError:
         raise RemoteProtocolError("a request without :method") from None
     if not _METHOD.fullmatch(method):
-        raise RemoteProtocolError(f"the method is not a token: {_shown(method)}")
+        raise RemoteProtocolError(f"the method is not a token: {shown(method)}")
     authority = pseudo.get(b":authority", b"")
     hosts = [value for name, value in regular if name == b"host"]
     if not authority and hosts:
@@ -119,9 +115,9 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
     else:
         scheme, path = pseudo.get(b":scheme", b""), pseudo.get(b":path", b"")
         if scheme not in (b"http", b"https"):
-            raise RemoteProtocolError(f"a request with :scheme {_shown(scheme)}")
+            raise RemoteProtocolError(f"a request with :scheme {shown(scheme)}")
         if not _PATH.fullmatch(path) or (path[:1] != b"/" and (path, method) != (b"*", b"OPTIONS")):
-            raise RemoteProtocolError(f"a request with :path {_shown(path)}")
+            raise RemoteProtocolError(f"a request with :path {shown(path)}")
         if len(path) > max_target:
             raise RemoteProtocolError(
                 f"request target of {len(path)} bytes; at most {max_target} pass", 414
@@ -167,7 +163,7 @@ def _length(fields: list[Field]) -> BodyLength:
     if not lengths:
         return CHUNKED
     if len(lengths) > 1 or not _DECIMAL.fullmatch(lengths[0]):
-        raise RemoteProtocolError(f"content-length is no one number: {_shown(b', '.join(lengths))}")
+        raise RemoteProtocolError(f"content-length is no one number: {shown(b', '.join(lengths))}")
     return int(lengths[0])
 
 
@@ -176,7 +172,7 @@ def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -
     pseudo, regular = _split(fields, {b":status"})
     status_text = pseudo.get(b":status", b"")
     if not _STATUS.fullmatch(status_text) or status_text == b"101":
-        raise RemoteProtocolError(f"a response with :status {_shown(status_text)}")
+        raise RemoteProtocolError(f"a response with :status {shown(status_text)}")
     status = int(status_text)
     bodiless = status < 200 or status in (204, 304) or request_method == b"HEAD"
     said = _length(regular)  # HEAD and 304 may say one: it goes on, and has to be sound

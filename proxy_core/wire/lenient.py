@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 
-from proxy_core.wire.http1_fields import FieldKind, field_kind
+from proxy_core.wire.http1_fields import FieldKind, field_kind, shown
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+(.+?)[ \t]+(HTTP/1\.[01])[ \t]*")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01])[ \t]+([1-5][0-9][0-9])(?:[ \t]+(.*))?")
-_SHOWN = 60
 
 _FRAMING = (
     FieldKind.HOST,
@@ -51,7 +50,7 @@ def soften(raw: bytes) -> tuple[bytes, tuple[str, ...]] | None:
             if seen.setdefault(kind, value) != value:
                 return None
             if kept and any(known.startswith(name.lower() + b":") for known in _lowered(kept)):
-                notes.append(f"{_show(name)} came twice, alike")
+                notes.append(f"{shown(name)} came twice, alike")
                 continue
         if name:
             kept.append(name + b": " + value)
@@ -74,7 +73,7 @@ def _first_line(line: bytes, notes: list[str]) -> bytes | None:
     else:
         return None
     if regular.rstrip() != line:
-        notes.append(f"the first line was {_show(line)}")
+        notes.append(f"the first line was {shown(line)}")
     return regular
 
 
@@ -91,7 +90,7 @@ def _unfold(lines: list[bytes], notes: list[str]) -> list[bytes] | None:
         elif not fields or field_kind(fields[-1].partition(b":")[0].strip()) in _FRAMING:
             return None
         else:
-            notes.append(f"a line was folded: {_show(line)}")
+            notes.append(f"a line was folded: {shown(line)}")
             fields[-1] = fields[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
     return fields
 
@@ -107,15 +106,11 @@ def _field(line: bytes, notes: list[str]) -> tuple[bytes, bytes] | None:
     if not colon or not _NAME.fullmatch(bare):
         if any(word in line.lower() for word in (b"content-length", b"transfer-encoding", b"host")):
             return None
-        notes.append(f"a line was left out: {_show(line)}")
+        notes.append(f"a line was left out: {shown(line)}")
         return b"", b""
     if bare != name:
-        notes.append(f"there was a space before the colon of {_show(bare)}")
+        notes.append(f"there was a space before the colon of {shown(bare)}")
     if _CONTROLS.search(value):
-        notes.append(f"{_show(bare)} had control characters in it")
+        notes.append(f"{shown(bare)} had control characters in it")
         value = _CONTROLS.sub(b" ", value).strip(b" \t")
     return bare, value
-
-
-def _show(text: bytes) -> str:
-    return repr(text[:_SHOWN])[1:]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy_core.errors import RemoteProtocolError, WebSocketError
+from proxy_core.wire.http1_fields import shown
 
 NAME = b"permessage-deflate"
 
@@ -49,13 +50,13 @@ def parse_extensions(
         while at < len(value) or not begins:
             found = _ITEM.match(value, at)
             if found is None:
-                raise RemoteProtocolError(f"the WebSocket extensions are malformed: {value!r}")
+                raise RemoteProtocolError(f"the WebSocket extensions are malformed: {shown(value)}")
             name = found[1].lower()
             argument = found[2] if found[2] is not None else found[3]
             if not begins:
                 extensions[-1][1].append((name, argument))
             elif argument is not None:
-                raise RemoteProtocolError(f"the WebSocket extensions are malformed: {value!r}")
+                raise RemoteProtocolError(f"the WebSocket extensions are malformed: {shown(value)}")
             else:
                 extensions.append((name, []))
             begins = found[4] != b";"

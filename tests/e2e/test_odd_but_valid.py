@@ -249,14 +249,21 @@ async def test_continue_comes_from_the_origin(inside: Inside) -> None:
     assert await client.read_until(b"ok") == OK
 
 
-async def test_origin_may_refuse_instead_of_saying_continue(inside: Inside) -> None:
+@pytest.mark.parametrize(
+    "lines",
+    [[b"Expect: 100-Continue"], [b"Expect: 100-continue, x"], [b"Expect: 100-continue"] * 2],
+)
+async def test_origin_may_refuse_instead_of_saying_continue(
+    inside: Inside, lines: list[bytes]
+) -> None:
     client = inside.client()
-    await client.send(post(inside.origin.name, b"Expect: 100-continue", b"Content-Length: 2"))
+    await client.send(post(inside.origin.name, *lines, b"Content-Length: 2"))
     origin = await inside.origin.accept()
     await origin.read_head()
     await origin.send(b"HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")
     head = await client.read_head()
     assert head.startswith(b"HTTP/1.1 417 No\r\n")
+    assert b"\r\nConnection: close\r\n" in head
     # The client may or may not send its body now: nobody could tell what follows.
     assert await client.read_to_end() == b""
     with contextlib.suppress(ConnectionResetError):

@@ -235,6 +235,16 @@ def test_limits_are_those_that_were_given() -> None:
     assert read_responses([answer], reader=ResponseReader(len(answer), 1)).refusal
 
 
+@pytest.mark.parametrize("data", [b"hello", b"<", b"H2", b"HTTP/2 200", b"SSH-2.0-x\r\n", b"\0"])
+def test_what_is_no_answer_is_refused_before_it_ends(data: bytes) -> None:
+    assert "not an HTTP/1 status line" in (read_responses([data]).refusal or "")
+
+
+@pytest.mark.parametrize("data", [b"H", b"HTTP/1", b"HTTP/1.", b"HTTP/1.1 200 OK\r\nA: b\r\n"])
+def test_what_may_become_an_answer_is_waited_for(data: bytes) -> None:
+    assert read_responses([data]).refusal is None
+
+
 @pytest.mark.parametrize(
     "endless",
     [b"\r\n", b"A: b\r\n", b"a"],
