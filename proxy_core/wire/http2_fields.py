@@ -132,7 +132,7 @@ def read_request(fields: Iterable[Field], ended: bool, max_target: int) -> Reque
         raise RemoteProtocolError("an extended CONNECT with content-length")
     received = RequestReceived(
         head,
-        0 if ended or method == b"CONNECT" else declared,
+        0 if ended or method == b"CONNECT" else _on_its_way(declared, regular),
         upgrade=upgrade,
         expect_continue=any(field[0] == b"expect" for field in regular),
     )
@@ -167,6 +167,13 @@ def _length(fields: list[Field]) -> BodyLength:
     return int(lengths[0])
 
 
+def _on_its_way(declared: BodyLength, fields: list[Field]) -> BodyLength:
+    """Return how a body goes on whose end has not come: in HTTP/1 trailers need chunks."""
+    if declared > 0 and any(name == b"trailer" for name, _ in fields):
+        return CHUNKED
+    return declared
+
+
 def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -> ResponseReceived:
     """Return the response that a HEADERS block carries. Raises RemoteProtocolError."""
     pseudo, regular = _split(fields, {b":status"})
@@ -179,7 +186,7 @@ def read_response(fields: Iterable[Field], ended: bool, request_method: bytes) -
     declared = 0 if bodiless else said
     received = ResponseReceived(
         ResponseHead(status, b"", Headers(regular), HTTP_2),
-        0 if ended else declared,
+        0 if ended else _on_its_way(declared, regular),
         informational=status < 200,
     )
     received.declared = declared if declared >= 0 else None

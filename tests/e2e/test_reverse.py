@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,22 @@ def reverse(
     arguments += ["--upstream-ca", str(certificate.ca_file)]
     with ProxyProcess.running(directory, *arguments) as running:
         yield running, port, scheme
+
+
+@pytest.mark.tools("nghttp")
+def test_trailers_of_nghttp_reach_the_origin(
+    reverse: tuple[ProxyProcess, int, str], origin: BackgroundOrigin, tmp_path: Path
+) -> None:
+    """It says how long its body is, which leaves HTTP/1 no place for them."""
+    proxy, port, _ = reverse
+    (tmp_path / "body").write_bytes(b"up")
+    target = f"/upload?trailers-for-{port}"
+    command = ["nghttp", "-d", str(tmp_path / "body"), "--trailer", "x-sum: 1"]
+    url = f"http://127.0.0.1:{proxy.port}{target}"
+    done = subprocess.run([*command, url], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (record,) = [r for r in origin.recording.of("/upload") if r.target == target.encode()]
+    assert record.trailers == [(b"x-sum", b"1")]
 
 
 @pytest.mark.parametrize(

@@ -244,6 +244,34 @@ async def test_answer_of_another_length_than_it_says_is_never_whole_at_the_clien
     assert "content-length" in (flow.error or "")
 
 
+async def test_trailers_that_are_announced_pass_to_http_1_beside_a_length(house: House) -> None:
+    house.dialer.alpn = "h2"
+    client = await client_of(house, "h1")
+    await client.ask(b"GET", bare=True)
+    origin = await origin_of(house, "h2")
+    await origin.head()
+    await origin.answer(200, (b"content-length", b"4"), (b"trailer", b"x-down"))
+    await origin.send(b"down")
+    await origin.end([(b"x-down", b"1")])
+    await client.head()
+    assert await client.rest() == (b"down", [(b"x-down", b"1")])
+
+
+async def test_trailers_that_are_announced_come_from_http_2_beside_a_length(house: House) -> None:
+    client = H2Peer(house.client(), client_side=True)
+    await client.begin()
+    fields = [*having(method=b"POST"), (b"content-length", b"2"), (b"trailer", b"x-up")]
+    client.h2.send_headers(1, fields)
+    client.h2.send_data(1, b"up")
+    client.h2.send_headers(1, [(b"x-up", b"1")], end_stream=True)
+    await client.flush()
+    origin = await house.origin()
+    head = await origin.read_head()
+    assert b"content-length" not in head
+    assert b"\r\nTransfer-Encoding: chunked\r\n" in head
+    assert await origin.read_until(b"\r\n\r\n") == b"2\r\nup\r\n0\r\nx-up: 1\r\n\r\n"
+
+
 BAD_TRAILERS: dict[str, Fields] = {
     "CRLF in a value": [(b"x", b"a\r\nb: c")],
     "LF in a name": [(b"x\ny", b"a")],
