@@ -23,8 +23,12 @@ from proxy_core.wire.events import (
     ResponseReceived,
 )
 from proxy_core.wire.http1_chunked import ChunkedDecoder
-from proxy_core.wire.http1_fields import shown
-from proxy_core.wire.http1_head import parse_request_head, parse_response_head
+from proxy_core.wire.http1_fields import TOKEN_ONLY, shown
+from proxy_core.wire.http1_head import (
+    check_request_line,
+    parse_request_head,
+    parse_response_head,
+)
 from proxy_core.wire.lenient import soften
 
 _MAX_EMPTY_LINES = 16  # bytes
@@ -281,6 +285,15 @@ class RequestReader(_Reader[RequestReceived]):
     def _parse_head(self, raw: bytes) -> RequestReceived:
         self._empty_lines = 0
         return parse_request_head(raw, self._scheme, self._max_count, self._max_target)
+
+    def _judge_beginning(self, buffer: bytes) -> None:
+        # HTTP/0.9 and other people's protocols may never come to the end of a head.
+        if self._lenient or buffer in (b"", b"\r"):
+            return
+        if b"\r\n" in buffer:
+            check_request_line(buffer)
+        elif not TOKEN_ONLY.match(buffer):
+            raise RemoteProtocolError(f"not a request line: {shown(buffer)}")
 
     def _skip_empty_lines(self, buffer: bytes) -> bytes:
         # A server ignores empty lines before a request line (RFC 9112, section 2.2).

@@ -13,6 +13,7 @@ from ipaddress import AddressValueError, IPv6Address
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field, Headers
+from proxy_core.model.host_names import to_a_labels
 from proxy_core.model.message import (
     HTTP_10,
     HTTP_11,
@@ -29,7 +30,7 @@ from proxy_core.wire.events import (
 from proxy_core.wire.http1_fields import TOKEN, TOKEN_ONLY, fields_of, shown
 from proxy_core.wire.http1_framing import Framing
 
-_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n")
+_REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _ABSOLUTE_FORM = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE)
 _AUTHORITY = re.compile(
@@ -93,6 +94,8 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
     if line is None:
         raise _bad_request_line(raw)
     method, target, minor = line.groups()
+    if not target.isascii():
+        target = _in_a_labels(method, target, raw)
     if len(target) > max_target:
         raise RemoteProtocolError(
             f"request target of {len(target)} bytes; at most {max_target} pass", 414
@@ -113,7 +116,8 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
         authority, path = host or b"", target
     elif method == b"CONNECT":
         scheme, authority, path = _connect_target(target)
-        length = None
+        if length:  # RFC 9110, section 9.3.6
+            raise RemoteProtocolError("CONNECT with a body, which nobody could tell from a tunnel")
     elif absolute := _ABSOLUTE_FORM.fullmatch(target):
         scheme = absolute[1].lower().decode()
         authority = absolute[2]
@@ -149,6 +153,32 @@ def parse_request_head(raw: bytes, scheme: str, max_count: int, max_target: int)
         expect_continue=framing.expect_continue and http_11,
         clean=None if lines is None else lines[first_line_end:],
     )
+
+
+def _in_a_labels(method: bytes, target: bytes, raw: bytes) -> bytes:
+    """Return a target with its host in A-labels; nothing else in it may be beyond ASCII."""
+    before, authority, after = b"", target, b""
+    if method != b"CONNECT":
+        absolute = _ABSOLUTE_FORM.fullmatch(target)
+        if absolute is None or not absolute[3].isascii():
+            raise _bad_request_line(raw)
+        before, authority, after = absolute[1] + b"://", absolute[2], absolute[3]
+    check_authority(authority)
+    host, colon, port = authority.partition(b":")
+    try:
+        name = to_a_labels(host.decode()).encode("ascii")
+    except ValueError as error:
+        raise RemoteProtocolError(f"not a host name: {shown(host)}") from error
+    return before + name + colon + port + after
+
+
+def check_request_line(head: bytes) -> None:
+    """Refuse a head whose first line is there and no request line, though the rest is not there.
+
+    Raises RemoteProtocolError as `parse_request_head` does.
+    """
+    if _REQUEST_LINE.match(head) is None:
+        raise _bad_request_line(head)
 
 
 def _connect_target(target: bytes) -> tuple[str, bytes, bytes]:

@@ -368,6 +368,17 @@ async def test_names_beyond_ascii_are_asked_for_as_dns_knows_them(
     )
     await origin.send(OK)
     await client.read_until(b"ok")
+    # A target may not, and what it means is sent on as DNS knows it.
+    await client.send(f"GET http://bücher.example:{port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    origin = await inside.origin.accept()
+    name = f"xn--bcher-kva.example:{port}"
+    assert await origin.read_head() == f"GET / HTTP/1.1\r\nHost: {name}\r\n\r\n".encode()
+    tunnel = inside.client()
+    await tunnel.send(f"CONNECT bücher.example:{port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert (await tunnel.read_head()).startswith(b"HTTP/1.1 200 ")
+    await tunnel.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    origin = await inside.origin.accept()
+    assert asked[-1] == "xn--bcher-kva.example"
 
 
 async def test_absolute_form_of_https_is_spoken_in_tls(inside: Inside) -> None:

