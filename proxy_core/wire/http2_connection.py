@@ -94,8 +94,11 @@ class Frames(FrameBuffer):
 
     @property
     def mid_head(self) -> bool:
-        """Whether a header block has begun and not ended."""
-        return bool(self._headers_buffer)
+        """Whether a header block has begun and not ended, be it within a frame."""
+        if self._headers_buffer:
+            return True
+        begun = self._data
+        return bool(begun) and (len(begun) < 4 or begun[3] in (HEADERS, CONTINUATION))
 
     def add_data(self, data: Any) -> None:
         """See `FrameBuffer.add_data`."""

@@ -398,16 +398,37 @@ async def test_streams_that_starve_are_cut_off_in_two_seconds(side: Side) -> Non
     assert "windows too small" in str(side.refused[0])
 
 
-async def test_head_that_does_not_end_is_cut_off(side: Side) -> None:
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82",
+        b"\x00\x00\x09\x01\x05\x00\x00\x00\x01\x82",
+        b"\x00\x00\x09\x01",
+        b"\x00",
+    ],
+    ids=["a frame of it", "a part of its frame", "a part of its frame's header", "a byte"],
+)
+async def test_head_that_does_not_end_is_cut_off(side: Side, begun: bytes) -> None:
     side.serve()
     await side.client.next(h2.events.RemoteSettingsChanged)
-    await side.client.peer.send(b"\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82")
+    await side.client.peer.send(begun)
     await until(lambda: len(side.clock) > 1)
     side.clock.sweep(29.0)
     assert not side.refused
     side.clock.sweep(31.0)
     await side.client.next(h2.events.ConnectionTerminated)
     assert "head took too long" in str(side.refused[0])
+
+
+async def test_body_that_stops_within_its_frame_is_no_head(side: Side) -> None:
+    side.serve()
+    number = await side.ask(end=False)
+    await side.client.peer.send(b"\x00\x00\x05\x00\x01\x00\x00\x00\x01he")
+    await side.wires.turn()
+    side.clock.sweep(31.0)
+    assert not side.refused
+    await side.client.peer.send(b"llo")
+    assert await side.client.body(number) == b"/|hello"
 
 
 async def test_client_that_only_pauses_is_left_alone(side: Side) -> None:
