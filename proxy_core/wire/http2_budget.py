@@ -48,7 +48,7 @@ _FINISHED = 20
 _PIECE = 10
 """Some clients ping for each piece of an answer, to measure the way (gRPC)."""
 _BYTES_A_POINT = 256
-_SWELL_A_POINT = 1024
+_SWELL_A_POINT = 512
 _FAIR_SWELL = 16
 
 
