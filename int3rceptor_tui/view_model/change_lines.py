@@ -14,6 +14,8 @@ from proxy_core.control.views import ChangeView, FlowDetail, HeadView
 Rows = list[list[Piece]]
 
 EVERYBODY = ""
+_FRAMING = frozenset({"content-length", "transfer-encoding", "trailer"})
+"""Fields that the proxy writes by itself: no editor can, so that none is named for them."""
 _STYLES: dict[Literal[" ", "-", "+"], str] = {" ": "dim", "-": "bad", "+": "good"}
 
 
@@ -63,13 +65,17 @@ def _head_diff(before: HeadView, after: HeadView) -> Rows:
     if before.start_line != after.start_line:
         rows.append([(f"- {visible(before.start_line)}", _STYLES["-"])])
         rows.append([(f"+ {visible(after.start_line)}", _STYLES["+"])])
-    old, new = before.fields, after.fields
+    old, new = _edited(before), _edited(after)
     for edit in line_diff(old, new):
         if edit.mark == "-" and edit.old is not None:
             rows.append(_field("-", old, edit.old))
         elif edit.mark == "+" and edit.new is not None:
             rows.append(_field("+", new, edit.new))
     return rows
+
+
+def _edited(head: HeadView) -> list[tuple[str, str]]:
+    return [field for field in head.fields if field[0].lower() not in _FRAMING]
 
 
 def _field(mark: Literal["-", "+"], fields: Sequence[tuple[str, str]], place: int) -> list[Piece]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from int3rceptor_tui.view_model.formats import duration, size, stamp
@@ -11,13 +12,16 @@ from proxy_core.control.views import ConnectionView, FlowDetail, HeadView
 
 Rows = list[list[Piece]]
 
+_WHOLE_URL = re.compile(r"^(\S+ )https?://[^/ ]*(?=/)", re.IGNORECASE)
+"""What clients of a proxy put before the path, and the proxy leaves out (RFC 9112, section 3.2)."""
+
 
 def head_lines(head: HeadView, received: HeadView | None = None) -> Rows:
     """Return a head's lines; what was changed on the way is marked with + and -."""
     if received is None:
         return [[(visible(head.start_line), "heading")], *map(_field, head.fields)]
     rows: Rows = []
-    if received.start_line != head.start_line:
+    if _WHOLE_URL.sub(r"\1", received.start_line) != head.start_line:
         rows.append([("- " + visible(received.start_line), "bad")])
     rows.append([(visible(head.start_line), "heading")])
     # Counted, for a field may stand there twice, and once before.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
@@ -165,8 +166,8 @@ def _changes(flow: Flow) -> tuple[ChangeView, ...]:
             ChangeView(
                 by=change.by,
                 of_response=side,
-                before=_head(before),
-                after=_head(head),
+                before=_with_url(_head(before), before),
+                after=_with_url(_head(head), head),
                 body_before=body,
                 body_after=None if body is None else bodies[side],
             )
@@ -175,6 +176,14 @@ def _changes(flow: Flow) -> tuple[ChangeView, ...]:
         if body is not None:
             bodies[side] = body
     return tuple(reversed(shown))
+
+
+def _with_url(view: HeadView, head: RequestHead | ResponseHead) -> HeadView:
+    """Tell a request's whole URL, which HTTP/1 may or may not: an edit can be about any of it."""
+    if isinstance(head, ResponseHead):
+        return view
+    line = f"{text_of(head.method)} {head.url} {head.version}"
+    return msgspec.structs.replace(view, start_line=line)
 
 
 def _body_before(change: Change, kept: bytes) -> BodyView:

@@ -224,12 +224,26 @@ def test_each_change_is_shown_with_what_it_became() -> None:
         ("rule d", True),
     ]
     lines = [(change.before.start_line, change.after.start_line) for change in changes]
-    assert lines[0] == ("GET / HTTP/1.1", "GET /2 HTTP/1.1")
+    where = first.url.removesuffix("/")
+    assert lines[0] == (f"GET {where}/ HTTP/1.1", f"GET {where}/2 HTTP/1.1")
     assert lines[1] == ("HTTP/1.1 201 OK", "HTTP/1.1 200 OK")
-    assert lines[2] == ("GET /2 HTTP/1.1", "GET /3 HTTP/1.1")
+    assert lines[2] == (f"GET {where}/2 HTTP/1.1", f"GET {where}/3 HTTP/1.1")
     bodies = [
         (change.body_before.kept, change.body_after.kept)
         for change in changes
         if change.body_before is not None and change.body_after is not None
     ]
     assert bodies == [(b"one", b"two"), (b"two", b"three")]
+
+
+def test_a_request_that_named_its_whole_url_is_not_changed_by_being_sent_on_without() -> None:
+    raw = b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n"
+    came = RequestHead(b"GET", "http", b"a.test", b"/", raw=raw)
+    flow = Flow(FlowId(1), make_flow(1).client, came, 0.0, 1000)
+    flow.request = RequestHead(
+        b"GET", "http", b"a.test", b"/", Headers([(b"Host", b"a.test"), (b"X", b"1")])
+    )
+    flow.changes = (Change("plugin a", came),)
+    (change,) = detail(flow).changes
+    assert change.before.start_line == change.after.start_line == "GET http://a.test/ HTTP/1.1"
+    assert change.after.fields[1:] == (("X", "1"),)

@@ -48,6 +48,18 @@ def test_each_change_has_a_section_with_who_and_which_message_in_order() -> None
     assert editors(flow) == ("plugin alpha", "rule 3")
 
 
+def test_how_a_body_is_framed_is_nobodys_edit() -> None:
+    flow = flow_with(
+        ChangeView(
+            "plugin late",
+            True,
+            head("HTTP/1.1 200 OK", ("content-length", "8"), ("X", "1")),
+            head("HTTP/1.1 200 OK", ("Transfer-Encoding", "chunked"), ("X", "2")),
+        )
+    )
+    assert shown(change_lines(flow))[1:] == ["- X: 1", "+ X: 2"]
+
+
 def test_only_what_one_of_them_did_is_shown_with_its_number_among_all() -> None:
     flow = flow_with(
         ChangeView("plugin alpha", True, OK, head("HTTP/1.1 200 OK")),

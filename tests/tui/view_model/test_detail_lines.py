@@ -74,6 +74,12 @@ def test_a_head_is_its_start_line_and_its_fields_in_order() -> None:
     assert [text(row) for row in rows[2:]] == ["X: 1", "X: 1"]
 
 
+def test_a_proxy_that_leaves_out_the_authority_has_changed_nothing() -> None:
+    received = head("GET http://a.test:81/x?http://b/ HTTP/1.1", ("A", "1"))
+    shown = [text(row) for row in head_lines(head("GET /x?http://b/ HTTP/1.1"), received)]
+    assert shown == ["GET /x?http://b/ HTTP/1.1", "- A: 1"]
+
+
 def test_changes_on_the_way_are_marked() -> None:
     received = head("GET /a HTTP/1.1", ("Host", "a"), ("Old", "1"), ("X", "1"))
     sent = head("GET /b HTTP/1.1", ("Host", "a"), ("X", "2"))
