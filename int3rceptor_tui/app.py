@@ -39,7 +39,7 @@ from int3rceptor_tui.screens.permission import PermissionScreen
 from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from int3rceptor_tui.terminal import frame_interval, is_behind
-from int3rceptor_tui.theme import THEME
+from int3rceptor_tui.theme import theme_for
 from int3rceptor_tui.view_model.visible import visible
 from int3rceptor_tui.view_model.watch_news import WatchNews
 from proxy_core.config import Settings
@@ -72,6 +72,9 @@ class ConsoleApp(OrderedKeys):
         make: MakeCore = make_core,
     ) -> None:
         super().__init__()
+        theme = theme_for(self.console.color_system)
+        self.register_theme(theme)
+        self.theme = theme.name
         self.settings = settings
         self.books = Books()
         self.actions_table = with_remapped(settings.keys)
@@ -103,8 +106,6 @@ class ConsoleApp(OrderedKeys):
 
     def on_mount(self) -> None:
         """Draw the first frame, then start the core."""
-        self.register_theme(THEME)
-        self.theme = THEME.name
         self.set_keymap(dict(self.settings.keys))
         for screen in (self._flows, self._plugins):
             self.install_screen(screen, name=screen.__class__.__name__)
