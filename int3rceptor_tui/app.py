@@ -27,7 +27,13 @@ from int3rceptor_tui.core_worker import Companion, CoreWorker, MakeCore, make_co
 from int3rceptor_tui.feed import Books, Pump
 from int3rceptor_tui.garbage import settle
 from int3rceptor_tui.keymap import Action, Where, check_remapped, with_remapped
-from int3rceptor_tui.messages import CoreStarted, CoreStopped, FlowChosen, ScreenChosen
+from int3rceptor_tui.messages import (
+    CoreStarted,
+    CoreStopped,
+    FlowChosen,
+    PluginChosen,
+    ScreenChosen,
+)
 from int3rceptor_tui.ordered_keys import OrderedKeys
 from int3rceptor_tui.screens.base import ConsoleScreen, MainScreen
 from int3rceptor_tui.screens.confirm import ConfirmScreen
@@ -51,6 +57,13 @@ from proxy_core.model.plugin_status import AskedPermission
 
 _FIGURES_INTERVAL = 0.5
 _STOP_PATIENCE = 4.0
+_ELSEWHERE = {
+    Where.DETAIL: "an open flow; press enter on one first",
+    Where.PLUGIN: "an open plugin; press p on one first",
+    Where.HELP: "the list of keys; press ? first",
+}
+_LONGEST_NOTE = 300
+"""Characters: what is longer would cover the screen, and stands in the log or the profile."""
 
 
 class ConsoleApp(OrderedKeys):
@@ -247,8 +260,9 @@ class ConsoleApp(OrderedKeys):
 
     def tell(self, text: str, bad: bool = False) -> None:
         """Show a note for a moment; its text may hold anything."""
+        shown = visible(text)
         self.notify(
-            visible(text),
+            shown if len(shown) <= _LONGEST_NOTE else shown[: _LONGEST_NOTE - 1] + "…",
             severity="error" if bad else "information",
             timeout=8 if bad else 3,
             markup=False,
@@ -268,6 +282,7 @@ class ConsoleApp(OrderedKeys):
         self, plugin: str, asked: AskedPermission, by_itself: bool = False
     ) -> bool | None:
         """See `Desk.ask_permission`; call it in a worker."""
+        self.clear_notifications()  # they would lie over what is to be read
         self.books.first_uses.note_seen(plugin, asked)
         return await self.push_screen_wait(PermissionScreen(plugin, asked, by_itself))
 
@@ -279,9 +294,11 @@ class ConsoleApp(OrderedKeys):
 
     def perform(self, action: Action, argument: str = "") -> None:
         """Do an action, whether a key, the palette or the prompt asked for it."""
+        if action.listed or action.argument:
+            self.clear_notifications()  # what was told of the one before
         handler = self._handler(action)
         if handler is None:
-            self.tell(f"{action.id} is for an open flow; press enter on one first", bad=True)
+            self.tell(f"{action.id} is for {_ELSEWHERE[action.where]}", bad=True)
             return
         done = handler(argument) if action.argument else handler()
         if inspect.isawaitable(done):
@@ -314,9 +331,13 @@ class ConsoleApp(OrderedKeys):
 
     def palette_entries(self) -> list[PaletteEntry]:
         """Return what can be done now."""
-        in_detail = isinstance(self.console_screen, DetailScreen)
-        places = {Where.ALL, Where.FLOWS, Where.PLUGINS} | ({Where.DETAIL} if in_detail else set())
-        return palette_entries(self.actions_table.values(), self.books.plugins.values(), places)
+        return palette_entries(self._usable().values(), self.books.plugins.values())
+
+    def _usable(self) -> dict[str, Action]:
+        """Return the actions that can be done from where the user is."""
+        here = Where.ALL if self.console_screen is None else self.console_screen.WHERE
+        places = (Where.ALL, Where.FLOWS, Where.PLUGINS, here)
+        return {name: each for name, each in self.actions_table.items() if each.works_in(*places)}
 
     # --- what commands and keys meet here
 
@@ -355,7 +376,7 @@ class ConsoleApp(OrderedKeys):
     def _equip(self, screen: ConsoleScreen) -> None:
         screen.run_line = self.run_command
         screen.prompt.completions = lambda text: list(
-            completions(text, self.actions_table, self.books.plugins)
+            completions(text, self._usable(), self.books.plugins)
         )
 
     def _open(self, screen: ConsoleScreen) -> None:
@@ -376,6 +397,10 @@ class ConsoleApp(OrderedKeys):
     @on(FlowChosen)
     def _flow_chosen(self, event: FlowChosen) -> None:
         self.open_flow(event.flow_id)
+
+    @on(PluginChosen)
+    def _plugin_chosen(self, event: PluginChosen) -> None:
+        self.do_plugins_profile(event.name)
 
     def open_flow(self, flow_id: FlowId) -> None:
         """Show a flow on top of what is there."""

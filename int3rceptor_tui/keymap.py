@@ -45,6 +45,12 @@ class Action:
     """What the `:` prompt takes behind the id: `NAME`."""
     listed: bool = True
     """Whether the palette shows it; moving about is for fingers."""
+    also: Where | None = None
+    """Another place where its keys work."""
+
+    def works_in(self, *places: Where) -> bool:
+        """Tell whether it is there to be used in one of these places."""
+        return self.where in places or self.also in places
 
     @property
     def method(self) -> str:
@@ -87,8 +93,6 @@ ACTIONS: tuple[Action, ...] = (
     # the program
     Action("screen.flows", "1", "Show flows", Where.ALL),
     Action("screen.plugins", "2", "Show plugins", Where.ALL),
-    Action("pane.next", "tab", "Go to the next pane", Where.ALL, listed=False),
-    Action("pane.previous", "shift+tab", "Go to the previous pane", Where.ALL, listed=False),
     Action("app.prompt", "colon", "Open the command prompt", Where.ALL),
     Action("app.palette", "ctrl+p", "Open the command palette", Where.ALL, listed=False),
     Action("app.help", "question_mark,f1", "Show the keys", Where.ALL),
@@ -185,8 +189,16 @@ ACTIONS: tuple[Action, ...] = (
         Where.PLUGINS,
         "Swaps in the file as it is now; if that fails the old one goes on.",
         argument="NAME",
+        also=Where.PLUGIN,
     ),
-    Action("plugins.toggle", "e", "Enable or disable the plugin", Where.PLUGINS, argument="NAME"),
+    Action(
+        "plugins.toggle",
+        "e",
+        "Enable or disable the plugin",
+        Where.PLUGINS,
+        argument="NAME",
+        also=Where.PLUGIN,
+    ),
     Action("plugins.enable", "", "Enable a plugin", Where.PLUGINS, argument="NAME", listed=False),
     Action("plugins.disable", "", "Disable a plugin", Where.PLUGINS, argument="NAME", listed=False),
     Action(
@@ -207,9 +219,12 @@ ACTIONS: tuple[Action, ...] = (
         Where.PLUGINS,
         "To the one that is selected in the flow list.",
         argument="NAME",
+        also=Where.PLUGIN,
     ),
     Action("plugins.follow", "F", "Follow the log", Where.PLUGINS, "On and off."),
     Action("plugins.page", "space", "Page down", Where.PLUGINS, listed=False),
+    Action("pane.next", "tab", "Go to the next pane", Where.PLUGINS, listed=False),
+    Action("pane.previous", "shift+tab", "Go to the previous pane", Where.PLUGINS, listed=False),
     Action("plugins.search", "slash", "Search the log", Where.PLUGINS),
     Action("plugins.search_next", "n", "Find the next", Where.PLUGINS, listed=False),
     Action("plugins.search_previous", "N", "Find the one before", Where.PLUGINS, listed=False),
@@ -218,7 +233,7 @@ ACTIONS: tuple[Action, ...] = (
         "enter",
         "Show the log line's flow",
         Where.PLUGINS,
-        "On a plugin: only its log lines.",
+        "On a plugin: its profile.",
         listed=False,
     ),
     # one plugin
@@ -241,7 +256,7 @@ def bindings(*places: Where) -> list[BindingType]:
     return [
         Binding(action.keys, f"app.perform('{action.id}')", action.title, show=False, id=action.id)
         for action in ACTIONS
-        if action.where in places and action.keys
+        if action.works_in(*places) and action.keys
     ]
 
 

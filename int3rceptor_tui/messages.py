@@ -32,6 +32,14 @@ class FlowChosen(Message):
         self.flow_id = flow_id
 
 
+class PluginChosen(Message):
+    """The user wants to see a plugin."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
 class ScreenChosen(Message):
     """The user clicked on a main screen's name; `index` counts from 0."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.view_model.formats import plural
 from proxy_core.model.ids import FlowId
 
 
@@ -17,7 +18,7 @@ class FlowCommands:
         count = len(self._desk.books.flows)
         if await self._desk.ask(f"Clear all finished flows ({count})?"):
             cleared = await self._desk.driver.clear_flows()
-            self._desk.tell(f"{cleared} flows cleared.")
+            self._desk.tell(f"{cleared} {plural('flow', cleared)} cleared.")
 
     async def do_flow_resume(self) -> None:
         """Let the held flow go on."""
@@ -28,7 +29,8 @@ class FlowCommands:
     async def do_flow_resume_all(self) -> None:
         """Let all held flows go on."""
         resumed = await self._desk.driver.resume_flows(None)
-        self._desk.tell(f"{resumed} flows resumed." if resumed else "No flow is held.")
+        told = f"{resumed} {plural('flow', resumed)} resumed."
+        self._desk.tell(told if resumed else "No flow is held.")
 
     async def do_flow_kill(self) -> None:
         """End the held flow."""

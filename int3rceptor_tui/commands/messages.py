@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.view_model.formats import size_in_words
 from proxy_core.errors import ControlError
 
 _TEXT, _BINARY = 1, 2
@@ -32,7 +33,7 @@ class MessageCommands:
         opcode, payload = parse_message(argument)
         await self._desk.driver.inject_message(flow_id, from_client, opcode, payload)
         whom = "server" if from_client else "client"
-        self._desk.tell(f"Sent to the {whom} of flow {flow_id}: {len(payload)} bytes.")
+        self._desk.tell(f"Sent to the {whom} of flow {flow_id}: {size_in_words(len(payload))}.")
 
 
 def parse_message(argument: str) -> tuple[int, bytes]:

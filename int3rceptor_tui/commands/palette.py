@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import NamedTuple, Protocol, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from int3rceptor_tui.keymap import Action, Where
+from int3rceptor_tui.keymap import Action
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.model.plugin_status import PluginStatus
 
@@ -22,13 +22,13 @@ class PaletteEntry(NamedTuple):
 
 
 def palette_entries(
-    actions: Iterable[Action], plugins: Iterable[PluginStatus], places: Collection[Where]
+    actions: Iterable[Action], plugins: Iterable[PluginStatus]
 ) -> list[PaletteEntry]:
-    """Return what can be done in `places`, and with each of the plugins by name."""
+    """Return what can be done by these actions, and with each of the plugins by name."""
     entries = [
         PaletteEntry(action.title, action.id, f"{action.shown_keys}   {action.help}".strip())
         for action in actions
-        if action.listed and not action.argument and action.where in places
+        if action.listed and not action.argument
     ]
     for plugin in plugins:
         name = visible(plugin.name)

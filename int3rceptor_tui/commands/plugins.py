@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.view_model.formats import plural
 from proxy_core.errors import ControlError, PluginNotFound
 from proxy_core.model.plugin_status import AskedPermission, PluginState
+
+_MOST_NAMES = 5
+
+
+def _place(who: str) -> str:
+    """Return of a manifest's path the directory's name, of a module's its own."""
+    path = PurePath(who)
+    return path.parent.name if path.name == "plugin.toml" else path.name
 
 
 class PluginCommands:
@@ -16,14 +27,21 @@ class PluginCommands:
     async def do_plugins_discover(self) -> None:
         """Look into the plugin directories, and tell what was found."""
         report = await self._desk.driver.discover_plugins()
-        words = [f"{report.found} plugins found"]
+        words = [f"{report.found} {plural('plugin', report.found)} found"]
         if report.added:
             words.append(f"new: {', '.join(report.added)}")
         if report.removed:
             words.append(f"gone: {', '.join(report.removed)}")
         self._desk.tell("; ".join(words) + ".")
-        for who, why in report.refused:
+        if len(report.refused) == 1:
+            who, why = report.refused[0]
             self._desk.tell(f"{who} was refused: {why}", bad=True)
+        elif report.refused:
+            names = [_place(who) for who, _ in report.refused[:_MOST_NAMES]]
+            more = len(report.refused) - len(names)
+            told = ", ".join(names) + (f" and {more} more" if more else "")
+            why = "their lines, and the log, say why"
+            self._desk.tell(f"{len(report.refused)} were refused: {told}; {why}.", bad=True)
         await self._desk.fetch_plugins()
 
     async def do_plugins_reload(self, name: str) -> None:

@@ -39,6 +39,8 @@ class ConsoleScreen(Screen[None]):
     def compose_bottom(self) -> ComposeResult:
         """Yield what is at the bottom of every screen."""
         yield self.prompt
+        yield self.prompt.mark
+        yield self.prompt.candidates
         yield self.status_bar
 
     @property
@@ -143,12 +145,6 @@ class ConsoleScreen(Screen[None]):
     def do_move_page_up(self) -> None:
         """Page up."""
         self.window.turn_page(-1)
-
-    def do_pane_next(self) -> None:
-        """Go to the next pane, where there are several."""
-
-    def do_pane_previous(self) -> None:
-        """Go to the pane before, where there are several."""
 
 
 class MainScreen(ConsoleScreen):

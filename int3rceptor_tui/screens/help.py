@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from textwrap import wrap
 
 from textual.app import ComposeResult
@@ -26,13 +27,18 @@ _WRAP = 58  # cells of text, so that it stands in 80 columns
 def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
     """Return the keys that work in a place: its own first, then those that work everywhere."""
     rows: list[list[Piece]] = []
+    taken: set[str] = set()  # by the place itself: there they mean nothing else
     for place in (where, Where.ALL):
         rows += [[(f"Keys {'in ' if place is not Where.ALL else ''}{place.value}", "heading")]]
         for action in actions.values():
-            if action.where is place and action.keys:
-                rows.append([(f"  {action.shown_keys:<16}", "key"), (action.title, "")])
+            keys = [key for key in action.keys.split(",") if key and key not in taken]
+            if action.works_in(place) and keys:
+                shown = replace(action, keys=",".join(keys)).shown_keys
+                rows.append([(f"  {shown:<16}", "key"), (action.title, "")])
                 rows += [[(" " * 18, ""), (line, "dim")] for line in wrap(action.help, _WRAP)]
         rows.append([])
+        own = (action for action in actions.values() if action.works_in(place))
+        taken.update(key for action in own for key in action.keys.split(","))
     rows += [
         [("Commands", "heading")],
         [("  :", "key"), (" and an action's name, with its argument where it takes one:", "")],

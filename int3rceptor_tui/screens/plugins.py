@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Where, bindings
-from int3rceptor_tui.messages import FlowChosen
+from int3rceptor_tui.messages import FlowChosen, PluginChosen
 from int3rceptor_tui.screens.base import MainScreen
 from int3rceptor_tui.view_model import log_rows, plugin_rows
 from int3rceptor_tui.view_model.log_rows import LogRows
@@ -89,7 +89,8 @@ class PluginsScreen(MainScreen):
             self.rule.show("No plugins. Put some into ~/.int3rceptor/plugins and press D.", "")
             return
         follow = "following" if self.log_table.follow else "F follows"
-        self.rule.show("Log of all plugins" if name is None else f"Log of {visible(name)}", follow)
+        title = "Log of all plugins" if name is None else f"Log of {visible(name)}, l shows all"
+        self.rule.show(title, follow)
 
     @property
     def selected(self) -> PluginStatus | None:
@@ -137,7 +138,7 @@ class PluginsScreen(MainScreen):
     @on(LineTable.Opened)
     def _opened(self, event: LineTable.Opened) -> None:
         if event.table is self.table:
-            self.do_plugins_log()
+            self.post_message(PluginChosen(self.rows.at(self.table.cursor).name))
             return
         logs = self.books.logs
         line = logs.at(self.log_table.cursor)

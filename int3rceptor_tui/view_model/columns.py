@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -17,6 +18,8 @@ class Column:
     rank: int = 0
     share: int = 0
     right: bool = False
+    short: Callable[[str], str] | None = None
+    """Makes less of a text that does not fit, before it is cut."""
 
 
 def fit(columns: tuple[Column, ...], width: int) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.view_model.body_text import decode_body, looks_binary, to_text
-from int3rceptor_tui.view_model.formats import size
+from int3rceptor_tui.view_model.formats import size, size_in_words
 from int3rceptor_tui.view_model.json_text import json_lines
 from int3rceptor_tui.view_model.lines import (
     FixedLines,
@@ -26,7 +26,9 @@ class Content:
         self._type = (body.content_type or "").lower()
         self._notes = list(decoded.notes)
         if body.encoding and self._data is not body.kept:
-            self._notes.insert(0, f"{visible(body.encoding)}, {size(body.size)} on the wire")
+            self._notes.insert(
+                0, f"{visible(body.encoding)}, {size_in_words(body.size)} on the wire"
+            )
         if body.truncated:
             self._notes.append(f"the first {size(len(body.kept))} of {size(body.size)} were kept")
         self._trailers = body.trailers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from int3rceptor_tui.view_model.formats import duration, size, stamp
+from int3rceptor_tui.view_model.formats import duration, size_in_words, stamp
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import ConnectionView, FlowDetail, HeadView
@@ -60,8 +60,8 @@ def fact_lines(flow: FlowDetail) -> Rows:
         _fact("state", summary.state.value),
         _fact("kind", summary.kind.value),
         _fact("url", flow.url),
-        _fact("request body", f"{size(summary.request_size)} ({summary.request_size} bytes)"),
-        _fact("response body", f"{size(summary.response_size)} ({summary.response_size} bytes)"),
+        _fact("request body", size_in_words(summary.request_size)),
+        _fact("response body", size_in_words(summary.response_size)),
     ]
     rows += [_fact("note", note) for note in flow.notes]
     rows += [_fact("edited by", who) for who in flow.edited_by]

@@ -17,7 +17,7 @@ COLUMNS = (
     Column("Host", 18, share=2),
     Column("Path", 18, share=5),
     Column("Status", 6, rank=1, right=True),
-    Column("Type", 12, rank=6, share=1),
+    Column("Type", 12, rank=6, share=1, short=lambda media: media.rpartition("/")[2]),
     Column("Size", 6, rank=3, right=True),
     Column("Took", 6, rank=4, right=True),
     Column("Protocol", 8, rank=8),
@@ -59,8 +59,8 @@ def cells_of(flow: FlowSummary) -> tuple[tuple[str, str], ...]:
     tone = "bad" if failed else "dim" if flow.state is FlowState.ACTIVE else ""
     host = flow.host if flow.port in (80, 443) else f"{flow.host}:{flow.port}"
     path = visible(flow.path)
-    if failed and flow.status is None:
-        path = f"{path}  {visible(flow.error or '')}".lstrip()
+    if failed and flow.error:
+        path = f"{path}  {visible(flow.error)}".lstrip()
     return (
         (str(flow.id), "dim"),
         (clock(flow.started), "dim"),

@@ -20,6 +20,17 @@ def size(count: int) -> str:
     return f"{value / 1024:.1f}E"
 
 
+def size_in_words(count: int) -> str:
+    """Return a size for a sentence: 1 byte, 512 bytes, 2.1k (2135 bytes)."""
+    whole = f"{count} {plural('byte', count)}"
+    return whole if count < 1000 else f"{size(count)} ({whole})"
+
+
+def plural(noun: str, count: int) -> str:
+    """Return the noun for so many of it."""
+    return noun if count == 1 else f"{noun}s"
+
+
 def duration(seconds: float) -> str:
     """Return a duration in at most six cells: 250us, 3.2ms, 120ms, 1.3s, 42s, 2m05, 3h07."""
     if not math.isfinite(seconds):

@@ -52,7 +52,7 @@ class LogRows:
         return (
             (clock(line.time), "dim"),
             (level, style or "good"),
-            (visible(line.plugin) or "int3rceptor", "heading" if line.plugin else "dim"),
+            (visible(line.plugin) or "int3rceptor", "" if line.plugin else "dim"),
             ("" if line.flow_id is None else f"#{line.flow_id}", "key"),
             (visible(line.text), style),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.columns import Column
 from int3rceptor_tui.view_model.content import Content
-from int3rceptor_tui.view_model.formats import clock, size
+from int3rceptor_tui.view_model.formats import clock, size, size_in_words
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import BodyView, WebSocketMessageView, WebSocketView
@@ -108,8 +108,7 @@ def message_head(message: WebSocketMessageView, number: int) -> list[list[Piece]
     """Return the lines above a message that is shown whole; `number` counts from 1."""
     whence = "client to server" if message.from_client else "server to client"
     name, _ = _type(message)
-    unit = " bytes" if message.size < 1000 else ""
-    facts = [f"{name}, {size(message.size)}{unit}"]
+    facts = [f"{name}, {size_in_words(message.size)}"]
     if message.compressed:
         facts.append("compressed on the wire")
     if message.opcode == _CLOSE and len(message.payload) >= 2:

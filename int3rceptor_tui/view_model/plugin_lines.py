@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.formats import duration, size
 from int3rceptor_tui.view_model.lines import Piece
-from int3rceptor_tui.view_model.plugin_rows import count, progress
+from int3rceptor_tui.view_model.plugin_rows import STATES, count, progress
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.model.plugin_status import Comparison, HookProfile, PermissionState, PluginStatus
 
@@ -28,13 +28,13 @@ def plugin_lines(plugin: PluginStatus) -> Rows:
     rows += [
         [("Plugin", "heading")],
         _fact("name", plugin.name),
-        _fact("version", plugin.version),
-        _fact("what it is", plugin.description),
-        _fact("abi", plugin.abi),
-        _fact("state", plugin.state.value + phase),
+        _fact("version", plugin.version or "none"),
+        _fact("what it is", plugin.description or "not said"),
+        _fact("abi", plugin.abi or "none"),
+        _fact("state", plugin.state.value + phase, STATES.get(plugin.state, "notice")),
         _fact("generation", f"{plugin.generation}{loaded}"),
         _fact("module", plugin.path),
-        _fact("permissions", ", ".join(plugin.permissions)),
+        _fact("permissions", ", ".join(plugin.permissions) or "none"),
         _fact("instances", str(plugin.instances)),
         _fact("memory", f"{size(plugin.memory_pages * _PAGE)} an instance"),
         _fact("kept state", size(plugin.state_bytes)),
@@ -42,7 +42,7 @@ def plugin_lines(plugin: PluginStatus) -> Rows:
     if plugin.compared is not None:
         rows += [[], *_comparison(plugin.compared)]
     if plugin.asked:
-        rows += [[], [("Asks to reach", "heading")]]
+        rows += [[], [("Asks to reach", "heading"), ("  P decides", "dim")]]
         for asked in plugin.asked:
             state = (f"{asked.state.value:<9}", _DECIDED[asked.state])
             head: Piece = (f"  {visible(asked.kind):<14} ", "dim")

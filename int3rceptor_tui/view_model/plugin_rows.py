@@ -21,7 +21,7 @@ COLUMNS = (
     Column("Last error, or what it is", 16, rank=1, share=5),
 )
 
-_STATES = {
+STATES = {
     PluginState.READY: "good",
     PluginState.FAILING: "warn",
     PluginState.QUARANTINED: "bad",
@@ -74,19 +74,24 @@ class PluginRows:
             (visible(plugin.version), "dim"),
             _state(plugin),
             (plugin.abi, "dim"),
-            (str(plugin.generation), ""),
-            (str(plugin.calls), ""),
+            _figure(plugin.generation),
+            _figure(plugin.calls),
             (f"{per_call:.1f}" if plugin.calls else "", ""),
-            (count(plugin.fuel_used), ""),
-            (str(plugin.traps), "bad" if plugin.traps else "dim"),
-            (str(plugin.log_lines), "warn" if plugin.log_dropped else ""),
+            (count(plugin.fuel_used), _figure(plugin.fuel_used)[1]),
+            _figure(plugin.traps, "bad"),
+            _figure(plugin.log_lines, "warn" if plugin.log_dropped else ""),
             _last(plugin),
         )
 
 
+def _figure(number: int, style: str = "") -> tuple[str, str]:
+    """A figure that stands back while there is nothing to tell."""
+    return str(number), style if number else "dim"
+
+
 def _state(plugin: PluginStatus) -> tuple[str, str]:
     word = plugin.state if plugin.phase is None else plugin.phase
-    return word.value, _STATES.get(plugin.state, "notice")
+    return word.value, STATES.get(plugin.state, "notice")
 
 
 def progress(plugin: PluginStatus) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len
 
 from int3rceptor_tui.view_model.first_uses import Question
+from int3rceptor_tui.view_model.formats import plural
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import CoreStatus
 
@@ -33,20 +34,23 @@ def status_parts(
         left.append((f"  {mode}", "dim"))
     if status.api:
         left.append((f"  API {status.api.removeprefix('http://')}", "dim"))
-    lost = status.log_lines_dropped
+    lost, clients = status.log_lines_dropped, status.client_connections
     kept = f" ({status.flows_kept} kept)" if status.flows_evicted else ""
     # The most important first; what does not fit is left out from the end.
     fields: list[list[Part]] = [
-        [(f"{status.flows_seen}", ""), (f" flows{kept}", "dim")],
+        [(f"{status.flows_seen}", ""), (f" {plural('flow', status.flows_seen)}{kept}", "dim")],
         [(f"{rate:.0f}/s", "" if rate else "dim")],
         [(f"{status.held} held", "warn" if status.held else "dim")],
         [(f"{lost} lines dropped" if lost else "0 dropped", "warn" if lost else "dim")],
         [
-            (f"{status.plugins_ready} plugins", "" if status.plugins_ready else "dim"),
-            *([(f" {status.plugins_failing} failing", "bad")] if status.plugins_failing else []),
+            (
+                f"{status.plugins_ready} {plural('plugin', status.plugins_ready)}",
+                "" if status.plugins_ready else "dim",
+            ),
+            *([(f" {status.plugins_failing} failed", "bad")] if status.plugins_failing else []),
         ],
         [("? help", "key")],
-        [(f"{status.client_connections} clients", "dim")],
+        [(f"{clients} {plural('client', clients)}", "dim")],
     ]
     used = sum(cell_len(text) for text, _ in left)
     room = width - used - 3

@@ -6,7 +6,7 @@ evicted and newer ones arrive. Following keeps the cursor on the last row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rich.cells import cell_len, set_cell_size
@@ -282,7 +282,7 @@ class LineTable(LineWindow):
                 if run:
                     segments.append(Segment(run, run_style))
                 run, run_style = "", style
-            run += _cell(text, size, self.columns[column].right)
+            run += _cell(text, size, self.columns[column].right, self.columns[column].short)
             used += size
         segments.append(Segment(run, run_style))
         if used < width:
@@ -306,8 +306,10 @@ class _RowTexts:
         return [(text + " ", style) for text, style in self._rows.cells_at(index)]
 
 
-def _cell(text: str, size: int, right: bool) -> str:
+def _cell(text: str, size: int, right: bool, short: Callable[[str], str] | None = None) -> str:
     """Return `text` in exactly `size` cells, an ellipsis where it was cut."""
+    if short is not None and cell_len(text) > size:
+        text = short(text)
     if text.isascii():
         length = len(text)
         if length > size:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 
 from textual.binding import Binding
 from textual.suggester import Suggester
-from textual.widgets import Input
+from textual.widgets import Input, Static
+
+from int3rceptor_tui.widgets.candidate_line import CandidateLine
 
 _HISTORY = 200
 
@@ -16,7 +18,8 @@ class Prompt(Input):
 
     BINDINGS = [
         Binding("escape,ctrl+c", "close", show=False),
-        Binding("tab,shift+tab", "complete", show=False),
+        Binding("tab", "complete(1)", show=False),
+        Binding("shift+tab", "complete(-1)", show=False),
         Binding("up", "recall(-1)", show=False),
         Binding("down", "recall(1)", show=False),
     ]
@@ -35,6 +38,10 @@ class Prompt(Input):
         self._on_closed = on_closed
         self.completions: Callable[[str], Sequence[str]] = lambda text: ()
         """What `text` could become, the likeliest first."""
+        self.mark = Static(id="mark", markup=False)
+        self.candidates = CandidateLine()
+        self._offered: list[str] = []
+        self._taken: int | None = None  # which of those offered is in the prompt
         self._history: dict[str, list[str]] = {}
         self._at = 0
         self._draft = ""
@@ -47,13 +54,15 @@ class Prompt(Input):
         self._at = len(self._history.get(kind, []))
         self.border_title = None
         self.placeholder = "command" if kind == ":" else "search"
-        self.display = True
+        self.mark.update(kind)
+        self.display = self.mark.display = True
+        self._offer()
         self.screen.set_focus(self)
         self.cursor_position = len(text)
 
     def close(self) -> None:
         """Go away."""
-        self.display = False
+        self.display = self.mark.display = self.candidates.display = False
         self.value = ""
         self._on_closed()
 
@@ -67,12 +76,35 @@ class Prompt(Input):
         """Leave without entering anything."""
         self.close()
 
-    def action_complete(self) -> None:
-        """Take the likeliest completion."""
-        found = self.complete(self.value)
-        if found is not None:
-            self.value = found
-            self.cursor_position = len(found)
+    def action_complete(self, by: int) -> None:
+        """Take the likeliest completion; after that the next, or the one before."""
+        self._offer()
+        offered = self._offered
+        if not offered:
+            return
+        if self._taken is not None:
+            self._taken = (self._taken + by) % len(offered)
+        else:
+            self._taken = 0 if by > 0 else len(offered) - 1
+        self.value = offered[self._taken]
+        self.cursor_position = len(self.value)
+        self.candidates.show(offered, self._taken)
+        if len(offered) == 1:
+            self._taken = None  # what could follow it comes next
+
+    def on_input_changed(self) -> None:
+        """Offer what the text could become now."""
+        if self.display:
+            self._offer()
+
+    def _offer(self) -> None:
+        """Look for completions, unless the text is one of those that are being gone through."""
+        taken = self._taken
+        if taken is None or self.value != self._offered[taken]:
+            found = self.completions(self.value) if self.kind == ":" else ()
+            self._offered = [text for text in found if text != self.value]
+            self._taken = None
+        self.candidates.show(self._offered, self._taken)
 
     def action_recall(self, by: int) -> None:
         """Show what was entered before, or after that."""

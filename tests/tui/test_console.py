@@ -26,6 +26,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import (
     AskedPermission,
     Comparison,
+    DiscoverReport,
     LoadPhase,
     PermissionKind,
     PermissionState,
@@ -379,6 +380,32 @@ async def test_plugin_keys_reach_the_core(keys: tuple[str, ...], asked: tuple[ob
         await until(lambda: console.control.asked == [asked])
 
 
+async def test_a_plugin_opens_and_its_keys_work_there_too() -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("2", "j", "enter")
+        assert isinstance(console.app.screen, PluginScreen)
+        await console.press("r", "e")
+        await until(lambda: len(console.control.asked) == 2)
+        assert console.control.asked == [("reload", "beta"), ("enable", "beta", False)]
+        assert isinstance(console.app.screen, PluginScreen)
+
+
+async def test_what_discover_refuses_is_told_at_once_and_leaves_with_the_next_action() -> None:
+    control = with_plugins()
+    refused = tuple((f"/plugins/p{number}/plugin.toml", "no " * 200) for number in range(7))
+    control.discovered = DiscoverReport(("/plugins",), 9, refused=refused)
+    async with open_console(control) as console:
+        await console.press("2", "D")
+        await until(lambda: len(console.notes) == 2)
+        assert console.notes[1].startswith("7 were refused: p0, p1, p2, p3, p4 and 2 more; ")
+        control.discovered = DiscoverReport(("/plugins",), 1, refused=refused[:1])
+        await console.press("D")
+        await until(lambda: len(console.notes) == 2)
+        assert console.notes[0] == "1 plugin found."
+        assert console.notes[1].startswith("/plugins/p0/plugin.toml was refused: no no ")
+        assert len(console.notes[1]) == 300
+
+
 async def test_a_reload_that_fails_says_what_failed_and_that_the_old_one_goes_on() -> None:
     control = with_plugins()
     control.reload_report = ReloadReport("alpha", False, 1, "no \x1b[31mmemory; 1 goes on")
@@ -402,6 +429,26 @@ async def test_the_prompt_completes_and_runs_commands_from_any_screen() -> None:
         assert not console.app.screen.query_one("#prompt").display
 
 
+async def test_tab_goes_through_what_the_line_could_become() -> None:
+    async with open_console(with_plugins()) as console:
+        prompt = console.app.screen.query_one(Prompt)
+        await console.press("colon")
+        await console.type("flow.")
+        offered = next(line for line in console.text.splitlines() if "flow.clear" in line)
+        assert "flow.follow" in offered
+        await console.press("tab", "tab")
+        assert prompt.value == "flow.follow"
+        await console.press("shift+tab", "shift+tab")
+        assert prompt.value.startswith("flow.")
+        assert prompt.value != "flow.clear"
+        await console.press("tab", "x")
+        assert prompt.value == "flow.clearx"
+        assert "flow.follow" not in console.text
+        await console.press("escape", "colon")
+        await console.type("plugin.")
+        assert "plugin.search" not in console.text, "for a place that the user is not in"
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -409,6 +456,8 @@ async def test_the_prompt_completes_and_runs_commands_from_any_screen() -> None:
         ("nonsense", "there is no command 'nonsense'"),
         ("plugins.reload nobody", "no plugin is called 'nobody'"),
         ("flow.follow now", "takes no argument"),
+        ("detail.mode", "is for an open flow; press enter"),
+        ("plugin.search", "is for an open plugin; press p"),
     ],
 )
 async def test_a_wrong_command_says_what_is_wrong(line: str, words: str) -> None:
@@ -438,6 +487,17 @@ async def test_help_lists_the_keys_of_the_place() -> None:
         assert "Resume the held flow" in console.text
         await console.press("escape")
         assert isinstance(console.app.screen, FlowsScreen)
+
+
+async def test_help_shows_no_key_for_what_it_does_not_do_there() -> None:
+    async with open_console(with_plugins(), size=(120, 80)) as console:
+        await console.press("question_mark")
+        assert "pane" not in console.text.partition("Commands")[0]
+        await console.press("q", "2", "question_mark")
+        keys = {line.split()[0]: line for line in console.text.splitlines() if line[:3] > "   "}
+        lines = [line for line in console.text.splitlines() if "Move right" in line]
+        assert [line.split()[0] for line in lines] == ["right"]
+        assert "only this plugin's log" in keys["l"]
 
 
 async def test_clearing_asks_first() -> None:
