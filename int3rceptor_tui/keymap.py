@@ -136,6 +136,13 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("detail.full", "f", "Show the content alone", Where.DETAIL, "And the heads again."),
     Action(
+        "detail.wrap",
+        "W",
+        "Wrap long lines",
+        Where.DETAIL,
+        "Or not, and l and h go along them.",
+    ),
+    Action(
         "detail.next", "space", "Show the next flow", Where.DETAIL, "In a message: the next one."
     ),
     Action(

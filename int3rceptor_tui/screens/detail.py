@@ -298,6 +298,10 @@ class DetailScreen(ConsoleScreen):
         self._full = not self._full
         self._render_part()
 
+    def do_detail_wrap(self) -> None:
+        """Wrap long lines, or show each on one line."""
+        self.viewer.set_wrap(not self.viewer.wraps)
+
     # --- other flows
 
     def do_detail_next(self) -> None:

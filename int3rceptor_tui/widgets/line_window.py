@@ -63,7 +63,7 @@ class LineWindow(Widget, can_focus=True):
         raise NotImplementedError
 
     def draw_line(self, index: int, width: int) -> Strip:
-        """Return a line's strip, `width` cells wide."""
+        """Return a line's strip, `width` cells wide; subclasses have this or `draw_at`."""
         raise NotImplementedError
 
     def draw_header(self, width: int) -> Strip | None:
@@ -184,17 +184,16 @@ class LineWindow(Widget, can_focus=True):
             return Strip.blank(width, self.base_style)
         header = self.header_height
         if y < header:
-            strip = self.draw_header(width) or Strip.blank(width)
-            return strip.apply_style(self.base_style)
-        index = self.top + y - header
-        if index >= self.line_count():
+            titles = self.draw_header(width) or Strip.blank(width)
+            return titles.apply_style(self.base_style)
+        has_bar = self.has_bar
+        strip = self.draw_at(y - header, width - has_bar)
+        if strip is None:
             return Strip.blank(width, self.base_style)
-        has_bar = self.line_count() > self.page
-        strip = self.draw_line(index, width - has_bar)
         if not has_bar:
             return strip
         # The same strip object again lets Textual use what it rendered of it before.
-        thumb = self._is_thumb(y - header)
+        thumb = self.is_thumb(y - header)
         key = (id(strip), thumb)
         framed = self._framed.get(key)
         if framed is None or framed[0] is not strip:
@@ -203,7 +202,18 @@ class LineWindow(Widget, can_focus=True):
             framed = self._framed[key] = (strip, Strip([*strip, cell], width))
         return framed[1]
 
-    def _is_thumb(self, y: int) -> bool:
+    @property
+    def has_bar(self) -> bool:
+        """Whether there is more than the window shows, and a bar that says where one is."""
+        return self.line_count() > self.page
+
+    def draw_at(self, y: int, width: int) -> Strip | None:
+        """Return the strip at a row of the window, below the header; None behind the end."""
+        index = self.top + y
+        return self.draw_line(index, width) if index < self.line_count() else None
+
+    def is_thumb(self, y: int) -> bool:
+        """Tell whether the bar's thumb covers a row."""
         count, page = self.line_count(), self.page
         size = max(1, page * page // count)
         start = (page - size) * self.top // max(1, count - page)
