@@ -219,7 +219,8 @@ class ConsoleApp(OrderedKeys):
         shown = screen is self._plugins or isinstance(screen, PluginScreen)
         if shown or any(plugin.undecided for plugin in self.books.plugins.values()):
             await self.fetch_plugins()
-        self._ask_on_first_use()
+        if self.screen_stack:  # none while the program ends
+            self._ask_on_first_use()
 
     def _ask_on_first_use(self) -> None:
         """Ask what a plugin may reach that was refused it, but not while the user types."""

@@ -31,6 +31,7 @@ class Content:
             )
         if body.truncated:
             self._notes.append(f"the first {size(len(body.kept))} of {size(body.size)} were kept")
+        self._cut = body.truncated
         self._trailers = body.trailers
         self._opened: dict[str, Lines] = {}
         self.modes = self._suitable()
@@ -46,7 +47,7 @@ class Content:
         if "x-www-form-urlencoded" in self._type:
             self._opened["form"] = FormLines(text)
             modes.insert(0, "form")
-        pretty = json_lines(text)
+        pretty = json_lines(text, self._cut)
         if pretty is not None:
             self._opened["json"] = pretty
             modes.insert(0, "json")

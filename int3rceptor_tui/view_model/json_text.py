@@ -39,13 +39,23 @@ _LINE = re.compile(
 )
 _CLOSES = {"[": "]", "{": "}"}
 
+# What may stand at the end of a text that was cut: a member or an element that is not whole.
+_UNFINISHED = re.compile(
+    rf"""
+    (?: {_STRING} [ \t\r\n]*+ :?+ [ \t\r\n]*+ )?+
+    (?: "(?:[^"\\]++|\\.)*+ \\?+ | [-+.0-9a-zA-Z]{{0,40}} )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
-def json_lines(text: str) -> Lines | None:
+
+def json_lines(text: str, cut: bool = False) -> Lines | None:
     """Return JSON (RFC 8259), or several texts of it in a row, as lines of two-space indents.
 
     None where it is anything else, or more than 2 MiB or 250,000 lines, for which nobody wants to
     wait. What stands in a string and the zeros before a number are not judged. Strings longer than
-    4,000 characters go on in lines of their own.
+    4,000 characters go on in lines of their own. Of a text that was `cut`, its beginning is laid
+    out, and what it ends in the middle of comes as it is.
     """
     if len(text) > _LIMIT:
         return None
@@ -58,7 +68,15 @@ def json_lines(text: str) -> Lines | None:
     fresh = False  # right behind an opening bracket, where it may close
     while at < len(text):
         match = _LINE.match(text, at)
-        if match is None or len(starts) >= _MAX_LINES:
+        if len(starts) >= _MAX_LINES:
+            return None
+        is_end = cut and bool(closers) and (match is None or match.end() == len(text))
+        if is_end and _UNFINISHED.fullmatch(text, at):
+            starts.extend(range(at, len(text), _MAX_LINE))
+            depths.append(len(closers))
+            depths.extend([_REST] * (len(starts) - len(depths)))
+            break
+        if match is None:
             return None
         close, key, _, _, opening, empty, comma = match.groups()
         if close:
@@ -80,7 +98,7 @@ def json_lines(text: str) -> Lines | None:
             return None
         more = fresh or bool(comma) or not closers
         at = match.end()
-    return None if closers else _JsonLines(text, starts, depths)
+    return None if closers and not cut else _JsonLines(text, starts, depths)
 
 
 class _JsonLines:

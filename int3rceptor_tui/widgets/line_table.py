@@ -242,11 +242,15 @@ class LineTable(LineWindow):
         """See `LineWindow.draw_header`."""
         style = self.style_named("header")
         parts = [
-            _cell(self.columns[index].title, cells, self.columns[index].right)
+            _cell(self._title_of(index), cells, self.columns[index].right)
             for index, cells in self._columns_for(width - (self.line_count() > self.page))
         ]
         text = set_cell_size(" ".join(parts), width)
         return Strip([Segment(text, style)], width)
+
+    def _title_of(self, index: int) -> str:
+        scrolled = self.shift and index == self._shifted
+        return f"< {self.columns[index].title}" if scrolled else self.columns[index].title
 
     def draw_line(self, index: int, width: int) -> Strip:
         """See `LineWindow.draw_line`."""

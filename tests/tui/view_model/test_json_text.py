@@ -33,6 +33,31 @@ def test_it_is_laid_out_as_the_standard_library_would(value: object, indent: int
     assert shown(json.dumps(value, indent=indent)) == json.dumps(value, indent=2)
 
 
+@settings(max_examples=60)
+@given(CONTAINERS, st.floats(0, 1))
+def test_a_text_that_was_cut_anywhere_is_laid_out_as_far_as_it_goes(
+    value: object, share: float
+) -> None:
+    whole = json.dumps(value)
+    text = whole[: 1 + int(share * (len(whole) - 1))]
+    lines = json_lines(text, cut=True)
+    assert lines is not None
+    pieces = [piece for index in range(len(lines)) for piece, _ in lines.line(index)]
+    assert "".join("".join(pieces).split()) == "".join(text.split())
+
+
+def test_what_a_cut_text_ends_in_the_middle_of_comes_as_it_is() -> None:
+    lines = json_lines('{"a": [1, {"b": "unfin', cut=True)
+    assert lines is not None
+    rows = ["".join(piece for piece, _ in lines.line(index)) for index in range(len(lines))]
+    assert rows == ["{", '  "a": [', "    1,", "    {", '      "b": "unfin']
+
+
+@pytest.mark.parametrize("text", ["[INFO] it began", "{color: red}", "[1, 2} and more"])
+def test_what_only_begins_like_json_is_not_taken_for_it_when_cut(text: str) -> None:
+    assert json_lines(text, cut=True) is None
+
+
 def test_pieces_have_styles() -> None:
     lines = json_lines('{"a": ["x", -1.5e3, null, {}], "b": true}')
     assert lines is not None
