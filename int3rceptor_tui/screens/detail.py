@@ -13,7 +13,7 @@ from int3rceptor_tui.keymap import Where, bindings
 from int3rceptor_tui.screens.base import ConsoleScreen
 from int3rceptor_tui.view_model.change_lines import EVERYBODY, change_lines, editors
 from int3rceptor_tui.view_model.content import Content
-from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
+from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines, held_lines
 from int3rceptor_tui.view_model.lines import FixedLines, JoinedLines, Lines
 from int3rceptor_tui.view_model.message_rows import (
     COLUMNS,
@@ -233,10 +233,12 @@ class DetailScreen(ConsoleScreen):
         head = flow.request if asked else flow.response
         received = flow.request_received if asked else flow.response_received
         body = flow.request_body if asked else flow.response_body
+        held = held_lines(flow)
         if head is None:
             what = flow.summary.error or "There is no response yet."
-            return FixedLines([[(visible(what), "bad" if flow.summary.error else "dim")]]), ""
-        top = FixedLines([] if self._full else head_lines(head, received))
+            tone = "bad" if flow.summary.error else "dim"
+            return FixedLines([*held, [(visible(what), tone)]]), ""
+        top = FixedLines([*held, *([] if self._full else head_lines(head, received))])
         if body is None or (not body.size and not body.trailers):
             return JoinedLines(top, FixedLines([[], [("no body", "dim")]])), ""
         content = self._content(body)

@@ -9,11 +9,21 @@ from int3rceptor_tui.view_model.formats import duration, size_in_words, stamp
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import ConnectionView, FlowDetail, HeadView
+from proxy_core.model.flow import FlowState
 
 Rows = list[list[Piece]]
 
 _WHOLE_URL = re.compile(r"^(\S+ )https?://[^/ ]*(?=/)", re.IGNORECASE)
 """What clients of a proxy put before the path, and the proxy leaves out (RFC 9112, section 3.2)."""
+
+
+def held_lines(flow: FlowDetail) -> Rows:
+    """Return what stands above everything while a flow waits for the user."""
+    if flow.summary.state is not FlowState.HELD:
+        return []
+    by = next((note for note in reversed(flow.notes) if note.startswith("held by ")), "held")
+    keys: list[Piece] = [("a", "key"), (" lets it go on, ", ""), ("X", "key"), (" ends it", "")]
+    return [[(f"{visible(by[:1].upper() + by[1:])}: ", "warn"), *keys], []]
 
 
 def head_lines(head: HeadView, received: HeadView | None = None) -> Rows:

@@ -18,7 +18,7 @@ COLUMNS = (
     Column("Fuel", 6, rank=4, right=True),
     Column("Traps", 5, rank=2, right=True),
     Column("Lines", 7, rank=4, right=True),
-    Column("Last error, or what it is", 16, rank=1, share=5),
+    Column("Remarks", 16, rank=1, share=5),
 )
 
 STATES = {

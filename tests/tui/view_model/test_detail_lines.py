@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines
+from int3rceptor_tui.view_model.detail_lines import fact_lines, head_lines, held_lines
 from int3rceptor_tui.view_model.lines import Piece
 from proxy_core.control.views import (
     BodyView,
@@ -62,6 +62,17 @@ def facts(flow: FlowDetail) -> dict[str, str]:
         for row in fact_lines(flow)
         if text(row).startswith("  ")
     }
+
+
+def test_a_held_flow_says_by_whom_and_what_can_be_done() -> None:
+    flow = flow_of(notes=("held by rule 1", "odd", "held by plugin \x1bx"))
+    assert held_lines(flow) == []
+    held = msgspec.structs.replace(
+        flow, summary=msgspec.structs.replace(flow.summary, state=FlowState.HELD)
+    )
+    (row, gap) = held_lines(held)
+    assert text(row) == "Held by plugin ␛x: a lets it go on, X ends it"
+    assert gap == []
 
 
 # --- heads
