@@ -269,6 +269,10 @@ class ConsoleApp(OrderedKeys):
             markup=False,
         )
 
+    def copy(self, text: str) -> None:
+        """See `Desk.copy`: by OSC 52."""
+        self.copy_to_clipboard(text)
+
     def open_prompt(self, text: str) -> None:
         """See `Desk.open_prompt`."""
         if self.console_screen is not None:

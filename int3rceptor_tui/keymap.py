@@ -121,6 +121,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("flow.resume", "a", "Resume the held flow", Where.FLOWS),
     Action("flow.resume_all", "A", "Resume all held flows", Where.ALL),
     Action("flow.kill", "X", "Kill the held flow", Where.FLOWS),
+    Action(
+        "flow.copy",
+        "y",
+        "Copy the flow",
+        Where.FLOWS,
+        "As url, curl, request, response or body; by OSC 52, which reaches through SSH.",
+        argument="FORM",
+        also=Where.DETAIL,
+    ),
     Action("flow.clear", "z", "Clear all finished flows", Where.FLOWS, "Asks first."),
     # one flow
     Action("detail.next_pane", "tab", "Go to the next part", Where.DETAIL, listed=False),

@@ -33,6 +33,9 @@ class Desk(Protocol):
     def tell(self, text: str, bad: bool = False) -> None:
         """Show a note for a moment; its text may hold anything."""
 
+    def copy(self, text: str) -> None:
+        """Put text into the terminal's clipboard, where it takes it."""
+
     async def ask(self, question: str) -> bool:
         """Ask a question that is answered with yes or no."""
 

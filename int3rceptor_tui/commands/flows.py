@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
-from int3rceptor_tui.view_model.formats import plural
+from int3rceptor_tui.view_model.copied import copied
+from int3rceptor_tui.view_model.formats import plural, size_in_words
+from proxy_core.errors import ControlError
 from proxy_core.model.ids import FlowId
 
 
@@ -37,6 +39,22 @@ class FlowCommands:
         flow_id = self._wanted()
         if flow_id is not None and not await self._desk.driver.kill_flows([flow_id]):
             self._desk.tell(f"Flow {flow_id} is not held.")
+
+    async def do_flow_copy(self, form: str) -> None:
+        """Put the flow into the terminal's clipboard; ask as what where nothing is said."""
+        flow_id = self._wanted()
+        if flow_id is None:
+            return
+        if not form:
+            self._desk.open_prompt("flow.copy ")
+            return
+        flow = await self._desk.driver.flow(flow_id)
+        if flow is None:
+            raise ControlError(f"flow {flow_id} is no longer in memory")
+        text = copied(flow, form)
+        self._desk.copy(text)
+        length = size_in_words(len(text.encode(errors="replace")))
+        self._desk.tell(f"Copied the {form} of flow {flow_id}: {length}.")
 
     do_detail_resume = do_flow_resume
     do_detail_kill = do_flow_kill

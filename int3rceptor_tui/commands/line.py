@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from int3rceptor_tui.keymap import Action
+from int3rceptor_tui.view_model.copied import FORMS
 from proxy_core.errors import ControlError
 
 _SHORT = {"q": "app.quit", "quit": "app.quit", "help": "app.help"}
@@ -43,6 +44,5 @@ def completions(text: str, actions: Mapping[str, Action], plugins: Iterable[str]
         found.sort(key=lambda known: (not actions[known].listed, known))
         return [known + (" " if actions[known].argument else "") for known in found]
     action = actions.get(name)
-    if action is None or action.argument != "NAME":
-        return []
-    return [f"{name} {plugin}" for plugin in plugins if plugin.startswith(argument)]
+    arguments = {"NAME": plugins, "FORM": FORMS}.get("" if action is None else action.argument, ())
+    return [f"{name} {known}" for known in arguments if known.startswith(argument)]

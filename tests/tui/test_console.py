@@ -436,9 +436,9 @@ async def test_tab_goes_through_what_the_line_could_become() -> None:
         await console.type("flow.")
         offered = next(line for line in console.text.splitlines() if "flow.clear" in line)
         assert "flow.follow" in offered
-        await console.press("tab", "tab")
+        await console.press("tab", "tab", "tab")
         assert prompt.value == "flow.follow"
-        await console.press("shift+tab", "shift+tab")
+        await console.press("shift+tab", "shift+tab", "shift+tab")
         assert prompt.value.startswith("flow.")
         assert prompt.value != "flow.clear"
         await console.press("tab", "x")
@@ -477,6 +477,22 @@ async def test_keys_typed_all_at_once_have_their_effect_one_after_the_other() ->
         await until(lambda: console.control.asked == [("reload", "beta")])
         await until(lambda: table_of(console).selected == 2)
         assert console.app.screen.query_one(Prompt).value == ""
+
+
+async def test_a_flow_is_copied_from_the_list_and_from_the_flow_itself() -> None:
+    async with open_console(with_flows(2)) as console:
+        await console.press("y")
+        assert "curl" in console.text
+        await console.type("u")
+        await console.press("tab", "enter")
+        await until(lambda: console.was_told("Copied the url of flow 2: 27 bytes."))
+        assert console.app.clipboard == "https://example.com/items/2"
+        await console.press("k", "enter")
+        await until(lambda: '"number": 1' in console.text)
+        await console.press("y")
+        await console.type("body")
+        await console.press("enter")
+        await until(lambda: console.app.clipboard == '{"number": 1}')
 
 
 async def test_help_lists_the_keys_of_the_place() -> None:
