@@ -54,7 +54,7 @@ class FlowCommands:
         text = copied(flow, form)
         self._desk.copy(text)
         length = size_in_words(len(text.encode(errors="replace")))
-        self._desk.tell(f"Copied the {form} of flow {flow_id}: {length}.")
+        self._desk.tell(f"Copied flow {flow_id} as {form}: {length}.")
 
     do_detail_resume = do_flow_resume
     do_detail_kill = do_flow_kill

@@ -28,7 +28,7 @@ def palette_entries(
     entries = [
         PaletteEntry(action.title, action.id, f"{action.shown_keys}   {action.help}".strip())
         for action in actions
-        if action.listed and not action.argument
+        if action.listed
     ]
     for plugin in plugins:
         name = visible(plugin.name)

@@ -13,6 +13,7 @@ from int3rceptor_tui.view_model.lines import (
     Lines,
     TextLines,
 )
+from int3rceptor_tui.view_model.markup_text import looks_like_markup, markup_lines
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import BodyView
 
@@ -47,6 +48,11 @@ class Content:
         if "x-www-form-urlencoded" in self._type:
             self._opened["form"] = FormLines(text)
             modes.insert(0, "form")
+        if looks_like_markup(text, self._type):
+            markup = markup_lines(text, is_xml="html" not in self._type)
+            if markup is not None:
+                self._opened["markup"] = markup
+                modes.insert(0, "markup")
         pretty = json_lines(text, self._cut)
         if pretty is not None:
             self._opened["json"] = pretty

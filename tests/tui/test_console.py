@@ -485,7 +485,7 @@ async def test_a_flow_is_copied_from_the_list_and_from_the_flow_itself() -> None
         assert "curl" in console.text
         await console.type("u")
         await console.press("tab", "enter")
-        await until(lambda: console.was_told("Copied the url of flow 2: 27 bytes."))
+        await until(lambda: console.was_told("Copied flow 2 as url: 27 bytes."))
         assert console.app.clipboard == "https://example.com/items/2"
         await console.press("k", "enter")
         await until(lambda: '"number": 1' in console.text)
