@@ -19,12 +19,19 @@ def shown(text: str) -> str | None:
 
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="ascii"))
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec="ascii"), max_size=8)
 )
+KEYS = st.text(max_size=8)
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
 )
-CONTAINERS = st.lists(VALUES) | st.dictionaries(st.text(), VALUES)
+CONTAINERS = st.lists(VALUES, max_size=4) | st.dictionaries(KEYS, VALUES, max_size=4)
 
 
 @settings(max_examples=40)
