@@ -14,6 +14,7 @@ from int3rceptor_tui.view_model.lines import (
     TextLines,
 )
 from int3rceptor_tui.view_model.markup_text import looks_like_markup, markup_lines
+from int3rceptor_tui.view_model.protobuf_text import grpc_lines, protobuf_lines
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import BodyView
 
@@ -40,8 +41,9 @@ class Content:
     def _suitable(self) -> tuple[str, ...]:
         if not self._data:
             return ("text",)
-        if looks_binary(self._data):
-            return ("hex", "text")
+        structured = self._structured()
+        if structured or looks_binary(self._data):
+            return (*structured, "hex", "text")
         text = to_text(self._data, self._type)
         self._opened["text"] = TextLines(text)
         modes = ["text", "hex"]
@@ -58,6 +60,17 @@ class Content:
             self._opened["json"] = pretty
             modes.insert(0, "json")
         return tuple(modes)
+
+    def _structured(self) -> tuple[str, ...]:
+        """Return how a body can be read that says it is in a binary format."""
+        name = "grpc" if "grpc" in self._type else "protobuf"
+        if not any(word in self._type for word in ("grpc", "protobuf", "x-proto")):
+            return ()
+        lines = (grpc_lines if name == "grpc" else protobuf_lines)(self._data)
+        if lines is None:
+            return ()
+        self._opened[name] = lines
+        return (name,)
 
     def open(self, mode: str) -> Lines:
         """Return the lines of one of `modes`, notes above and trailers below."""
