@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.body_text import decode_body, looks_binary, to_text
 from int3rceptor_tui.view_model.formats import size, size_in_words
+from int3rceptor_tui.view_model.image_facts import image_fact
 from int3rceptor_tui.view_model.json_text import json_lines
 from int3rceptor_tui.view_model.lines import (
     FixedLines,
@@ -14,6 +15,7 @@ from int3rceptor_tui.view_model.lines import (
     TextLines,
 )
 from int3rceptor_tui.view_model.markup_text import looks_like_markup, markup_lines
+from int3rceptor_tui.view_model.multipart_text import multipart_lines
 from int3rceptor_tui.view_model.protobuf_text import grpc_lines, protobuf_lines
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import BodyView
@@ -25,7 +27,8 @@ class Content:
     def __init__(self, body: BodyView) -> None:
         decoded = decode_body(body.kept, body.encoding)
         self._data = decoded.data
-        self._type = (body.content_type or "").lower()
+        self._media = body.content_type or ""
+        self._type = self._media.lower()
         self._notes = list(decoded.notes)
         if body.encoding and self._data is not body.kept:
             self._notes.insert(
@@ -33,6 +36,9 @@ class Content:
             )
         if body.truncated:
             self._notes.append(f"the first {size(len(body.kept))} of {size(body.size)} were kept")
+        fact = image_fact(self._data)
+        if fact is not None:
+            self._notes.append(fact)
         self._cut = body.truncated
         self._trailers = body.trailers
         self._opened: dict[str, Lines] = {}
@@ -62,11 +68,15 @@ class Content:
         return tuple(modes)
 
     def _structured(self) -> tuple[str, ...]:
-        """Return how a body can be read that says it is in a binary format."""
-        name = "grpc" if "grpc" in self._type else "protobuf"
-        if not any(word in self._type for word in ("grpc", "protobuf", "x-proto")):
+        """Return how a body can be read that says it is in a format of bytes."""
+        if self._type.startswith("multipart/"):
+            name, lines = "parts", multipart_lines(self._data, self._media)
+        elif "grpc" in self._type:
+            name, lines = "grpc", grpc_lines(self._data)
+        elif "protobuf" in self._type or "x-proto" in self._type:
+            name, lines = "protobuf", protobuf_lines(self._data)
+        else:
             return ()
-        lines = (grpc_lines if name == "grpc" else protobuf_lines)(self._data)
         if lines is None:
             return ()
         self._opened[name] = lines
