@@ -15,6 +15,7 @@ from int3rceptor_tui.view_model.lines import (
     TextLines,
 )
 from int3rceptor_tui.view_model.markup_text import looks_like_markup, markup_lines
+from int3rceptor_tui.view_model.msgpack_text import msgpack_lines
 from int3rceptor_tui.view_model.multipart_text import multipart_lines
 from int3rceptor_tui.view_model.protobuf_text import grpc_lines, protobuf_lines
 from int3rceptor_tui.view_model.visible import visible
@@ -75,6 +76,8 @@ class Content:
             name, lines = "grpc", grpc_lines(self._data)
         elif "protobuf" in self._type or "x-proto" in self._type:
             name, lines = "protobuf", protobuf_lines(self._data)
+        elif "msgpack" in self._type or "messagepack" in self._type:
+            name, lines = "msgpack", msgpack_lines(self._data)
         else:
             return ()
         if lines is None:
