@@ -133,10 +133,10 @@ async def test_no_question_comes_over_another_dialog() -> None:
 
 async def test_no_question_comes_right_after_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     control = with_unasked()
-    control.plugin_map["alpha"] = refused()
     monkeypatch.setattr(ConsoleApp, "IDLE_SECONDS", 3600.0)
     async with open_console(control) as console:
         await console.press("j")
+        control.plugin_map["alpha"] = refused()
         await look(console)
         assert not asking(console)
         console.app.last_key_at = time.monotonic() - 3601
