@@ -44,7 +44,7 @@ from int3rceptor_tui.screens.help import HelpScreen
 from int3rceptor_tui.screens.permission import PermissionScreen
 from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
-from int3rceptor_tui.terminal import frame_interval, is_behind
+from int3rceptor_tui.terminal import frame_interval, is_behind, is_gone, take_again
 from int3rceptor_tui.theme import theme_for
 from int3rceptor_tui.view_model.visible import visible
 from int3rceptor_tui.view_model.watch_news import WatchNews
@@ -145,6 +145,12 @@ class ConsoleApp(OrderedKeys):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
                 loop.add_signal_handler(number, self.exit, 0)
+        if self._driver is not None and self._driver.can_suspend:
+            loop.add_signal_handler(signal.SIGCONT, self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._exit:
+            take_again(self._driver)
 
     # --- the core
 
@@ -214,7 +220,9 @@ class ConsoleApp(OrderedKeys):
             screen.show_status()
 
     async def _refresh_figures(self) -> None:
-        """Fetch the plugins' figures, which change without being news."""
+        """Fetch the plugins' figures, which change without being news; leave with the terminal."""
+        if is_gone(self._driver):
+            self.exit(0)
         screen = self.console_screen
         shown = screen is self._plugins or isinstance(screen, PluginScreen)
         if shown or any(plugin.undecided for plugin in self.books.plugins.values()):

@@ -1,4 +1,4 @@
-"""What the terminal can take: whether it is one, how often to draw, and whether it keeps up."""
+"""What the terminal can take: how often to draw, whether it keeps up, and whether it is there."""
 
 from __future__ import annotations
 
@@ -26,3 +26,23 @@ def is_behind(driver: Any) -> bool:
     writer = getattr(driver, "_writer_thread", None)
     queue = getattr(writer, "_queue", None)
     return queue is not None and queue.qsize() > _MAX_BACKLOG
+
+
+def is_gone(driver: Any) -> bool:
+    """Tell whether there is no terminal any more; Textual would read its end for ever."""
+    fileno = getattr(driver, "fileno", None)
+    return fileno is not None and not os.isatty(fileno)
+
+
+def take_again(driver: Any) -> None:
+    """Set the terminal up anew, as the program goes on after it was stopped.
+
+    Textual's own handler of SIGCONT does so without leaving the terminal first where that was not
+    done, as after SIGSTOP, or for the SIGCONT that comes with each hang-up: a second thread then
+    reads the keys, and may be left over when the program ends, which it then never does.
+    """
+    if is_gone(driver):
+        return
+    if not getattr(driver, "_must_signal_resume", False):
+        driver.suspend_application_mode()
+    driver.resume_application_mode()

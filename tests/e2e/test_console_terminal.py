@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -84,11 +85,22 @@ class Terminal:
         assert "Traceback" not in self.text
         return self.process.returncode
 
+    @property
+    def threads(self) -> int:
+        """How many the program has."""
+        return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def hang_up(self) -> None:
+        """Have the terminal go away, as when a connection is lost."""
+        os.close(self._master)
+        self._master = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
         os.close(self._slave)
 
 
@@ -116,6 +128,39 @@ def test_a_signal_ends_it_cleanly(tmp_path: Path, number: signal.Signals) -> Non
     with console(tmp_path) as terminal:
         terminal.expect("listens on")
         terminal.process.send_signal(number)
+        assert terminal.end() == 0
+
+
+def test_it_ends_when_its_terminal_is_gone(tmp_path: Path) -> None:
+    with console(tmp_path) as terminal:
+        terminal.expect("listens on")
+        terminal.hang_up()
+        assert terminal.process.wait(_PATIENCE) == 0
+
+
+def test_it_ends_at_a_hang_up_as_the_system_tells_it(tmp_path: Path) -> None:
+    with console(tmp_path) as terminal:
+        terminal.expect("listens on")
+        terminal.hang_up()
+        for number in (signal.SIGHUP, signal.SIGCONT, signal.SIGCONT):
+            with contextlib.suppress(ProcessLookupError):
+                terminal.process.send_signal(number)
+        assert terminal.process.wait(_PATIENCE) == 0
+
+
+def test_it_goes_on_after_it_was_stopped_with_one_reader_of_its_keys(tmp_path: Path) -> None:
+    with console(tmp_path, size=(80, 24)) as terminal:
+        terminal.expect("listens on")
+        threads = terminal.threads
+        for _ in range(4):
+            terminal.process.send_signal(signal.SIGSTOP)
+            terminal.output = b""
+            terminal.process.send_signal(signal.SIGCONT)
+            terminal.expect("Nothing has come through yet.")
+        assert terminal.threads < threads + 8, "a reader and a writer for each time"
+        terminal.send(b"2")
+        terminal.expect("No plugins.")
+        terminal.send(b"Q")
         assert terminal.end() == 0
 
 
