@@ -333,6 +333,13 @@ async def test_search_finds_in_a_flow() -> None:
         screen = console.app.screen
         assert isinstance(screen, DetailScreen)
         assert screen.viewer._match is not None
+        found = next(
+            strip
+            for strip in map(screen.viewer.render_line, range(screen.viewer.size.height))
+            if '"number": 1' in strip.text
+        )
+        marked = {segment.style for segment in found if segment.text.strip()}
+        assert len({style.color for style in marked if style is not None}) == 1, "readable on it"
 
 
 async def test_plugins_show_their_state_figures_and_errors() -> None:
