@@ -15,7 +15,8 @@ _LEAST_INDENTED = 20  # cells of a window in which there is room for it
 def wrap(pieces: Sequence[Piece], width: int) -> list[list[Piece]]:
     """Return a line's rows of at most `width` cells, at least one; what goes on is set in a little.
 
-    A character that is wider than the window has a row of its own.
+    It goes on behind a space, where there is one in the second half of what fits. A character that
+    is wider than the window has a row of its own.
     """
     indent = _INDENT if width >= _LEAST_INDENTED else ""
     rows: list[list[Piece]] = [[]]
@@ -26,6 +27,9 @@ def wrap(pieces: Sequence[Piece], width: int) -> list[list[Piece]]:
             taken = _fitting(rest, room)
             if not taken and room >= width - len(indent):
                 taken = 1
+            if taken < len(rest):
+                space = rest.rfind(" ", taken // 2, taken)
+                taken = taken if space < 0 else space + 1
             if taken:
                 rows[-1].append((rest[:taken], style))
                 room -= cell_len(rest[:taken])

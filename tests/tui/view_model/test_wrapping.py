@@ -29,6 +29,14 @@ def test_what_goes_on_is_set_in_and_keeps_its_style() -> None:
     ]
 
 
+def test_words_are_left_whole_where_that_does_not_cost_much() -> None:
+    assert texts(wrap([("name: ", "dim"), ("one two, three four five", "")], 20)) == [
+        "name: one two, ",
+        "  three four five",
+    ]
+    assert texts(wrap([("ab " + "x" * 20, "")], 20)) == ["ab " + "x" * 17, "  xxx"]
+
+
 def test_a_wide_character_and_a_letter_with_its_accent_are_not_parted() -> None:
     assert texts(wrap([("a日本", "")], 2)) == ["a", "日", "本"]
     assert texts(wrap([("abe\u0301d", "")], 3)) == ["abe\u0301", "d"]
