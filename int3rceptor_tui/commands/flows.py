@@ -6,6 +6,7 @@ from int3rceptor_tui.commands.desk import Desk
 from int3rceptor_tui.view_model.copied import copied
 from int3rceptor_tui.view_model.formats import plural, size_in_words
 from proxy_core.errors import ControlError
+from proxy_core.model.flow import FlowState
 from proxy_core.model.ids import FlowId
 
 
@@ -17,7 +18,9 @@ class FlowCommands:
 
     async def do_flow_clear(self) -> None:
         """Forget all finished flows, if the user means it."""
-        count = len(self._desk.books.flows)
+        flows = self._desk.books.flows
+        states = [flows.at(index).state for index in range(len(flows))]
+        count = len(states) - states.count(FlowState.ACTIVE) - states.count(FlowState.HELD)
         if await self._desk.ask(f"Clear all finished flows ({count})?"):
             cleared = await self._desk.driver.clear_flows()
             self._desk.tell(f"{cleared} {plural('flow', cleared)} cleared.")

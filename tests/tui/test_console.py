@@ -524,7 +524,9 @@ async def test_help_shows_no_key_for_what_it_does_not_do_there() -> None:
 
 
 async def test_clearing_asks_first() -> None:
-    async with open_console(with_flows(3)) as console:
+    control = with_flows(3)
+    control.put(make_summary(4, state=FlowState.ACTIVE), make_summary(5, state=FlowState.HELD))
+    async with open_console(control) as console:
         await console.press("z")
         assert "Clear all finished flows (3)?" in console.text
         await console.press("n")
