@@ -27,6 +27,8 @@ THEME: Final = Theme(
     variables={
         "block-cursor-foreground": "#121518",
         "block-cursor-background": "#5fafd7",
+        "block-cursor-blurred-foreground": "#ffffff",
+        "block-cursor-blurred-background": "#343b42",
         "footer-key-foreground": "#d7af5f",
         "dim": "#7d8790",
         "notice": "#af87d7",
@@ -52,6 +54,8 @@ FEW_COLOURS: Final = Theme(
     variables={
         "block-cursor-foreground": "#000000",
         "block-cursor-background": "#00aaaa",
+        "block-cursor-blurred-foreground": "#ffffff",
+        "block-cursor-blurred-background": "#0000aa",
         "footer-key-foreground": "#ffff55",
         "dim": "#aaaaaa",
         "notice": "#ff55ff",
