@@ -7,13 +7,11 @@ Operations come one after another; hooks are never kept waiting by them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from proxy_core.bus.bus import Bus
 from proxy_core.errors import PluginError, PluginNotFound
@@ -34,7 +32,6 @@ from proxy_core.plugin_host.belongings.belongings import Belongings, Commons, Fe
 from proxy_core.plugin_host.belongings.grants import Grants
 from proxy_core.plugin_host.belongings.state import StateKeeper
 from proxy_core.plugin_host.building import Builder, Built, close_unused
-from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.files.discovery import Source, scan
@@ -42,23 +39,20 @@ from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
 from proxy_core.plugin_host.files.watcher import Watcher
 from proxy_core.plugin_host.following import Follower, Hands, outcome
 from proxy_core.plugin_host.generation import Blueprint, Generation
-from proxy_core.plugin_host.guest import Engine
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.recorded.rehearsal import compare
+from proxy_core.plugin_host.retiring import Retirement
 from proxy_core.plugin_host.room import furnish
 from proxy_core.plugin_host.ticking import Ticker
+from proxy_core.plugin_host.workshop import Workshop
 
-WORKERS: Final = 2
-"""Threads that compile and load; one plugin that takes its time does not keep another waiting."""
 STOP_SECONDS: Final = 5.0
 """How long `stop` waits for calls under way and for `plugin_shutdown`."""
 STATE_DIRECTORY: Final = "plugin-state"
 CACHE_DIRECTORY: Final = "plugin-cache"
 _DEFAULT_RATE: Final = GuestLimits().log_lines_per_second
-
-T = TypeVar("T")
 
 
 class PluginManager:
@@ -89,18 +83,14 @@ class PluginManager:
         self._dispatcher = Dispatcher(hooks, self._tell)
         self._ticker = Ticker(self._dispatcher.tell_news)
         self._plugins: dict[str, Plugin] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._workers: ThreadPoolExecutor | None = None
-        self._engine: Engine | None = None
-        self._engine_beside: Engine | None = None
-        """The one for guests whose limits would let them keep the loop."""
+        self._workshop = Workshop(
+            None if data_dir is None else data_dir / CACHE_DIRECTORY, partial(self._note, "")
+        )
         self._one_at_a_time = asyncio.Lock()
-        self._closing: set[asyncio.Future[None]] = set()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._retirement = Retirement()
         self.fetcher: Fetches | None = None
         """What HTTP calls of plugins go through; none where it is None."""
         self._commons = Commons()
-        self._data_dir = data_dir
         self._recent_flows = recent_flows
         self._wants_watching = watch
         self._watching: asyncio.Task[None] | None = None
@@ -108,7 +98,7 @@ class PluginManager:
             self._directories,
             self._plugins,
             Hands(
-                on_worker=self._on_worker,
+                on_worker=self._workshop.on_worker,
                 take_up=self._take_up,
                 load=self._load,
                 forget=self._forget,
@@ -116,8 +106,7 @@ class PluginManager:
                 note=partial(self._note, ""),
             ),
         )
-        self._code_cache: CodeCache | None = None
-        self._grants = Grants(data_dir, self._warn)
+        self._grants = Grants(data_dir, self._workshop.warn)
         self._states = StateKeeper(
             None if data_dir is None else data_dir / STATE_DIRECTORY,
             self._note,
@@ -140,7 +129,7 @@ class PluginManager:
         What was refused is tried again; what is loaded stays as it is (see `reload`).
         """
         async with self._one_at_a_time:
-            sources, refused = await self._on_worker(lambda: scan(self._directories))
+            sources, refused = await self._workshop.on_worker(lambda: scan(self._directories))
             removed = self._forget_all_but({source.path for source in sources})
             known = {plugin.source.path: plugin for plugin in self._plugins.values()}
             added = []
@@ -208,7 +197,7 @@ class PluginManager:
             if not entries:
                 raise PluginError(f"{name} asks for no {kind} permission, or is not loaded")
             try:
-                await self._on_worker(
+                await self._workshop.on_worker(
                     lambda: self._grants.decide(name, permits.file_hash, kind, entries, granted)
                 )
             except OSError as error:
@@ -234,19 +223,9 @@ class PluginManager:
                 self._unload(plugin)
             self._plugins.clear()
             await self._ticker.stop()
-            if self._closing:
-                await asyncio.wait(self._closing, timeout=STOP_SECONDS)
-            for leaving in self._leaving:
-                leaving.cancel()
+            await self._retirement.stop(STOP_SECONDS)
             await self._states.stop()
-            if self._workers is not None:
-                self._workers.shutdown(wait=False, cancel_futures=True)
-                self._workers = None
-            for engine in (self._engine, self._engine_beside):
-                if engine is not None:
-                    engine.close()
-            self._engine = self._engine_beside = None
-            self._code_cache = None
+            self._workshop.close()
 
     # How it is done.
 
@@ -262,7 +241,7 @@ class PluginManager:
         if self._wants_watching:
             await self._follower.note_attempt(source)
         try:
-            manifest, _ = await self._on_worker(source.read)
+            manifest, _ = await self._workshop.on_worker(source.read)
             name, problem = manifest.name, None
         except PluginError as error:
             manifest, name, problem = None, source.label, str(error)
@@ -297,8 +276,10 @@ class PluginManager:
             finally:
                 plugin.log.replay(log)
             compared = await self._compare(plugin, built.blueprint, loading)
-            if watched is not None and watched != await self._on_worker(plugin.source.fingerprint):
-                raise ModuleRefused("its files changed while they were loaded")
+            if watched is not None:
+                found = await self._workshop.on_worker(plugin.source.fingerprint)
+                if found != watched:
+                    raise ModuleRefused("its files changed while they were loaded")
         except BaseException as error:
             if built is not None:
                 built.guest.close()
@@ -314,16 +295,16 @@ class PluginManager:
     async def _build(self, plugin: Plugin, log: StartLog, loading: Loading) -> Built:
         if self._wants_watching:
             await self._follower.note_attempt(plugin.source)
-        manifest, module = await self._on_worker(plugin.source.read)
+        manifest, module = await self._workshop.on_worker(plugin.source.read)
         if manifest.name != plugin.name:
             raise PluginError(
                 f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
             )
         belongings = await self._belongings(plugin, manifest)
-        engine = await self._engine_for(manifest.limits)
-        builder = Builder(engine, self._grants, self._cache())
+        engine = await self._workshop.engine_for(manifest.limits)
+        builder = Builder(engine, self._grants, self._workshop.cache)
         base = plugin.source.path.parent
-        building = self._start(
+        building = self._workshop.start(
             lambda: builder.build(manifest, module, base, belongings, log, loading)
         )
         try:
@@ -339,7 +320,7 @@ class PluginManager:
             return None
         loading.enter(LoadPhase.COMPARING)
         try:
-            return await compare(plugin, old, new, recent, self._pool())
+            return await compare(plugin, old, new, recent, self._workshop.workers)
         except Exception as error:  # that there is no comparison keeps no version from its work
             plugin.log.notice(LogLevel.WARN, f"not compared with generation {old.number}: {error}")
             return None
@@ -354,7 +335,7 @@ class PluginManager:
         manifest, contract = built.blueprint.manifest, built.blueprint.contract
         plugin.generations += 1
         plugin.generation = Generation(
-            plugin.generations, built.blueprint, built.guest, plugin.log, self._pool()
+            plugin.generations, built.blueprint, built.guest, plugin.log, self._workshop.workers
         )
         furnish(plugin.generation, plugin.log, plugin.complain, self.fetcher)
         plugin.manifest = manifest
@@ -404,22 +385,12 @@ class PluginManager:
 
     def _retire(self, generation: Generation, unloaded: str | None = None) -> None:
         """Let a generation end; `unloaded` is the plugin's name where none comes after it."""
-        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closing.add(closed)
-        closed.add_done_callback(self._closing.discard)
 
         def on_closed() -> None:
-            if not closed.done():
-                closed.set_result(None)
             if unloaded is not None:
                 self._states.release(unloaded, keep=unloaded in self._plugins)
 
-        if generation.driver is None:
-            generation.retire(on_closed)
-            return
-        leaving = asyncio.get_running_loop().create_task(_retire(generation, on_closed))
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        self._retirement.take(generation, on_closed)
 
     def _forget_all_but(self, paths: set[Path]) -> list[str]:
         gone = [plugin for plugin in self._plugins.values() if plugin.source.path not in paths]
@@ -438,11 +409,6 @@ class PluginManager:
         if not watching.cancelled() and (error := watching.exception()) is not None:
             self._note("", LogLevel.ERROR, f"plugins are not watched any more: {error!r}")
 
-    def _warn(self, text: str) -> None:
-        """Log a line of the program's own, from a worker thread."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._note, "", LogLevel.WARN, text)
-
     def _note(self, name: str, level: LogLevel, text: str) -> None:
         self.logs.write(name, level, text)
 
@@ -460,56 +426,4 @@ class PluginManager:
             if plugin.loading is not None:
                 self._tell(plugin)
 
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody is there
-                self._loop.call_soon_threadsafe(tell)
-
-    async def _engine_for(self, limits: GuestLimits) -> Engine:
-        if limits.allow_long_instructions:
-            if self._engine_beside is None:
-                self._engine_beside = await self._on_worker(_open_beside)
-            return self._engine_beside
-        if self._engine is None:
-            engine, weakness = await self._on_worker(_open)
-            self._engine = engine
-            if weakness is not None:
-                self.logs.write(
-                    "", LogLevel.WARN, f"plugins run on a thread, which is slower: {weakness}"
-                )
-        return self._engine
-
-    def _cache(self) -> CodeCache | None:
-        if self._code_cache is None and self._data_dir is not None:
-            self._code_cache = CodeCache(self._data_dir / CACHE_DIRECTORY, self._warn)
-        return self._code_cache
-
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._workers is None:
-            self._loop = asyncio.get_running_loop()
-            self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="plugin-loader")
-        return self._workers
-
-    def _start(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        return asyncio.get_running_loop().run_in_executor(self._pool(), work)
-
-    async def _on_worker(self, work: Callable[[], T]) -> T:
-        return await self._start(work)
-
-
-def _open() -> tuple[Engine, str | None]:
-    from proxy_core.plugin_host.runtime import open_engine  # 0.2 s, only where there are plugins
-
-    return open_engine()
-
-
-def _open_beside() -> Engine:
-    from proxy_core.plugin_host.runtime import OfficialEngine
-
-    return OfficialEngine()
-
-
-async def _retire(generation: Generation, on_closed: Callable[[], None]) -> None:
-    try:
-        await generation.take_leave()
-    finally:
-        generation.retire(on_closed)
+        self._workshop.tell_loop(tell)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy_core.plugin_host import manager
+from proxy_core.plugin_host import workshop
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from tests.plugin_host.guests import Host
 
@@ -26,7 +26,7 @@ async def any_host(
 ) -> AsyncIterator[Host]:
     """A host with either engine."""
     if request.param == "threads":
-        monkeypatch.setattr(manager, "_open", lambda: (OfficialEngine(), None))
+        monkeypatch.setattr(workshop, "_open", lambda: (OfficialEngine(), None))
     made = Host(tmp_path)
     yield made
     await made.manager.stop()

@@ -536,8 +536,8 @@ async def test_what_a_cancelled_reload_builds_is_closed(
         await reload_and_cancel()
     monkeypatch.undo()
     assert (await host.manager.reload("a")).ok
-    workers, engine = host.manager._workers, host.manager._engine
-    assert workers is not None
+    workshop = host.manager._workshop
+    workers, engine = workshop.workers, workshop._engine
     assert engine is not None  # and kept, as it would keep what nobody closed
     await host.manager.stop()
     await asyncio.to_thread(workers.shutdown)
