@@ -119,7 +119,7 @@ async def test_messages_and_bytes_are_counted(host: Host, directory: Path) -> No
         "server binary": 1,
         "server bytes": 3,
     }
-    assert len([text for text in host.texts(LogLevel.DEBUG) if "bytes" in text]) == 3
+    assert len([text for text in host.texts(LogLevel.DEBUG) if "byte" in text]) == 3
 
 
 async def test_it_does_not_run_out_of_memory(host: Host, directory: Path) -> None:
@@ -160,4 +160,4 @@ async def test_a_configuration_it_does_not_know_is_declined(
 @pytest.mark.parametrize("config", ["", "preview = 400", 'level = "warn"'])
 async def test_each_setting_may_be_left_out(host: Host, directory: Path, config: str) -> None:
     await start(host, directory, config)
-    assert await said(host, "a") == 'client: text, 1 bytes: "a"'
+    assert await said(host, "a") == 'client: text, 1 byte: "a"'

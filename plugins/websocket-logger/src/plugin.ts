@@ -30,7 +30,7 @@ export function on_websocket_message(): i32 {
   count(side + " " + kind, 1);
   if (length < 0) return CONTINUE;
   count(side + " bytes", length);
-  let line = side + ": " + kind + ", " + length.toString() + " bytes";
+  let line = side + ": " + kind + ", " + length.toString() + (length == 1 ? " byte" : " bytes");
   const begin = preview > 0 && length > 0 ? bodyPart(0, preview) : null;
   if (begin !== null) {
     const shown = isText() ? quoted(begin, length > preview) : inHexadecimal(begin);
