@@ -87,18 +87,13 @@ def test_a_plugin_is_reloaded_disabled_and_enabled(online: Online, running: Runn
     assert "goes on as generation" in ran.document["error"]
 
 
-@pytest.mark.parametrize("command", ["reload", "enable", "disable", "logs"])
-def test_an_unknown_plugin_exits_with_1(online: Online, command: str) -> None:
-    ran = online(command, "nobody")
-    assert ran.code == 1
-    assert "no plugin 'nobody'" in ran.err
-
-
-def test_who_reads_documents_by_lines_can_read_an_error_too(online: Online) -> None:
-    ran = online("logs", "nobody", "-f", "--json")
-    assert ran.code == 1
-    (line,) = ran.out.splitlines()
-    assert "no plugin 'nobody'" in json.loads(line)["error"]
+def test_an_unknown_plugin_exits_with_1_and_is_one_line_in_json_too(online: Online) -> None:
+    for command in (["reload"], ["enable"], ["disable"], ["logs"], ["logs", "-f"]):
+        ran = online(*command, "nobody", "--json")
+        assert ran.code == 1
+        assert "no plugin 'nobody'" in ran.err
+        (line,) = ran.out.splitlines()
+        assert "no plugin 'nobody'" in json.loads(line)["error"]
 
 
 def test_logs_are_shown_and_cannot_draw_on_the_terminal(online: Online) -> None:
