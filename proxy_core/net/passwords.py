@@ -128,10 +128,11 @@ def _fits(password: str, stored: str) -> bool:
     given = _bytes(password)
     if stored.startswith("{SHA}"):
         digest = hashlib.sha1(given, usedforsecurity=False).digest()
-        return hmac.compare_digest(base64.b64encode(digest).decode(), stored[5:])
+        return hmac.compare_digest(base64.b64encode(digest), stored[5:].encode())
     if stored.startswith("$apr1$"):
         salt = stored.split("$")[2]
-        return hmac.compare_digest(_apr1(given, salt.encode()), stored.rpartition("$")[2])
+        hashed = _apr1(given, salt.encode())
+        return hmac.compare_digest(hashed.encode(), stored.rpartition("$")[2].encode())
     try:
         return bcrypt.checkpw(given[:72], stored.encode())
     except ValueError:  # no bcrypt hash after all

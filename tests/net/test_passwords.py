@@ -8,7 +8,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy_core.errors import ConfigError
@@ -169,6 +169,10 @@ _LINES = st.lists(
 
 
 @given(_LINES | st.text(max_size=60))
+@example("me:$apr1$ü")
+@example("me:{SHA}ü")
+@example("me:$2y$05$ü")
+@settings(max_examples=50)  # each looks at passwords six times, which is meant to take long
 def test_any_file_is_refused_or_lets_nobody_in_by_accident(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:
