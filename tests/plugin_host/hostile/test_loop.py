@@ -47,8 +47,8 @@ def endless(body: str, imports: str = "") -> bytes:
 
 BUSY = {
     "loop": endless("nop"),
-    "memory fill": endless(f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {24 * MIB}))"),
-    "memory copy": endless(f"(memory.copy (i32.const 9) (i32.const 0) (i32.const {24 * MIB}))"),
+    "memory fill": endless(f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {4 * MIB}))"),
+    "memory copy": endless(f"(memory.copy (i32.const 9) (i32.const 0) (i32.const {4 * MIB}))"),
     "memory growth": endless("(drop (memory.grow (i32.const 1)))"),
     "table fill": endless(
         "(table.fill $t (i32.const 0) (ref.null func) (i32.const 100000))",
