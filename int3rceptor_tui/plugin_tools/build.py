@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from int3rceptor_tui.log_printer import escaped
 from int3rceptor_tui.plugin_tools.files import write_whole
 from int3rceptor_tui.plugin_tools.languages import Language, language_of
 from proxy_core.errors import ConfigError, PluginError
@@ -225,5 +226,5 @@ def _run(command: Sequence[str], directory: Path, environ: Mapping[str, str]) ->
         raise BuildFailed(f"{command[0]} was still at it after {SECONDS} s", "") from error
     if done.returncode != 0:
         raise BuildFailed(f"{command[0]} exited with {done.returncode}", done.stdout)
-    if done.stdout.strip():
-        print(done.stdout.rstrip(), file=sys.stderr)  # warnings
+    for line in done.stdout.rstrip().splitlines():  # warnings
+        print(escaped(line.expandtabs()), file=sys.stderr)

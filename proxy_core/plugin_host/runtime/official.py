@@ -25,7 +25,6 @@ from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
     GuestFailure,
     GuestTrapped,
-    ModuleRefused,
 )
 from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
 from proxy_core.plugin_host.functions.host_side import HostSide
@@ -41,6 +40,7 @@ from proxy_core.plugin_host.runtime.settings import (
     library_version,
     limit_store,
     make_config,
+    not_instantiated,
     serialize_code,
     value_type,
 )
@@ -275,7 +275,7 @@ class OfficialGuest:
             raise self._told(trap) from trap
         except wasmtime.WasmtimeError as error:
             if loading:
-                raise ModuleRefused(f"cannot be instantiated: {first_line(error)}") from error
+                raise not_instantiated(first_line(error)) from error
             raise GuestTrapped(first_line(error)) from error
 
     def _told(self, trap: wasmtime.Trap) -> GuestFailure:

@@ -44,7 +44,12 @@ from proxy_core.plugin_host.runtime.entry_points import (
     take_trap,
 )
 from proxy_core.plugin_host.runtime.memory import LinearMemory
-from proxy_core.plugin_host.runtime.settings import failure_of, first_line, limit_store
+from proxy_core.plugin_host.runtime.settings import (
+    failure_of,
+    first_line,
+    limit_store,
+    not_instantiated,
+)
 
 SLICE_FUEL: Final = 100_000
 START_SLICE_FUEL: Final = 10_000_000
@@ -209,7 +214,7 @@ class RawGuest:
         self._poll_to_end(future)
         if self._error.value and self._pending is None:
             # Not a trap: the module asks for what the limits do not allow.
-            raise ModuleRefused(f"cannot be instantiated: {self._conclude_badly(future)}")
+            raise not_instantiated(self._conclude_badly(future))
         self._conclude(future)
         for name, signature in contract.entries.items():
             function = self._export(instance, name, "func")

@@ -146,6 +146,12 @@ def first_line(error: Exception) -> str:
     return lines[0][:_MESSAGE_LENGTH]
 
 
+def not_instantiated(problem: object) -> ModuleRefused:
+    """Say why a module cannot have an instance, and what would let it, where something would."""
+    remedy = "; see limits.memory_mb in its manifest" if "memory" in str(problem) else ""
+    return ModuleRefused(f"cannot be instantiated: {problem}{remedy}")
+
+
 _WORDS: Final = {
     "UNREACHABLE": "executed 'unreachable' (a panic or a failed assertion)",
     "MEMORY_OUT_OF_BOUNDS": "accessed memory out of bounds",

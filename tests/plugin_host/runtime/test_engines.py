@@ -357,19 +357,28 @@ async def test_a_fault_of_ours_in_a_host_function_is_not_swallowed(engine: Engin
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "remedy"),
     [
-        module("i32.const 0").replace('"memory") 1)', '"memory") 161)'),
-        '(module (table 100001 funcref) (func (export "on_request") (result i32) i32.const 0))',
-        "(module "
-        + "(table 1 funcref)" * 9
-        + ' (func (export "on_request") (result i32) i32.const 0))',
+        (module("i32.const 0").replace('"memory") 1)', '"memory") 161)'), "limits.memory_mb"),
+        (
+            '(module (table 100001 funcref) (func (export "on_request") (result i32) i32.const 0))',
+            "",
+        ),
+        (
+            "(module "
+            + "(table 1 funcref)" * 9
+            + ' (func (export "on_request") (result i32) i32.const 0))',
+            "",
+        ),
     ],
     ids=["memory", "table", "tables"],
 )
-def test_a_module_that_wants_more_than_its_limits_is_refused(engine: Engine, text: str) -> None:
-    with pytest.raises(ModuleRefused, match="cannot be instantiated"):
+def test_a_module_that_wants_more_than_its_limits_is_refused(
+    engine: Engine, text: str, remedy: str
+) -> None:
+    with pytest.raises(ModuleRefused, match="cannot be instantiated") as told:
         instance(engine, text)
+    assert remedy in str(told.value)
 
 
 async def test_growing_beyond_the_limits_fails_without_a_trap(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from int3rceptor_tui.plugin_tools import build
 from int3rceptor_tui.plugin_tools.build import find_tool
 from int3rceptor_tui.plugin_tools.install import install
 from int3rceptor_tui.plugin_tools.languages import LANGUAGES, read_sdk
@@ -160,6 +161,13 @@ def test_what_a_compiler_says_is_passed_on(
     assert "plugin.ts:7: \\x1b[31mwhat is this" in ran.err
     assert "what is this" in ran.document["output"]
     assert "exited with 4" in ran.document["error"]
+
+
+def test_what_a_compiler_warns_of_does_not_reach_the_terminal_raw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build._run(["/bin/sh", "-c", "printf 'one \\033[31mline\\n\\ttwo\\n'"], tmp_path, {})
+    assert capsys.readouterr().err == "one \\x1b[31mline\n        two\n"
 
 
 @pytest.mark.parametrize("missing", ["plugin.toml", "src/plugin.wat"])
