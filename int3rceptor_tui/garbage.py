@@ -1,14 +1,20 @@
-"""When Python looks for garbage: not while requests wait.
+"""When Python looks for garbage: not while requests wait. And how freed memory is given back.
 
 Flows are freed by their reference counts; a collector that walks through all that are kept finds
 nothing and stops the loop for as long as 0.2 s. So it looks at new objects as always, at all of
 them in lulls, and while there is no lull only once in about a million requests.
+
+What is freed between things that are kept stays with the process, and under steady traffic that
+adds up: glibc gives it back only when it is told to, which takes some milliseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
+import time
+from collections.abc import Callable
 
 from proxy_core.model.counters import Counters
 
@@ -18,6 +24,11 @@ LULL = 5.0
 _NEW_OBJECTS, _YOUNG_PASSES = 700, 10  # CPython's own, to 3.13: passes of at most 3 ms
 _PASSES_BETWEEN_FULL_ONES = 1000
 
+TRIM_EVERY = 60.0
+"""Seconds between two times that memory is given back while there is traffic, at least."""
+_TRIM_SHARE = 10_000
+"""Of all time, no more than one part in so many goes into that."""
+
 
 def settle() -> None:
     """Take what exists now for permanent; call once, when the program has started."""
@@ -26,11 +37,40 @@ def settle() -> None:
     gc.set_threshold(_NEW_OBJECTS, _YOUNG_PASSES, _PASSES_BETWEEN_FULL_ONES)
 
 
-class LullCollector:
-    """Collects all garbage once in every lull that follows traffic. Runs on the core's loop."""
+def find_trim() -> Callable[[], object] | None:
+    """Return what has the C library give freed memory back, where it can be told to."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return None if trim is None else lambda: trim(0)
 
-    def __init__(self, counters: Counters) -> None:
+
+class Trimmer:
+    """Gives freed memory back, now and then."""
+
+    def __init__(
+        self, trim: Callable[[], object] | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._trim = trim
+        self._clock = clock
+        self._due = clock() + TRIM_EVERY
+
+    def trim_if_due(self) -> None:
+        """Do it where the last time is long enough ago, measured by how long that took."""
+        began = self._clock()
+        if self._trim is not None and began >= self._due:
+            self._trim()
+            ended = self._clock()
+            self._due = ended + max(TRIM_EVERY, (ended - began) * _TRIM_SHARE)
+
+
+class LullCollector:
+    """Collects all garbage once in every lull that follows traffic. Runs on the core's loop.
+
+    Has freed memory given back there, and while there is traffic.
+    """
+
+    def __init__(self, counters: Counters, trimmer: Trimmer | None = None) -> None:
         self._counters = counters
+        self._trimmer = trimmer or Trimmer(find_trim())
         self._last = self._collected = self._traffic()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -50,8 +90,11 @@ class LullCollector:
 
     def _look(self) -> None:
         traffic = self._traffic()
-        if traffic == self._last and traffic != self._collected:
+        if traffic != self._last:
+            self._trimmer.trim_if_due()
+        elif traffic != self._collected:
             gc.collect()
+            self._trimmer.trim_if_due()
             self._collected = traffic
         self._last = traffic
         self.start()

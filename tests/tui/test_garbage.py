@@ -4,11 +4,12 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from int3rceptor_tui import garbage
-from int3rceptor_tui.garbage import LullCollector
+from int3rceptor_tui.garbage import TRIM_EVERY, LullCollector, Trimmer, find_trim
 from proxy_core.model.counters import Counters
 
 
@@ -98,3 +99,83 @@ async def test_stopped_collector_collects_nothing(counters: Counters) -> None:
     counters.flows_seen += 1
     assert not await gone(knot())
     collector.stop()
+
+
+class Clock:
+    """Stands still but for what is said."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_memory_is_given_back_as_often_as_that_is_quick() -> None:
+    clock = Clock()
+    took = 0.001
+    times: list[float] = []
+
+    def trim() -> None:
+        times.append(clock.now)
+        clock.now += took
+
+    trimmer = Trimmer(trim, clock)
+    while clock.now < 1000:
+        trimmer.trim_if_due()
+        clock.now += 1
+    assert len(times) == 900 // (TRIM_EVERY + 1)
+    took = 0.1
+    trimmer.trim_if_due()
+    clock.now += 61
+    trimmer.trim_if_due()
+    seen = len(times)
+    clock.now += 900
+    trimmer.trim_if_due()
+    assert len(times) == seen
+    clock.now += 101
+    trimmer.trim_if_due()
+    assert len(times) == seen + 1
+
+
+def test_memory_is_given_back_while_requests_come_and_in_lulls_and_not_without_traffic() -> None:
+    clock, times = Clock(), []
+    counters = Counters()
+    collector = LullCollector(counters, Trimmer(lambda: times.append(clock.now), clock))
+    collector.start = lambda: None  # type: ignore[method-assign]
+    clock.now += 2 * TRIM_EVERY
+    collector._look()
+    assert times == []
+    counters.flows_seen += 1
+    collector._look()
+    assert len(times) == 1
+    clock.now += 2 * TRIM_EVERY
+    collector._look()
+    assert len(times) == 2
+    clock.now += 2 * TRIM_EVERY
+    collector._look()
+    assert len(times) == 2
+
+
+def test_a_c_library_that_cannot_be_told_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert find_trim() is None
+    Trimmer(None, Clock()).trim_if_due()
+
+
+def test_what_was_freed_between_things_that_are_kept_goes_back_to_the_system() -> None:
+    trim = find_trim()
+    if trim is None:
+        pytest.skip("not glibc")
+    pieces: list[bytes | None] = [bytes(1500) for _ in range(40_000)]
+    for number in range(len(pieces)):
+        if number % 40:
+            pieces[number] = None
+    before = resident()
+    trim()
+    assert before - resident() > 20_000_000
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
