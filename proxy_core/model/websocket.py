@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+_CLOSE = 8  # the opcode
 _FIXED_WEIGHT = 240  # one message's object, slots, figures and place; measured with sys.getsizeof
 
 
@@ -99,9 +100,15 @@ class WebSocketLog:
             self.forgotten += 1
 
     def rewrite(self, message: WebSocketMessage, payload: bytes) -> None:
-        """Keep `payload` of a message in place of what was kept; `size` stays what has passed."""
+        """Keep `payload` of a message in place of what was kept; `size` stays what has passed.
+
+        What `end` has of a close frame's reason follows.
+        """
         self.bytes += len(payload) - len(message.payload)
         message.payload = payload
+        who = "client" if message.from_client else "server"
+        if message.opcode == _CLOSE and self.end is not None and self.end.by == who:
+            self.end = replace(self.end, reason=payload[2:].decode("utf-8", "replace"))
 
     def snapshot(self) -> list[WebSocketMessage]:
         """Every message kept, oldest first. Atomic: `list` of a deque does not yield the GIL."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy_core.model.headers import Headers, text_of
 from proxy_core.model.log_line import LogLevel
-from proxy_core.model.message import HTTP_11, ResponseHead
+from proxy_core.model.message import HTTP_11, RequestHead, ResponseHead
 from proxy_core.plugin_host.codes import (
     ABSENT,
     BAD_POINTER,
@@ -33,8 +33,7 @@ from proxy_core.plugin_host.functions.message_fields import read_field, write_fi
 from proxy_core.plugin_host.functions.readers import put
 from proxy_core.plugin_host.functions.reading import READING
 from proxy_core.plugin_host.hook import edit_rules as rules
-from proxy_core.plugin_host.hook.call import ANNOTATION_BYTES, HookCall
-from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
+from proxy_core.plugin_host.hook.call import ANNOTATION_BYTES, Draft, HookCall
 from proxy_core.plugin_host.logs import LINE_BYTES
 
 NAME_BYTES: Final = rules.HEAD_BYTES
@@ -79,12 +78,12 @@ def _headers(call: HookCall) -> Headers | None:
     return None if head is None else head.headers
 
 
-def _editable(call: HookCall, name: str) -> RequestDraft | ResponseDraft | int:
+def _editable(call: HookCall, name: str) -> Draft | int:
     draft = call.draft
     if draft is None:
         return NOT_IN_HOOK
     allowed = call.manifest.permissions
-    if isinstance(draft, RequestDraft):
+    if isinstance(draft.original, RequestHead):
         return draft if allowed.modify_requests else call.deny(name)
     return draft if allowed.modify_responses else call.deny(name)
 

@@ -24,6 +24,8 @@ def _own_version() -> bytes:
 HOST_VERSION = _own_version()
 _REQUEST, _RESPONSE = b"request", b"response"
 _COPY = b"message "
+_TRAILERS = b" trailers"
+_HIGHEST = 999_999_999  # no log has more messages than that
 
 _SETTABLE_ON_REQUEST = {
     FieldId.METHOD: RequestDraft.set_method,
@@ -116,7 +118,8 @@ def _read_flow(call: HookCall, number: int) -> bytes | int:
         case FieldId.MESSAGE:
             if call.copy is not None:
                 return b"%b%d" % (_COPY, call.copy)
-            return _RESPONSE if call.looks_at_response else _REQUEST
+            side = _RESPONSE if call.looks_at_response else _REQUEST
+            return side + _TRAILERS if call.trailers else side
     return ABSENT
 
 
@@ -152,6 +155,10 @@ def _turn(call: HookCall, text: bytes) -> int:
         return NOT_IN_HOOK
     if text.startswith(_COPY):
         return _turn_to_copy(call, text)
+    if text in (_REQUEST + _TRAILERS, _RESPONSE + _TRAILERS):
+        if call.hook is not Hook.CAPTURE:
+            return NOT_PERMITTED
+        return OK if call.turn_to_trailers(text.startswith(_RESPONSE)) else ABSENT
     if text not in (_REQUEST, _RESPONSE):
         return NOT_PERMITTED
     # What came through a tunnel can be read, though nothing of it has a head.
@@ -165,7 +172,7 @@ def _turn(call: HookCall, text: bytes) -> int:
 def _turn_to_copy(call: HookCall, text: bytes) -> int:
     if call.hook is not Hook.CAPTURE:
         return NOT_PERMITTED
-    number = parse_number(text.removeprefix(_COPY), 0, 99_999)
+    number = parse_number(text.removeprefix(_COPY), 0, _HIGHEST)
     if number is None:
         return NOT_PERMITTED
     if number >= len(call.copies):

@@ -18,7 +18,7 @@ from proxy_core.plugin_host.belongings.belongings import Belongings
 from proxy_core.plugin_host.codes import NOT_PERMITTED, Hook
 from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.hook.body_draft import BodyDraft
-from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft
+from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft, TrailersDraft
 from proxy_core.plugin_host.logs import Journal
 
 ANNOTATION_BYTES: Final = 4096
@@ -29,7 +29,9 @@ _EDITING: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH})
 """Hooks that edit a message on its way: their own, and no other."""
 _CAPTURE: Final = Hook.CAPTURE  # an enumeration's members are slow to get at
 
-Draft = RequestDraft | ResponseDraft
+Draft = RequestDraft | ResponseDraft | TrailersDraft
+_Place = tuple[bool, int | None, bool]
+"""What functions are about: the response, a captured message, trailers."""
 
 
 class HookCall:
@@ -59,6 +61,7 @@ class HookCall:
         "respond_body",
         "respond_head",
         "rule_id",
+        "trailers",
     )
 
     def __init__(
@@ -92,11 +95,13 @@ class HookCall:
         """Seconds that what the hook is about waits once the hook has ended well."""
         self.copy: int | None = None
         """The captured message that body functions are about, by its place."""
+        self.trailers = False
+        """Whether header functions are about a message's trailers."""
         self._copies: list[WebSocketMessage] | None = None
         self._side: bool | None = None
         self._draft: Draft | None = None
         self._body: BodyDraft | None = None
-        self._aside: dict[bool | str, tuple[Draft | None, BodyDraft | None]] | None = None
+        self._aside: dict[_Place, tuple[Draft | None, BodyDraft | None]] | None = None
 
     @property
     def flow_id(self) -> FlowId | None:
@@ -116,22 +121,34 @@ class HookCall:
         """Whether header and body functions are about the response."""
         return self.on_response_side if self._side is None else self._side
 
-    def turn_to(self, response: bool, copy: int | None = None) -> None:
+    def turn_to(self, response: bool, copy: int | None = None, *, trailers: bool = False) -> None:
         """Have header and body functions be about the other message, or the same again.
 
-        With `copy` they are about a message of a WebSocket, which has no head.
+        With `copy` they are about a message of a WebSocket, which has no head; with `trailers`
+        about those of the message, which have no body.
         """
-        here, there = self._place(self.looks_at_response, self.copy), self._place(response, copy)
+        here = (self.looks_at_response, self.copy, self.trailers)
+        there = (response, copy, trailers)
         if there != here:
             if self._aside is None:
                 self._aside = {}
             self._aside[here] = (self._draft, self._body)
             self._draft, self._body = self._aside.pop(there, (None, None))
-        self._side, self.copy = response, copy
+        self._side, self.copy, self.trailers = response, copy, trailers
 
-    @staticmethod
-    def _place(response: bool, copy: int | None) -> bool | str:
-        return response if copy is None else f"message {copy}"
+    def turn_to_trailers(self, response: bool) -> bool:
+        """Have header functions be about a message's trailers; False where it has none."""
+        flow = self.flow
+        if flow is None:
+            return False
+        head = flow.response if response else flow.request
+        fields = (flow.response_body if response else flow.request_body).trailers
+        if head is None or not fields:
+            return False
+        self.turn_to(response, trailers=True)
+        if self._draft is None:
+            self._draft = TrailersDraft(head, fields)
+        return True
 
     @property
     def copies(self) -> list[WebSocketMessage]:
@@ -213,7 +230,7 @@ class HookCall:
             return BodyDraft(self.piece)
         if self.message is not None:
             return BodyDraft(self.message.payload)
-        if flow is None:
+        if flow is None or self.trailers:
             return None
         if self.copy is not None:
             copy = self.copies[self.copy]

@@ -16,15 +16,20 @@ from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.hook.body_draft import BodyDraft
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import TrailersDraft
 
 _CODING: Final = b"content-encoding"
 _CAPTURE: Final = Hook.CAPTURE
+_BODIES_A_TURN: Final = 500
+"""Of a WebSocket there may be some ten thousand captured messages."""
 
 
 async def ready(call: HookCall) -> None:
     """Code the bodies that were written to; before `commit`, where there are any."""
-    for body in call.edited_bodies:
+    for number, body in enumerate(call.edited_bodies, 1):
         await _encode(call, body)
+        if number % _BODIES_A_TURN == 0:
+            await asyncio.sleep(0)
 
 
 def commit(call: HookCall, began_with: bytes | None = None) -> int:
@@ -79,7 +84,7 @@ async def _encode(call: HookCall, body: BodyDraft) -> None:
 def _commit_message(call: HookCall, flow: Flow, began_with: bytes | None) -> int:
     """Edit the message that is on its way."""
     draft = call.begun_draft
-    new = None if draft is None else draft.build()
+    new = None if draft is None or isinstance(draft, TrailersDraft) else draft.build()
     old: RequestHead | ResponseHead | None
     if isinstance(new, ResponseHead):
         old = flow.response
@@ -110,6 +115,11 @@ def _commit_copies(call: HookCall, flow: Flow) -> int:
         if draft is None or not draft.written:
             continue
         written += draft.line_bytes + draft.also_written
+        if isinstance(draft, TrailersDraft):
+            body = flow.response_body if draft.of_response else flow.request_body
+            body.trailers = draft.headers.fields
+            _forget_before(flow, draft.of_response)
+            continue
         head = draft.build() or draft.original
         if isinstance(head, ResponseHead):
             flow.response = head
@@ -117,14 +127,14 @@ def _commit_copies(call: HookCall, flow: Flow) -> int:
             flow.request = head
         _forget_before(flow, isinstance(head, ResponseHead))
     edited = call.edited_bodies
-    for body in call.written_bodies:
-        if body.message is None:
-            _forget_before(flow, body.of_response)
-    for body in edited:
-        if body.message is None:
-            (flow.response_body if body.of_response else flow.request_body).rewrite(body.coded)
+    for copy in call.written_bodies:
+        if copy.message is None:
+            _forget_before(flow, copy.of_response)
+    for copy in edited:
+        if copy.message is None:
+            (flow.response_body if copy.of_response else flow.request_body).rewrite(copy.coded)
         elif flow.web_socket is not None:
-            flow.web_socket.rewrite(body.message, body.coded)
+            flow.web_socket.rewrite(copy.message, copy.coded)
     if edited or _kept_of(flow) != before:
         note = f"the captured copy was changed by plugin {call.manifest.name}"
         flow.notes = (*flow.notes, note)
@@ -138,6 +148,8 @@ def _kept_of(flow: Flow) -> tuple[object, ...]:
         flow.request_received,
         flow.response_received,
         flow.changes,
+        flow.request_body.trailers,
+        flow.response_body.trailers,
     )
 
 

@@ -14,7 +14,7 @@ from proxy_core.model.message import split_authority as split
 from proxy_core.plugin_host.codes import NOT_IN_HOOK, NOT_PERMITTED, OK, OVER_LIMIT
 from proxy_core.plugin_host.hook import edit_rules as rules
 
-HeadT = TypeVar("HeadT", RequestHead, ResponseHead)
+HeadT = TypeVar("HeadT", bound=RequestHead | ResponseHead)
 
 
 class _Draft(Generic[HeadT]):
@@ -284,3 +284,18 @@ class ResponseDraft(_Draft[ResponseHead]):
             if self._gained:
                 return old.gaining(self._gained, headers)
         return old.replace(status=self.status, reason=self.reason, headers=headers)
+
+
+class TrailersDraft(_Draft[RequestHead | ResponseHead]):
+    """The trailers of a message that is over: its fields are others than those of `original`."""
+
+    __slots__ = ()
+
+    def __init__(self, original: RequestHead | ResponseHead, trailers: list[Field]) -> None:
+        super().__init__(original)
+        self.headers = Headers(trailers)
+
+    @property
+    def of_response(self) -> bool:
+        """Whose trailers these are."""
+        return isinstance(self.original, ResponseHead)

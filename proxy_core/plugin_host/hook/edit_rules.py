@@ -106,7 +106,7 @@ def parse_host(raw: bytes) -> str | None:
 
 def parse_number(raw: bytes, low: int, high: int) -> int | None:
     """Return a decimal number from `low` to `high`, or None."""
-    if not 1 <= len(raw) <= 5 or not raw.isdigit():
+    if not 1 <= len(raw) <= len(str(high)) or not raw.isdigit():
         return None
     number = int(raw)
     return number if low <= number <= high else None

@@ -10,7 +10,7 @@ import pytest
 from proxy_core.model.edits import Change
 from proxy_core.model.flow import FlowKind
 from proxy_core.model.headers import Field
-from proxy_core.model.websocket import WebSocketLog, WebSocketMessage
+from proxy_core.model.websocket import WebSocketEnd, WebSocketLog, WebSocketMessage
 from proxy_core.plugin_host.codes import (
     ABSENT,
     NOT_IN_HOOK,
@@ -197,7 +197,8 @@ def test_a_direction_of_captured_messages_has_its_permission() -> None:
     [
         (b"message 1", ABSENT),
         (b"message 99999", ABSENT),
-        (b"message 100000", NOT_PERMITTED),
+        (b"message 999999999", ABSENT),
+        (b"message 1000000000", NOT_PERMITTED),
         (b"message -1", NOT_PERMITTED),
         (b"message ", NOT_PERMITTED),
         (b"message \xb2", NOT_PERMITTED),
@@ -210,6 +211,68 @@ def test_a_message_that_was_not_captured_is_not_there(place: bytes, answer: int)
     assert caller.answer("host_get_field", FieldId.MESSAGE) == b"response"
     caller = with_body(hook=Hook.RESPONSE)
     assert caller.run("host_set_field", FieldId.MESSAGE, b"message 0") == NOT_PERMITTED
+
+
+@pytest.mark.parametrize("by", ["client", "server", "proxy"])
+def test_the_reason_that_ended_a_websocket_follows_the_copy_of_its_close_frame(by: str) -> None:
+    caller = captured_messages((True, 8, b"\3\xe8secret"), (False, 8, b"\3\xe8"))
+    log = flow_of(caller).web_socket
+    assert log is not None
+    log.end = WebSocketEnd(by, 1000, "secret")
+    caller.run("host_set_field", FieldId.MESSAGE, b"message 0")
+    caller.run("host_set_body", b"\3\xe8***")
+    end(caller)
+    assert log.end == WebSocketEnd(by, 1000, "***" if by == "client" else "secret")
+
+
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_captured_trailers_are_read_and_rewritten(side: str) -> None:
+    caller = captured(b"body", ((b"a", b"b"),))
+    flow = flow_of(caller)
+    flow.request_received, flow.response_received = flow.request, flow.response
+    sent = [(b"Token", b"secret"), (b"Grpc-Status", b"0")]
+    flow.request_body.trailers, flow.response_body.trailers = sent, sent
+    place = f"{side} trailers".encode()
+    assert caller.run("host_set_field", FieldId.MESSAGE, place) == OK
+    assert caller.answer("host_get_field", FieldId.MESSAGE) == place
+    assert caller.answer("host_get_header", b"token") == b"secret"
+    assert caller.answer("host_get_header", b"a") == ABSENT
+    assert caller.run("host_get_body", 0, 0, 0) == NOT_IN_HOOK
+    assert caller.run("host_set_body", b"x") == NOT_IN_HOOK
+    assert caller.run("host_set_field", FieldId.METHOD, b"PUT") == NOT_IN_HOOK
+    assert caller.run("host_set_field", FieldId.STATUS, b"204") == NOT_IN_HOOK
+    assert caller.run("host_set_header", b"token", b"***") == OK
+    caller.run("host_set_field", FieldId.MESSAGE, side.encode())
+    assert caller.answer("host_get_header", b"token") == ABSENT
+    caller.run("host_set_field", FieldId.MESSAGE, place)
+    assert caller.answer("host_get_header", b"token") == b"***"
+    end(caller)
+    bodies = {"request": flow.request_body, "response": flow.response_body}
+    received = {"request": flow.request_received, "response": flow.response_received}
+    assert bodies.pop(side).trailers == [(b"Token", b"***"), (b"Grpc-Status", b"0")]
+    assert received.pop(side) is None
+    assert [body.trailers for body in bodies.values()] == [sent]
+    assert list(received.values()) != [None]
+    assert flow.request.headers.fields == [(b"a", b"b")]
+    assert flow.notes == ("the captured copy was changed by plugin p",)
+
+
+def test_trailers_that_did_not_come_are_not_there_and_others_have_their_permission() -> None:
+    caller = captured(b"body")
+    flow = flow_of(caller)
+    for place in (b"request trailers", b"response trailers"):
+        assert caller.run("host_set_field", FieldId.MESSAGE, place) == ABSENT
+    assert caller.run("host_set_field", FieldId.MESSAGE, b"response  trailers") == NOT_PERMITTED
+    flow.request_body.trailers = flow.response_body.trailers = [(b"a", b"b")]
+    caller.call.manifest = replace(
+        caller.call.manifest, permissions=Permissions(modify_responses=False)
+    )
+    for place, answer in ((b"request trailers", 1), (b"response trailers", NOT_PERMITTED)):
+        assert caller.run("host_set_field", FieldId.MESSAGE, place) == OK
+        assert caller.run("host_remove_header", b"a") == answer
+    assert end(caller).request_body.trailers == []
+    before = Caller(Hook.RESPONSE, flow)
+    assert before.run("host_set_field", FieldId.MESSAGE, b"request trailers") == NOT_PERMITTED
 
 
 def test_both_directions_of_a_tunnel_are_read_and_rewritten() -> None:

@@ -19,6 +19,7 @@ from tests.plugin_host.hostile.test_pointers import PAGE, REGIONS, Fenced, pairs
 CALLS = 2000
 WORDS = (
     *(b"request", b"response", b"message 0", b"tag", b"comment", b"GET http://a.test/\n\n"),
+    *(b"request trailers", b"response trailers"),
     *(b"HEAD", b"http://e/x", b"80", b"204", b"99999999", b"X-A", b"a: b", b"\xff\xfe", b"\0"),
     *(b"content-length", b"content-encoding", b"gzip", b"host", b"/etc/passwd", b"/nowhere/../x"),
     *(block((b"a", b"b")), block(), block((b"host", b"a\r\nb"))[:-3]),

@@ -22,6 +22,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import CallAnswer
 from proxy_core.plugin_host.foreign.proxy_wasm.transfer import pack_pairs, unpack_pairs
 from proxy_core.plugin_host.hook.commit import commit
+from proxy_core.plugin_host.hook.draft import RequestDraft
 from tests.plugin_host.foreign.fake_guest import HIGH, PAGE
 from tests.plugin_host.foreign.proxy_wasm.fake_filter import FakeFilter
 from tests.plugin_host.guests import make_flow, respond_with
@@ -190,7 +191,7 @@ def test_the_status_can_be_replaced() -> None:
 def test_what_may_not_be_written_is_a_bad_argument(writer: str, name: bytes, value: bytes) -> None:
     guest = on_request()
     assert guest.run(writer, Map.REQUEST_HEADERS, name, value) == BAD_ARGUMENT
-    assert guest.call.draft is not None
+    assert isinstance(guest.call.draft, RequestDraft)
     assert guest.call.draft.build() is None
 
 
@@ -242,7 +243,7 @@ def test_setting_what_is_there_already_edits_nothing() -> None:
     data = guest.ask(PAIRS, Map.REQUEST_HEADERS)
     assert isinstance(data, bytes)
     assert guest.run(SET_PAIRS, Map.REQUEST_HEADERS, data) == OK
-    assert guest.call.draft is not None
+    assert isinstance(guest.call.draft, RequestDraft)
     assert guest.call.draft.build() is None
 
 
@@ -252,7 +253,7 @@ def test_setting_all_fields_is_all_or_nothing() -> None:
     assert guest.run(SET_PAIRS, Map.REQUEST_HEADERS, pack_pairs(pairs)) == BAD_ARGUMENT
     pairs = [(b":path", b"/new"), (b"bad name", b"1")]
     assert guest.run(SET_PAIRS, Map.REQUEST_HEADERS, pack_pairs(pairs)) == BAD_ARGUMENT
-    assert guest.call.draft is not None
+    assert isinstance(guest.call.draft, RequestDraft)
     assert guest.call.draft.build() is None
 
 
