@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import json
@@ -96,9 +97,16 @@ class Served:
         await until(lambda: self.api.get(f"/api/flows/{summary['id']}")["ended"] is not None)
         return self.api.get(f"/api/flows/{summary['id']}")
 
+    def everything(self) -> str:
+        """All that the API tells of all flows, once they are over."""
+        flows = self.api.get("/api/flows?limit=100")["flows"]
+        whole = [self.api.get(f"/api/flows/{summary['id']}") for summary in flows]
+        assert all(flow["ended"] is not None for flow in whole)
+        return json.dumps([flows, whole])
+
     def metrics(self, name: str) -> Any:
-        (status,) = self.api.get("/api/plugins")["plugins"]
-        assert status["name"] == name
+        plugins = self.api.get("/api/plugins")["plugins"]
+        (status,) = [plugin for plugin in plugins if plugin["name"] == name]
         assert status["stats"]["traps"] == 0
         return status["stats"]["metrics"]
 
@@ -142,6 +150,81 @@ async def test_redact_secrets_masks_what_is_kept_and_nothing_on_the_wire(
     assert all(cookie.partition(";")[0].endswith("=***") for cookie in kept)
     assert not any("=***" in cookie for cookie in sent)
     assert served.metrics("redact-secrets")["masked"] >= 10
+
+
+@pytest.mark.tools("curl")
+async def test_redact_secrets_leaves_nothing_of_what_other_plugins_have_taken_out(
+    start_proxy: StartProxy, tmp_path: Path, origin: BackgroundOrigin
+) -> None:
+    remove = """
+[config]
+remove = ["Authorization", "X-Api-Key", "Set-Cookie"]"""
+    patch = """
+[[config.patches]]
+operations = [{ op = "remove", path = "/password" }]"""
+    put_enabled(tmp_path / "plugins", "redact-secrets")
+    put_enabled(tmp_path / "plugins", "header-modifier", remove)
+    put_enabled(tmp_path / "plugins", "json-patch", patch)
+    served = Served(start_proxy, tmp_path, origin)
+
+    async def send() -> None:
+        answer = served.curl(
+            f"https://127.0.0.1:{origin.https}/echo",
+            *("-H", "Authorization: Bearer t0ps3cret", "-H", "X-Api-Key: t0ps3cret"),
+            *("-H", "Content-Type: application/json", "-d", '{"password":"t0ps3cret","a":1}'),
+        )
+        assert answer.body == b'{"a":1}'
+        login = served.curl(f"http://127.0.0.1:{origin.http}/api/login", "-d", "a=b")
+        assert login.values("set-cookie") == []
+        await served.flow()
+
+    await send()
+    await until(lambda: '_received": {' not in served.everything())
+    everything = served.everything()
+    for secret in ("t0ps3cret", "HttpOnly"):
+        assert secret not in everything
+    assert "plugin header-modifier" in everything  # who edited it is told still
+    assert served.api("/api/plugins/redact-secrets/disable", "-X", "POST").status == 200
+    await send()
+    everything = served.everything()
+    assert '_received": {' in everything
+    for secret in ("t0ps3cret", "HttpOnly"):
+        assert secret in everything
+
+
+async def test_redact_secrets_masks_messages_and_trailers(
+    start_proxy: StartProxy, tmp_path: Path, origin: BackgroundOrigin
+) -> None:
+    put_enabled(tmp_path / "plugins", "redact-secrets")
+    served = Served(start_proxy, tmp_path, origin)
+    url = f"ws://127.0.0.1:{origin.http}/chat"
+    texts = ['{"token":"t0ps3cret"}', '42["login",{"password":"t0ps3cret"}]', "?token=t0ps3cret"]
+    async with connect(url, proxy=served.proxy.url) as connection:
+        for text in texts:
+            await connection.send(text)
+            assert await connection.recv() == text
+        await connection.close(1000, '{"token":"t0ps3cret"}')
+    flow = await served.flow()
+    await until(lambda: "t0ps3cret" not in served.everything())
+    flow = await served.flow()
+    shown = [message["text"] for message in flow["web_socket"]["messages"][:6]]
+    masked = ['{"token":"***"}', '42["login",{"password":"***"}]', "?token=***"]
+    assert shown[::2] == shown[1::2] == masked
+    assert flow["web_socket"]["close_reason"] == '{"token":"***"}'
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.proxy.port)
+    writer.write(
+        b"POST http://127.0.0.1:%d/echo HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n"
+        b"TE: trailers\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\na\r\n0\r\nX-Api-Key: t0ps3cret\r\nX-Sum: 1\r\n\r\n" % (origin.http, origin.http)
+    )
+    assert b"X-Api-Key: t0ps3cret" in await reader.read()
+    writer.close()
+    await served.flow()
+    await until(lambda: "t0ps3cret" not in served.everything())
+    flow = await served.flow()
+    for body in (flow["request_body"], flow["response_body"]):
+        trailers = {field["name"]: field["value"] for field in body["trailers"]}
+        assert trailers == {"X-Api-Key": "***", "X-Sum": "1"}
 
 
 @pytest.mark.tools("curl")

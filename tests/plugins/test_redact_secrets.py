@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from proxy_core.model.edits import Change
-from proxy_core.model.flow import Flow
+from proxy_core.model.flow import Flow, FlowKind
 from proxy_core.model.headers import Field
 from proxy_core.model.message import HTTP_2
 from proxy_core.model.plugin_status import PluginState
+from proxy_core.model.websocket import WebSocketLog, WebSocketMessage
 from tests.plugin_host.guests import Host, make_flow, respond_with
 from tests.plugins.conftest import install
 
 VISA = "4111111111111111"
 AMEX = "378282246310005"
 MIB = 1024 * 1024
-FUEL = 4_000_000_000
+FUEL = 7_000_000_000
 """What its manifest allows."""
 
 
@@ -306,6 +307,120 @@ async def test_what_was_on_the_wire_before_is_forgotten_with_it(
     assert what_it_was(flow) == []
 
 
+async def test_what_others_have_taken_out_already_is_forgotten_too(
+    host: Host, directory: Path
+) -> None:
+    await start(host, directory)
+    flow = respond_with(make_flow())
+    request = make_flow(((b"Authorization", b"Bearer b"),)).request
+    response = respond_with(make_flow(), 200, ((b"Set-Cookie", b"a=b"),)).response
+    assert response is not None
+    flow.request_received, flow.response_received = request, response
+    flow.changes = (Change("plugin a", request, b"token=b"), Change("user", response, b"token=b"))
+    kept_heads = (flow.request, flow.response)
+    await host.capture(flow)
+    assert what_it_was(flow) == []
+    assert (flow.request, flow.response) == kept_heads
+
+
+async def test_trailers_are_masked_as_heads_are(host: Host, directory: Path) -> None:
+    await start(host, directory)
+    flow = answered(b"text", "text/plain")
+    sent = [(b"X-Api-Key", b"k-1"), (b"Grpc-Message", b"?token=x"), (b"Grpc-Status", b"0")]
+    flow.request_body.trailers, flow.response_body.trailers = sent[:1], sent
+    await host.capture(flow)
+    assert flow.request_body.trailers == [(b"X-Api-Key", b"***")]
+    assert flow.response_body.trailers == [
+        (b"X-Api-Key", b"***"),
+        (b"Grpc-Message", b"?token=***"),
+        (b"Grpc-Status", b"0"),
+    ]
+    assert flow.response_body.kept == b"text"
+
+
+async def test_what_came_through_a_tunnel_is_masked_by_what_it_looks_like(
+    host: Host, directory: Path
+) -> None:
+    await start(host, directory)
+    flow = make_flow(((b"Proxy-Authorization", b"Basic YTpi"),), method=b"CONNECT")
+    flow.kind = FlowKind.TUNNEL
+    flow.request_body.feed(b'{"token": 7}')
+    flow.response_body.feed(b"\x16\3\1\0 ?token=x")
+    await host.capture(flow)
+    assert flow.request.headers.fields == [(b"Proxy-Authorization", b"Basic ***")]
+    assert flow.request_body.kept == b'{"token": "***"}'
+    assert flow.response_body.kept == b"\x16\3\1\0 ?token=x"
+
+
+def talked(*messages: tuple[int, bytes], room: int = 16 * MIB) -> tuple[Flow, WebSocketLog]:
+    """A WebSocket that is over, with these opcodes and payloads, from either side in turn."""
+    flow = respond_with(make_flow(), 101)
+    log = flow.web_socket = WebSocketLog(room)
+    for number, (opcode, payload) in enumerate(messages):
+        log.add(WebSocketMessage(number % 2 == 0, opcode, 0.0, payload, len(payload)))
+    return flow, log
+
+
+@pytest.mark.parametrize(
+    ("opcode", "payload", "shown"),
+    [
+        (1, b'{"token":7,"a":[1]}', b'{"token":"***","a":[1]}'),
+        (1, b"user=ann&password=a'b", b"user=ann&password=***"),
+        (1, b"is 4111 1111 1111 1111, ann", b"is **** **** **** 1111, ann"),
+        (1, b"4111111111111111", b"************1111"),
+        (1, b'42["login",{"token":7}]', b'42["login",{"token":"***"}]'),
+        (1, b'42/room,7["login",{"token":7}]', b'42/room,7["login",{"token":"***"}]'),
+        (1, b'a["{\\"token\\":\\"x\\"}"]', b'a["{\\"token\\":\\"***\\"}"]'),
+        (1, b'{"a":1}\x1e{"token":7}\x1e', b'{"a":1}\x1e{"token":"***"}\x1e'),
+        (1, b'{"password":"hun', b'{"password":"***'),
+        (1, b"", b""),
+        (2, b'{"token":7}', b'{"token":"***"}'),
+        (2, b'\x00{"token":7}', b'\x00{"token":7}'),
+        (8, b"\x03\xe8go to http://a/?token=x", b"\x03\xe8go to http://a/?token=***"),
+        (8, b'\x10\x00{"token":7}', b'\x10\x00{"token":"***"}'),
+        (8, b"", b""),
+        (9, b"?token=x", b"?token=***"),
+    ],
+)
+async def test_messages(
+    host: Host, directory: Path, opcode: int, payload: bytes, shown: bytes
+) -> None:
+    await start(host, directory)
+    flow, log = talked((1, b"first"), (opcode, payload), (1, b'{"token":"x"}'))
+    for _ in range(2):  # a second look changes nothing
+        await host.capture(flow)
+        payloads = [message.payload for message in log.snapshot()]
+        assert payloads == [b"first", shown, b'{"token":"***"}']
+
+
+async def test_of_more_messages_than_are_looked_through_none_is_kept(
+    host: Host, directory: Path
+) -> None:
+    await start(host, directory)
+    text = b'{"password": "x", "text": "' + b"a" * MIB + b'"}'
+    flow, log = talked(*([(1, text)] * 8), (2, b"\0" * MIB), (1, b'{"token": "x"}'))
+    await host.capture(flow)
+    payloads = [message.payload for message in log.snapshot()]
+    assert all(payload.startswith(b'{"password": "***"') for payload in payloads[:7])
+    assert b"taken out" in payloads[7]
+    assert payloads[8:] == [b"\0" * MIB, b'{"token": "***"}']
+    assert host.status("redact-secrets").traps == 0
+
+
+async def test_as_many_messages_as_are_kept_of_a_websocket_are_looked_through(
+    host: Host, directory: Path
+) -> None:
+    await start(host, directory)
+    flow, log = talked(*([(1, b'{"token":1}')] * 40_000), room=8 * MIB)
+    assert len(log.snapshot()) > 30_000
+    await host.capture(flow)
+    assert {message.payload for message in log.snapshot()} == {b'{"token":"***"}'}
+    status = host.status("redact-secrets")
+    assert status.traps == 0
+    (hook,) = status.profile
+    assert hook.fuel < FUEL / 10
+
+
 async def test_a_flow_without_secrets_is_left_as_it_is(host: Host, directory: Path) -> None:
     await start(host, directory)
     flow = answered(b'{"a": [1, 2.50, "x"]}', fields=((b"Etag", b'"1234-5678"'),))
@@ -397,7 +512,7 @@ async def test_what_is_made_to_cost_much_is_looked_through(
         assert status.traps == 0
         (hook,) = status.profile
         spent, before = hook.fuel - before, hook.fuel
-        assert 4 * spent < FUEL / 1.2  # as the longest that it looks through would
+        assert 8 * spent < FUEL / 1.2  # as all that it looks through of a flow would
     assert b"token=1" not in flow.response_body.kept
 
 

@@ -1,4 +1,4 @@
-//! A captured body, by what it says that it is and by what it looks like.
+//! A captured body or WebSocket message, by what it says that it is and by what it looks like.
 
 use crate::int3;
 use crate::json;
@@ -8,13 +8,26 @@ use crate::read;
 use crate::text;
 
 /// Bytes, decoded, up to which a body is looked through; of a longer one nothing is kept.
-const MOST: i32 = 4 * 1024 * 1024;
+const MOST: usize = 4 * 1024 * 1024;
+/// The same for all bodies and messages of a flow: what the manifest's fuel is enough for.
+pub const MOST_OF_A_FLOW: usize = 8 * 1024 * 1024;
 
-/// Mask the body of the message at hand; return how much there was to mask.
-pub fn mask() -> u32 {
-    let length = int3::body(0, &mut []);
+/// Bytes at the beginning that tell whether it is text.
+const BEGINNING: usize = 512;
+
+/// Mask the body of the message at hand, of which `left` bytes more may be looked through; return
+/// how much there was to mask.
+pub fn mask(left: &mut usize) -> u32 {
+    let mut beginning = [0; BEGINNING];
+    let length = int3::body(0, &mut beginning);
     if length <= 0 {
         return 0;
+    }
+    let size = length as usize;
+    let opcode = opcode();
+    let code = if opcode == Some(b'8') { 2 } else { 0 }; // bytes before a close frame's reason
+    if beginning.iter().take(size).skip(code).any(|byte| *byte == 0) {
+        return 0; // binary
     }
     let mut room = [0; 256];
     let said = int3::header(b"content-type", &mut room) as usize; // a negative code is huge
@@ -25,26 +38,24 @@ pub fn mask() -> u32 {
     if is_media && !says(b"xml") {
         return 0;
     }
-    if length > MOST {
+    if size > MOST || size > *left {
         return take_out();
     }
+    *left -= size;
     let (from, room) = match read(length, |into| int3::body(0, into)) {
         Some(halves) => halves,
         None => return take_out(),
     };
-    let mut start = from.iter().take(512);
-    if start.any(|byte| *byte == 0) {
-        return 0; // binary
-    }
     let mut out = Out::new(room);
-    let first = from.iter().find(|byte| !byte.is_ascii_whitespace());
+    out.all(from.get(..code).unwrap_or_default());
+    let from = from.get(code..).unwrap_or_default();
     if says(b"multipart/form-data") && from.starts_with(b"--") {
         parts(from, &mut out);
     } else if says(b"x-www-form-urlencoded") || (kind.is_empty() && is_form(from)) {
         text::copy(from, true, &mut out);
     } else if says(b"json") || says(b"script") || says(b"event-stream") {
         json::copy(from, &mut out);
-    } else if matches!(first, Some(b'{' | b'[' | b'"')) {
+    } else if is_json(from) || (opcode.is_some() && is_json(behind_prefix(from))) {
         json::copy(from, &mut out);
     } else {
         text::copy(from, false, &mut out);
@@ -56,8 +67,27 @@ pub fn mask() -> u32 {
 }
 
 fn take_out() -> u32 {
-    int3::set_body(b"[redact-secrets has taken out a body that is too large to look through]");
+    int3::set_body(b"[redact-secrets has taken out what is too large to look through]");
     1
+}
+
+/// The first digit of a WebSocket message's opcode; None where this is a body.
+fn opcode() -> Option<u8> {
+    let mut room = [0; 8];
+    let length = int3::field(int3::WEBSOCKET_OPCODE, &mut room);
+    room.first().copied().filter(|_| length > 0)
+}
+
+/// What follows what protocols put in front of JSON: `42["event"]`, `42/room,["event"]`, `a["{}"]`.
+fn behind_prefix(from: &[u8]) -> &[u8] {
+    let is_of_prefix = |byte: &u8| byte.is_ascii_alphanumeric() || b"/,-_".contains(byte);
+    let length = from.iter().take(64).take_while(|byte| is_of_prefix(byte)).count();
+    from.get(length..).unwrap_or_default()
+}
+
+fn is_json(from: &[u8]) -> bool {
+    let first = from.iter().find(|byte| !byte.is_ascii_whitespace());
+    matches!(first, Some(b'{' | b'[' | b'"'))
 }
 
 /// Whether what has no content type looks like a form: a name and `=` first, and no blanks.

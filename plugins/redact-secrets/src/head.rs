@@ -60,42 +60,43 @@ pub fn mask() -> u32 {
     block.count = block.number(0);
     let mut out = Out::new(room);
     let mut masked = 0;
-    block.each(|index, name, _| {
-        let mut is_first = true;
-        block.each(|other, same, _| {
-            is_first = other == index || !same.eq_ignore_ascii_case(name);
+    block.each(|index, name, value| {
+        let kind = kind_of(name);
+        if !holds_secret(&kind, value, &mut out) {
+            return true;
+        }
+        let mut is_first = true; // of the name's lines that hold one
+        block.each(|other, same, value| {
+            if other < index && same.eq_ignore_ascii_case(name) {
+                is_first = !holds_secret(&kind, value, &mut out);
+            }
             is_first && other < index
         });
         if is_first {
-            masked += mask_lines(&block, name, &mut out);
+            masked += mask_lines(&block, &kind, name, &mut out);
         }
         true
     });
     masked
 }
 
-/// Mask all lines of a name, where there is something to mask in one of them.
-fn mask_lines(block: &Block, name: &[u8], out: &mut Out) -> u32 {
-    let kind = kind_of(name);
+fn holds_secret(kind: &Kind, value: &[u8], out: &mut Out) -> bool {
+    out.clear();
+    copy(kind, value, out);
+    out.masked > 0
+}
+
+/// Mask all lines of a name; return how much there was to mask.
+fn mask_lines(block: &Block, kind: &Kind, name: &[u8], out: &mut Out) -> u32 {
     let mut masked = 0;
-    block.each(|_, other, value| {
-        if other.eq_ignore_ascii_case(name) {
-            out.clear();
-            copy(&kind, value, out);
-            masked += out.masked;
-        }
-        true
-    });
-    if masked == 0 {
-        return 0;
-    }
     let mut is_first = true;
     block.each(|_, other, value| {
         if !other.eq_ignore_ascii_case(name) {
             return true;
         }
         out.clear();
-        copy(&kind, value, out);
+        copy(kind, value, out);
+        masked += out.masked;
         let write = if is_first { set_header } else { add_header };
         is_first = false;
         let written = write(name, out.text()) >= 0;

@@ -1,7 +1,8 @@
 //! Masks credentials, cookies and card numbers in what was captured of a flow.
 //!
 //! Everything happens in `on_capture`: what went over the wire is long gone. What is masked already
-//! is left as it is, and what cannot be masked is taken out.
+//! is left as it is, and what cannot be masked is taken out. What heads and bodies were before others
+//! changed them cannot be read, so that it is forgotten, whatever it was.
 #![no_std]
 
 #[path = "../../sdk/int3.rs"]
@@ -9,6 +10,7 @@ mod int3;
 mod body;
 mod head;
 mod json;
+mod messages;
 mod names;
 mod out;
 mod text;
@@ -40,11 +42,19 @@ extern "C" fn plugin_init() -> i32 {
 #[no_mangle]
 extern "C" fn on_capture() -> i32 {
     let mut masked = 0;
+    let mut left = body::MOST_OF_A_FLOW;
     for message in [&b"request"[..], b"response"] {
         if set_field(MESSAGE, message) == 0 {
-            masked += head::mask() + body::mask();
+            remove_header(b"redact-secrets"); // a write, after which the host forgets
+            masked += head::mask() + body::mask(&mut left);
         }
     }
+    for trailers in [&b"request trailers"[..], b"response trailers"] {
+        if set_field(MESSAGE, trailers) == 0 {
+            masked += head::mask();
+        }
+    }
+    masked += messages::mask(&mut left);
     if set_field(MESSAGE, b"request") == 0 {
         masked += mask_url();
     }

@@ -35,6 +35,13 @@ impl<'a> Out<'a> {
         }
     }
 
+    pub fn number(&mut self, number: u32) {
+        if number > 9 {
+            self.number(number / 10);
+        }
+        self.put(b'0' + (number % 10) as u8);
+    }
+
     #[inline(never)]
     pub fn all(&mut self, text: &[u8]) {
         match self.room.get_mut(self.length..self.length + text.len()) {

@@ -61,8 +61,19 @@ pub fn copy(from: &[u8], form: bool, out: &mut Out) {
 }
 
 fn is_special(byte: u8) -> bool {
-    byte.is_ascii_digit() || b"%\\?&#\"".contains(&byte)
+    SPECIAL[byte as usize]
 }
+
+/// A table, as most of what is looked through is looked at by nothing else.
+static SPECIAL: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b'0'..=b'9' | b'%' | b'\\' | b'?' | b'&' | b'#' | b'"');
+        byte += 1;
+    }
+    table
+};
 
 /// Whether the digits at `at` are part of a word, a fraction, or what was masked.
 fn is_amid(from: &[u8], at: usize) -> bool {
