@@ -241,13 +241,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not try to flush it either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
+        return _FAILED  # whoever read our output has gone
     except Exception as error:
         if sys.flags.dev_mode:
             raise
         return _complain(*_judge(error), as_json)
+    finally:
+        _let_go_of_output()
+
+
+def _let_go_of_output() -> None:
+    """Turn away what cannot be written, at which the interpreter would fail as it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _judge(error: Exception) -> tuple[str, int]:
