@@ -71,7 +71,7 @@ enum {
     INT3_WEBSOCKET_OPCODE = 13,
     INT3_REASON = 14,
     INT3_HOST_VERSION = 15,
-    INT3_MESSAGE = 16, /* which one headers and bodies are of: set "request" or "response" */
+    INT3_MESSAGE = 16, /* which one headers and bodies are of: set "request", "response" and the like */
     INT3_BODY_END = 17,
 };
 

@@ -84,7 +84,7 @@ pub const WEBSOCKET_DIRECTION: i32 = 12;
 pub const WEBSOCKET_OPCODE: i32 = 13;
 pub const REASON: i32 = 14;
 pub const HOST_VERSION: i32 = 15;
-/// Which message headers and bodies are of: set it to "request" or "response".
+/// Which message headers and bodies are of: set it to "request", "response"; in `on_capture` more.
 pub const MESSAGE: i32 = 16;
 pub const BODY_END: i32 = 17;
 

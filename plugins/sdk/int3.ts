@@ -130,7 +130,7 @@ export namespace Field {
   export const WEBSOCKET_OPCODE: i32 = 13;
   export const REASON: i32 = 14;
   export const HOST_VERSION: i32 = 15;
-  /** Which message headers and bodies are of: set it to "request" or "response". */
+  /** Which message headers and bodies are of: set it to "request", "response" and the like. */
   export const MESSAGE: i32 = 16;
   export const BODY_END: i32 = 17;
 }

@@ -81,7 +81,7 @@ pub const Field = enum(i32) {
     websocket_opcode = 13,
     reason = 14,
     host_version = 15,
-    /// Which one headers and bodies are of: set it to "request" or "response".
+    /// Which one headers and bodies are of: set "request", "response" and the like.
     message = 16,
     body_end = 17,
 };

@@ -215,7 +215,8 @@ class HookCall:
     @property
     def edited_bodies(self) -> tuple[BodyDraft, ...]:
         """Those that are different now."""
-        return tuple(body for body in self.written_bodies if body.edited)
+        written = self.written_bodies
+        return tuple(body for body in written if body.edited) if written else ()
 
     @property
     def body(self) -> BodyDraft | None:
