@@ -120,7 +120,7 @@ def test_memory_is_given_back_as_often_as_that_is_quick() -> None:
         times.append(clock.now)
         clock.now += took
 
-    trimmer = Trimmer(trim, clock)
+    trimmer = Trimmer(trim, clock, clock)
     while clock.now < 1000:
         trimmer.trim_if_due()
         clock.now += 1
@@ -141,7 +141,7 @@ def test_memory_is_given_back_as_often_as_that_is_quick() -> None:
 def test_memory_is_given_back_while_requests_come_and_in_lulls_and_not_without_traffic() -> None:
     clock, times = Clock(), []
     counters = Counters()
-    collector = LullCollector(counters, Trimmer(lambda: times.append(clock.now), clock))
+    collector = LullCollector(counters, Trimmer(lambda: times.append(clock.now), clock, clock))
     collector.start = lambda: None  # type: ignore[method-assign]
     clock.now += 2 * TRIM_EVERY
     collector._look()
