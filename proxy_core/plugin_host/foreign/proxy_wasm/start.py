@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy_core.plugin_host.abi import Signature
-from proxy_core.plugin_host.faults import ModuleRefused
+from proxy_core.plugin_host.faults import GuestTrapped, ModuleRefused
 from proxy_core.plugin_host.foreign.proxy_wasm.abi import ALLOCATORS
 from proxy_core.plugin_host.foreign.proxy_wasm.buffers import configuration
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import ROOT
@@ -33,7 +33,7 @@ def start(guest: Guest, entries: Mapping[str, Signature], version: tuple[int, in
         guest.run("_start")
     instance.begin(None)
     if "proxy_on_context_create" in entries:
-        guest.run("proxy_on_context_create", ROOT, 0)
+        _create_root(guest)
     if "proxy_on_vm_start" in entries:
         size = len(guest.host.call.manifest.proxy_wasm.vm_config)
         instance.begin(None)
@@ -51,3 +51,15 @@ def start(guest: Guest, entries: Mapping[str, Signature], version: tuple[int, in
                 "proxy_on_configure returned false: see its log, and config or config_file in its "
                 "manifest"
             )
+
+
+def _create_root(guest: Guest) -> None:
+    try:
+        guest.run("proxy_on_context_create", ROOT, 0)
+    except GuestTrapped as trap:
+        if guest.host.call.manifest.proxy_wasm.root_id:
+            raise
+        raise ModuleRefused(
+            f"{trap}, as its plugin was made; where a module has several, or gives its own a name, "
+            "say which in proxy_wasm.root_id in its manifest"
+        ) from trap

@@ -56,3 +56,12 @@ async def test_the_queue_is_heard_by_the_version_that_took_over(host: Host) -> N
     assert (await host.manager.reload("receiver")).ok
     await host.request(make_flow())
     await until_said(host, 1)
+
+
+async def test_a_filter_that_knows_no_plugin_without_a_name_is_refused_with_the_remedy(
+    host: Host,
+) -> None:
+    nameless = filter_of(on("context_create", 2, "unreachable", ""))
+    assert "say which in proxy_wasm.root_id" in await host.refusal(nameless)
+    named = '[proxy_wasm]\nroot_id = "x"'
+    assert "root_id" not in await host.refusal(nameless, named)
