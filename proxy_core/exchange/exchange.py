@@ -123,8 +123,9 @@ class Exchange:
         if hook is not None:
             if self._hooks.request_body is not None:
                 source = await self._bodies.show_request(client, received, flow)
-            verdict = await hook(flow)
-            if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
+            answer = hook(flow)
+            obey = self._decisions.obey
+            if answer is not CONTINUE and not await obey(await answer, client, flow):
                 return
         if flow.whole is not None or self._hooks.request_stream is not None:
             source, length = self._bodies.take_request(source, length, flow)
@@ -244,8 +245,9 @@ class Exchange:
         if hook is not None:
             if self._hooks.response_body is not None:
                 source = await self._bodies.show_response(upstream, response, flow)
-            verdict = await hook(flow)
-            if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
+            answer = hook(flow)
+            obey = self._decisions.obey
+            if answer is not CONTINUE and not await obey(await answer, client, flow):
                 upstream.abort()
                 return
         if flow.whole is not None or self._hooks.response_stream is not None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any
 
 from proxy_core.model.message import ResponseHead
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on; edits have been put on the flow already."""
+    """Go on; edits have been put on the flow already.
+
+    It can be awaited, and is there at once: who has nothing to wait for gives it as it is, and who
+    asks need not wait for it.
+    """
+
+    def __await__(self) -> Generator[Any, None, Continue]:
+        yield from ()
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ it changed. Block and respond end the round; hold is remembered and the round go
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from functools import partial
+from typing import Any, Final
 
 from proxy_core.exchange.hooks import (
     BodyFilter,
@@ -26,6 +28,12 @@ from proxy_core.plugin_host.pieces import PieceFilter, one_after_the_other
 from proxy_core.plugin_host.plugin import Plugin
 
 _FAILED_STATUS = 502
+_CONTINUE: Final = codes.CONTINUE
+# An enumeration's members are slow to get at.
+_REQUEST: Final = Hook.REQUEST
+_RESPONSE: Final = Hook.RESPONSE
+_RULE_MATCH: Final = Hook.RULE_MATCH
+_MESSAGE: Final = Hook.WEBSOCKET_MESSAGE
 
 Round = tuple[tuple[Plugin, Manifest], ...]
 """Who is called for one hook, in order."""
@@ -88,10 +96,10 @@ class Dispatcher:
         hooks.tunnel = self._tunnel if self._driven else None
 
     def _request(self, flow: Flow) -> Awaitable[Verdict]:
-        return self._run(self._on_request, Hook.REQUEST, flow)
+        return self._run(self._on_request, _REQUEST, flow)
 
     def _response(self, flow: Flow) -> Awaitable[Verdict]:
-        return self._run(self._on_response, Hook.RESPONSE, flow)
+        return self._run(self._on_response, _RESPONSE, flow)
 
     def _request_body(self, flow: Flow) -> bool:
         return self._wants_body(Hook.REQUEST, flow)
@@ -144,21 +152,21 @@ class Dispatcher:
     def _rule_match(self, match: RuleMatch) -> Awaitable[Verdict]:
         return self._run(
             self._on_rule_match,
-            Hook.RULE_MATCH,
+            _RULE_MATCH,
             match.flow,
             rule_id=match.rule_id,
             message=match.message,
         )
 
     def _websocket_message(self, flow: Flow, message: WebSocketMessage) -> Awaitable[Verdict]:
-        return self._run(self._on_message, Hook.WEBSOCKET_MESSAGE, flow, message=message)
+        return self._run(self._on_message, _MESSAGE, flow, message=message)
 
     async def _capture(self, flow: Flow) -> bool:
         before = (flow.request, flow.response, flow.notes, flow.annotations)
         await self._run(self._on_capture, Hook.CAPTURE, flow)
         return (flow.request, flow.response, flow.notes, flow.annotations) != before
 
-    async def _run(
+    def _run(
         self,
         plugins: Round,
         hook: Hook,
@@ -166,9 +174,11 @@ class Dispatcher:
         attempt: ConnectAttempt | None = None,
         rule_id: str | None = None,
         message: WebSocketMessage | None = None,
-    ) -> Verdict:
-        held: Hold | None = None
+    ) -> Awaitable[Verdict]:
+        """Call these, one after another; without a coroutine while each is done at once."""
+        called = 0
         for plugin, manifest in plugins:
+            called += 1
             if (
                 manifest.flows is not None
                 and flow is not None
@@ -176,28 +186,42 @@ class Dispatcher:
             ):
                 continue
             call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
-            if attempt is not None:
-                call.client, call.authority = attempt.client, attempt.authority
-            else:
+            if flow is None:
+                if attempt is not None:
+                    call.client, call.authority = attempt.client, attempt.authority
+            elif hook is _RULE_MATCH or hook is _MESSAGE:
                 call.rule_id, call.message = rule_id, message
-            answer = plugin.enter(hook, call)
-            code = answer if isinstance(answer, int) else await answer
-            if code != codes.CONTINUE:
-                verdict = _meaning(plugin, code, call)
-                if hook is Hook.CAPTURE:
-                    verdict = None  # the flow is over; there is nothing to decide
-                if isinstance(verdict, Hold):
-                    held = held or verdict
-                elif verdict is not None:
-                    self.tell_news(plugin)
-                    return verdict
+            code = plugin.enter(hook, call)
+            if code != _CONTINUE or call.delay:
+                rest = partial(self._run, plugins[called:], hook, flow, attempt, rule_id, message)
+                return self._go_on(plugin, call, code, rest)
             if plugin.news:
                 self.tell_news(plugin)
-            if call.delay and code >= codes.CONTINUE:
-                await call.belongings.sleep(call.delay)
-            if code == codes.SKIP_REST:
-                break
-        return held or CONTINUE
+        return CONTINUE
+
+    async def _go_on(
+        self,
+        plugin: Plugin,
+        call: HookCall,
+        answer: int | Coroutine[Any, Any, int],
+        rest: Callable[[], Awaitable[Verdict]],
+    ) -> Verdict:
+        """Take a plugin's answer, wait for it where need be, and go on with the rest."""
+        code = answer if isinstance(answer, int) else await answer
+        verdict: Verdict | None = None
+        if code != codes.CONTINUE and call.hook is not Hook.CAPTURE:
+            verdict = _meaning(plugin, code, call)  # a flow that is over is not decided about
+        self.tell_news(plugin)
+        if verdict is not None and not isinstance(verdict, Hold):
+            return verdict
+        if call.delay and code >= codes.CONTINUE:
+            await call.belongings.sleep(call.delay)
+        if code == codes.SKIP_REST:
+            return CONTINUE
+        after = await rest()
+        if verdict is not None and (after is CONTINUE or isinstance(after, Hold)):
+            return verdict
+        return after
 
     def tell_news(self, plugin: Plugin) -> None:
         """Tell of a plugin whose status has changed."""

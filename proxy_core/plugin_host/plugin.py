@@ -32,6 +32,7 @@ from proxy_core.plugin_host.logs import PluginLog
 FAILED: Final = -1
 SKIPPED: Final = -2
 """The plugin is in quarantine and was not called."""
+_CONTINUE: Final = codes.CONTINUE
 _SAMPLED: Final = 63
 """Memory is measured at the first call of a hook and every 64th after it."""
 
@@ -131,7 +132,7 @@ class Plugin:
         """
         generation = self.generation
         if generation is None:
-            return codes.CONTINUE
+            return _CONTINUE
         if self._ailing and self._rests():
             return SKIPPED
         if generation.driver is not None:
@@ -172,7 +173,7 @@ class Plugin:
             return self._finish(generation, guest, hook, call)
         self._account(guest, hook)
         generation.release(guest)
-        if code == codes.CONTINUE and not call.edited and not self._ailing:
+        if code == _CONTINUE and not call.edited and not self._ailing:
             return code  # as most do
         return self._conclude(hook, call, code)
 
@@ -264,7 +265,7 @@ class Plugin:
         self, hook: Hook, call: HookCall, code: int, began_with: bytes | None = None
     ) -> int | Coroutine[Any, Any, int]:
         """Take a hook's answer: commit its edits, or say why not."""
-        if code != codes.CONTINUE:
+        if code != _CONTINUE:
             wrong = _what_is_wrong(hook, code, call)
             if wrong is not None:
                 self._note(f"{hook.export} {wrong}; its edits are dropped", call.flow_id)
@@ -276,7 +277,7 @@ class Plugin:
             return self._commit_bodies(hook, call, code, began_with)
         if call.edited or began_with is not None:
             self._commit(hook, call, began_with)
-        return self._well(code)
+        return self._well(code) if self._ailing else code
 
     async def _commit_bodies(
         self, hook: Hook, call: HookCall, code: int, began_with: bytes | None
@@ -292,8 +293,7 @@ class Plugin:
 
     def _well(self, code: int) -> int:
         if self._ailing and not self.health.is_failing():
-            self._ailing = False
-            self.news = True
+            self._ailing, self.news = False, True
             self.log.notice(LogLevel.INFO, "no trap for a minute; those before are forgotten")
         return code
 

@@ -31,6 +31,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.model.verdict import CONTINUE
 from proxy_core.plugin_host import PluginManager
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
@@ -81,23 +82,25 @@ async def measure(
 
 
 async def on_request(hooks: Hooks, flow: Flow) -> None:
-    """One request hook."""
+    """One request hook, asked as the exchange asks it."""
     if hooks.request is not None:
-        await hooks.request(flow)
+        answer = hooks.request(flow)
+        if answer is not CONTINUE:
+            await answer
 
 
 async def on_response(hooks: Hooks, flow: Flow) -> None:
     """One response hook."""
     if hooks.response is not None:
-        await hooks.response(flow)
+        answer = hooks.response(flow)
+        if answer is not CONTINUE:
+            await answer
 
 
 async def both_ways(hooks: Hooks, flow: Flow) -> None:
     """One request and one response hook."""
-    if hooks.request is not None:
-        await hooks.request(flow)
-    if hooks.response is not None:
-        await hooks.response(flow)
+    await on_request(hooks, flow)
+    await on_response(hooks, flow)
 
 
 def spin(stop: threading.Event) -> None:

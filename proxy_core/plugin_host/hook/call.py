@@ -205,8 +205,6 @@ class HookCall:
     @property
     def written_bodies(self) -> tuple[BodyDraft, ...]:
         """All messages' bodies, as far as they were written to, and be it what was there."""
-        if self._body is None and self._aside is None:
-            return ()
         bodies = [self._body]
         if self._aside is not None:
             bodies += [body for _, body in self._aside.values()]
@@ -215,6 +213,8 @@ class HookCall:
     @property
     def edited_bodies(self) -> tuple[BodyDraft, ...]:
         """Those that are different now."""
+        if self._body is None and self._aside is None:
+            return ()
         written = self.written_bodies
         return tuple(body for body in written if body.edited) if written else ()
 

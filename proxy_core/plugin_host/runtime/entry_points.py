@@ -16,6 +16,7 @@ from proxy_core.plugin_host.faults import ModuleRefused
 
 Ptr = ctypes.c_void_p
 Size = ctypes.c_size_t
+Fuel = ctypes.c_uint64
 
 Callback = ctypes.CFUNCTYPE(Ptr, Size, Size, Size, Size)
 """(guest's key, caller, address of the values in and out, how many) -> trap."""
@@ -38,23 +39,26 @@ WaitingCallback = ctypes.CFUNCTYPE(
 
 
 class EntryPoints:
-    """The C functions, bound once, all pointers as plain integers."""
+    """The C functions, bound once, all pointers as plain integers.
+
+    But for what every call of a guest needs: `call_async`, `set_fuel` and `get_fuel` take what they
+    take ready-made, as instances of `Ptr`, `Size` and `Fuel`, in half the time.
+    """
 
     def __init__(self, prototype: Callable[..., Any]) -> None:
         def bind(name: str, result: Any, *arguments: Any) -> Any:
             address = ctypes.cast(getattr(ffi.dll, name), Ptr).value
             return prototype(result, *arguments)(address)
 
-        self.call_async = bind(
-            "wasmtime_func_call_async", Ptr, Ptr, Ptr, Ptr, Size, Ptr, Size, Ptr, Ptr
-        )
+        self.call_async = bind("wasmtime_func_call_async", Ptr)
         self.instantiate_async = bind(
             "wasmtime_linker_instantiate_async", Ptr, Ptr, Ptr, Ptr, Ptr, Ptr, Ptr
         )
         self.poll = bind("wasmtime_call_future_poll", ctypes.c_bool, Ptr)
         self.delete_future = bind("wasmtime_call_future_delete", None, Ptr)
-        self.set_fuel = bind("wasmtime_context_set_fuel", Ptr, Ptr, ctypes.c_uint64)
-        self.get_fuel = bind("wasmtime_context_get_fuel", Ptr, Ptr, Ptr)
+        # These two fail only where fuel is switched off.
+        self.set_fuel = bind("wasmtime_context_set_fuel", None)
+        self.get_fuel = bind("wasmtime_context_get_fuel", None)
         self.set_slice = bind(
             "wasmtime_context_fuel_async_yield_interval", Ptr, Ptr, ctypes.c_uint64
         )

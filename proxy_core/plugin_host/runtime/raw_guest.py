@@ -38,7 +38,9 @@ from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.entry_points import (
     EntryPoints,
+    Fuel,
     Ptr,
+    Size,
     address_of,
     take_error,
     take_trap,
@@ -61,6 +63,7 @@ NESTED_SLICES: Final = 20
 MOST_ARGUMENTS: Final = 8
 _Arguments = ffi.wasmtime_val_t * MOST_ARGUMENTS
 _I32, _I64 = 0, 1  # WASMTIME_I32, WASMTIME_I64
+_ForCall = tuple[Ptr | Size, ...]
 _CELLS: Final = {(): ctypes.c_int32, ("i32",): ctypes.c_int32, ("i64",): ctypes.c_int64}
 
 
@@ -106,16 +109,14 @@ class _Values:
 class _Entry:
     """An export as it is called."""
 
-    __slots__ = ("arguments", "cell", "function", "kinds", "result_kinds", "results", "takes")
+    __slots__ = ("arguments", "cell", "function", "kinds", "result_kinds")
 
     def __init__(self, function: int, signature: Signature, cell: Any) -> None:
         self.function = function
         self.kinds, self.result_kinds = signature
-        self.takes = len(self.kinds)
-        self.results = len(self.result_kinds)
         self.cell = cell
         """Where the result is found after a call."""
-        self.arguments: tuple[int, ...] = ()
+        self.arguments: _ForCall = ()
         """What `call_async` takes for it."""
 
 
@@ -124,6 +125,7 @@ class RawGuest:
 
     __slots__ = (
         "_answer",
+        "_at",
         "_cell",
         "_context",
         "_cut",
@@ -134,10 +136,11 @@ class RawGuest:
         "_error",
         "_error_at",
         "_fuel",
-        "_fuel_at",
-        "_fuel_cell",
+        "_full",
         "_future",
         "_keep",
+        "_left",
+        "_left_at",
         "_limits",
         "_linker",
         "_loading_until",
@@ -168,10 +171,12 @@ class RawGuest:
         self._points = engine.holding
         self._limits = limits
         self._fuel = limits.fuel * START_FACTOR
+        self._full = Fuel(self._fuel)
         self._slice_fuel = START_SLICE_FUEL
         self._seconds_allowed = limits.deadline_ms / 1000
         self._store = engine.open_store()
         self._context = address_of(self._store._context())
+        self._at = Ptr(self._context)
         self._stores = call.belongings.stores
         self._stores.add(key)
         self._linker: wasmtime.Linker | None = None
@@ -185,10 +190,10 @@ class RawGuest:
         self._cut = False
         self._cut_at = 0.0
         self._slice_began = self._deadline = self._loading_until = 0.0
-        self._trap, self._error, self._fuel_cell = Ptr(), Ptr(), ctypes.c_uint64()
+        self._trap, self._error, self._left = Ptr(), Ptr(), Fuel()
         self._trap_at = ctypes.addressof(self._trap)
         self._error_at = ctypes.addressof(self._error)
-        self._fuel_at = ctypes.addressof(self._fuel_cell)
+        self._left_at = Ptr(ctypes.addressof(self._left))
         self._values = _Values()
         self._cell = self._values.cells[()]
 
@@ -199,7 +204,7 @@ class RawGuest:
         limit_store(self._store, self._limits)
         self._linker = self._engine.link(self.key, contract.imports)
         self._points.set_slice(self._context, START_SLICE_FUEL)
-        self._points.set_fuel(self._context, self._fuel)
+        self._points.set_fuel(self._at, self._full)
         self._deadline = self._loading_until = perf_counter() + self._seconds_allowed
         instance = ffi.wasmtime_instance_t()
         self._keep.append(instance)
@@ -220,18 +225,21 @@ class RawGuest:
             function = self._export(instance, name, "func")
             cell = self._values.cells[signature[1]]
             export = self._entries[name] = _Entry(function, signature, cell)
-            export.arguments = (
-                self._context,
-                function,
-                self._values.arguments_at,
-                export.takes,
-                self._values.result_at,
-                export.results,
-                self._trap_at,
-                self._error_at,
-            )
+            export.arguments = self._arguments(export, self._values, self._trap, self._error)
         if contract.has_memory:
             self._watch_memory(self._export(instance, "memory", "memory"))
+
+    def _arguments(self, export: _Entry, values: _Values, trap: Ptr, error: Ptr) -> _ForCall:
+        return (
+            self._at,
+            Ptr(export.function),
+            Ptr(values.arguments_at),
+            Size(len(export.kinds)),
+            Ptr(values.result_at),
+            Size(len(export.result_kinds)),
+            Ptr(ctypes.addressof(trap)),
+            Ptr(ctypes.addressof(error)),
+        )
 
     def _export(self, instance: Any, name: str, kind: str) -> int:
         item = ffi.wasmtime_extern_t()
@@ -258,7 +266,7 @@ class RawGuest:
         if self._loading_until:
             self._deadline = self._loading_until
         else:
-            self._points.set_fuel(self._context, self._fuel)
+            self._points.set_fuel(self._at, self._full)
             self._deadline = perf_counter() + self._seconds_allowed
         self._values.put(export.kinds, arguments)
         self._cell = export.cell
@@ -281,6 +289,7 @@ class RawGuest:
         """Loading is over: hooks get their own fuel, deadline and short slices."""
         self._loading_until = 0.0
         self._fuel = self._limits.fuel
+        self._full = Fuel(self._fuel)
         self._slice_fuel = SLICE_FUEL
         self._points.set_slice(self._context, SLICE_FUEL)
 
@@ -288,23 +297,30 @@ class RawGuest:
 
     def begin(self, entry: str, *arguments: int) -> int | None:
         """Enter the guest for at most one slice; None where it has not returned yet."""
-        points = self._points
         if self._cut:
             self._restore_slice()
-        points.set_fuel(self._context, self._fuel)
+        points = self._points
         export = self._entries[entry]
         if arguments:
             self._values.put(export.kinds, arguments)
-        self._cell = export.cell
+        self._cell = cell = export.cell
+        points.set_fuel(self._at, self._full)
         self._slice_began = began = perf_counter()
         self._deadline = began + self._seconds_allowed
         future = points.call_async(*export.arguments)
-        if points.poll(future):
-            self.seconds = perf_counter() - began
-            return self._conclude(future)
-        self._future = future
+        done = points.poll(future)
         self.seconds = perf_counter() - began
-        return None
+        if not done:
+            self._future = future
+            return None
+        # What `_conclude` does, which is not worth a call of its own here.
+        points.delete_future(future)
+        points.get_fuel(self._at, self._left_at)
+        self.fuel_used = self._fuel - self._left.value
+        if self._trap.value or self._error.value or self._pending is not None:
+            raise self._failure()
+        result: int = cell.value
+        return result
 
     async def finish(self) -> int:
         """Go on, one slice at each turn of the loop. Raises GuestFailure."""
@@ -337,8 +353,8 @@ class RawGuest:
         points = self._points
         self._future = None
         points.delete_future(future)
-        points.get_fuel(self._context, self._fuel_at)
-        self.fuel_used = self._fuel - self._fuel_cell.value
+        points.get_fuel(self._at, self._left_at)
+        self.fuel_used = self._fuel - self._left.value
         if self._trap.value or self._error.value or self._pending is not None:
             raise self._failure()
         result: int = self._cell.value
@@ -384,10 +400,7 @@ class RawGuest:
         values, trap, error = _Values(), Ptr(), Ptr()
         values.put(export.kinds, arguments)
         points = self._points
-        future = points.call_async(
-            *(self._context, export.function, values.arguments_at, export.takes),
-            *(values.result_at, export.results, ctypes.addressof(trap), ctypes.addressof(error)),
-        )
+        future = points.call_async(*self._arguments(export, values, trap, error))
         try:
             for _ in range(NESTED_SLICES):
                 if points.poll(future):
