@@ -9,7 +9,7 @@ fields first (RFC 9113, section 8.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from proxy_core.model.headers import Field, Headers, text_of
 
@@ -67,7 +67,7 @@ class _Head:
             self._raw = self.raw
         self._headers = None
 
-    def _raw_with(self, added: Sequence[Field]) -> bytes:
+    def _raw_with(self, added: Iterable[Field]) -> bytes:
         return self.raw[:-2] + _lines(added) + b"\r\n"
 
     def _start_line(self) -> bytes:
@@ -140,14 +140,14 @@ class RequestHead(_Head):
             self.version,
         )
 
-    def gaining(self, added: Sequence[Field], headers: Headers) -> RequestHead:
-        """Return the head with `added` behind its fields; `headers` are all of them together."""
+    def gaining(self, added: list[Field]) -> RequestHead:
+        """Return the head with `added` behind its fields."""
         return RequestHead(
             self.method,
             self.scheme,
             self.authority,
             self.path,
-            headers,
+            Headers(self.headers.fields + added),
             self.version,
             self._raw_with(added),
         )
@@ -199,8 +199,9 @@ class ResponseHead(_Head):
             self.version,
         )
 
-    def gaining(self, added: Sequence[Field], headers: Headers) -> ResponseHead:
-        """Return the head with `added` behind its fields; `headers` are all of them together."""
+    def gaining(self, added: list[Field]) -> ResponseHead:
+        """Return the head with `added` behind its fields."""
+        headers = Headers(self.headers.fields + added)
         return ResponseHead(self.status, self.reason, headers, self.version, self._raw_with(added))
 
     def _start_line(self) -> bytes:

@@ -31,13 +31,11 @@ def response(raw: bytes = RESPONSE) -> ResponseReceived:
 
 
 def request_with(received: RequestReceived, *added: Field) -> RequestHead:
-    headers = Headers([*received.head.headers, *added])
-    return received.head.gaining(added, headers)
+    return received.head.gaining([*added])
 
 
 def response_with(received: ResponseReceived, *added: Field) -> ResponseHead:
-    headers = Headers([*received.head.headers, *added])
-    return received.head.gaining(added, headers)
+    return received.head.gaining([*added])
 
 
 names = st.sampled_from([b"X-A", b"x-b", b"Cookie", b"Via", b"Accept"])

@@ -6,7 +6,7 @@ makes the new head. Writers return the codes of the ABI and never raise.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead, join_authority
@@ -14,28 +14,21 @@ from proxy_core.model.message import split_authority as split
 from proxy_core.plugin_host.codes import NOT_IN_HOOK, NOT_PERMITTED, OK, OVER_LIMIT
 from proxy_core.plugin_host.hook import edit_rules as rules
 
+_NONE: Final = Headers()
 HeadT = TypeVar("HeadT", bound=RequestHead | ResponseHead)
 
 
 class _Draft(Generic[HeadT]):
     """What requests and responses have in common: the fields."""
 
-    __slots__ = (
-        "_copied",
-        "_gained",
-        "also_written",
-        "headers",
-        "line_bytes",
-        "original",
-        "touched",
-    )
+    __slots__ = ("_edited", "_gained", "also_written", "line_bytes", "original", "touched")
 
     def __init__(self, original: HeadT) -> None:
         self.original: HeadT = original
-        self.headers = original.headers
-        self._copied = False
         self._gained: list[Field] | None = []
-        """The fields that were added behind all others, where nothing else was done to any."""
+        """The fields added behind all others, while nothing else was done to any."""
+        self._edited = _NONE
+        """All fields, once something else was."""
         self.line_bytes = 0
         """Bytes of the header lines written so far, whether or not they were others before."""
         self.also_written = 0
@@ -43,11 +36,19 @@ class _Draft(Generic[HeadT]):
         self.touched = False
         """Whether something was removed that is not there."""
 
+    @property
+    def headers(self) -> Headers:
+        """The fields as they are now; read-only."""
+        gained = self._gained
+        if gained is None:
+            return self._edited
+        before = self.original.headers
+        return Headers(before.fields + gained) if gained else before
+
     def set_header(self, name: bytes, value: bytes) -> int:
         """Make `value` the only value of `name`."""
         code = self._before_write(name, value)
         if code == OK:
-            self._gained = None
             self._own().set(self._spelled(name), value)
         return code
 
@@ -55,12 +56,8 @@ class _Draft(Generic[HeadT]):
         """Append a field line."""
         code = self._before_write(name, value)
         if code == OK:
-            field = (self._spelled(name), value)
-            if not self._copied:
-                self._own()
-            self.headers.fields.append(field)
-            if self._gained is not None:
-                self._gained.append(field)
+            gained = self._gained
+            (self._edited.fields if gained is None else gained).append((self._spelled(name), value))
         return code
 
     def remove_header(self, name: bytes) -> int:
@@ -68,11 +65,10 @@ class _Draft(Generic[HeadT]):
         lowered = name.lower()
         if lowered in rules.PROXY_OWNED:
             return NOT_PERMITTED
-        if not self._copied and lowered not in self.headers:
+        if lowered not in self.headers:
             self.touched = True
             return 0
         self.also_written += len(name)
-        self._gained = None
         return self._own().remove(lowered)
 
     @property
@@ -105,16 +101,17 @@ class _Draft(Generic[HeadT]):
                 result.append((known.pop() if len(known) > 1 else known[0], value))
         for lines in owned.values():
             result += lines
-        self._gained = None
         self._own().fields = result
         return OK
 
     def _before_write(self, name: bytes, value: bytes) -> int:
         cost = len(name) + len(value) + 4
-        if (
-            self.line_bytes + cost > rules.HEAD_BYTES
-            or len(self.headers.fields) >= rules.HEADER_COUNT
-        ):
+        gained = self._gained
+        if gained is None:
+            count = len(self._edited.fields)
+        else:
+            count = len(self.original.headers.fields) + len(gained)
+        if self.line_bytes + cost > rules.HEAD_BYTES or count >= rules.HEADER_COUNT:
             return OVER_LIMIT
         code = rules.check_field(name, value)
         if code == OK:
@@ -125,17 +122,15 @@ class _Draft(Generic[HeadT]):
         return name.lower() if self.original.version == HTTP_2 else name
 
     def _own(self) -> Headers:
-        if not self._copied:
-            self.headers = self.headers.copy()
-            self._copied = True
-        return self.headers
+        """The fields, for other edits than more of them."""
+        if self._gained is not None:
+            self._edited, self._gained = self.headers.copy(), None
+        return self._edited
 
     def _changed_headers(self) -> Headers | None:
         """The fields, where they are others than they were."""
-        if not self._copied:
-            return None
-        gained = self._gained or self.headers.fields != self.original.headers.fields
-        return self.headers if gained else None
+        headers = self.headers
+        return None if headers.fields == self.original.headers.fields else headers
 
 
 class RequestDraft(_Draft[RequestHead]):
@@ -144,7 +139,7 @@ class RequestDraft(_Draft[RequestHead]):
     __slots__ = ("authority", "method", "path", "scheme")
 
     def __init__(self, original: RequestHead) -> None:
-        super().__init__(original)
+        _Draft.__init__(self, original)  # which costs half of what super() does
         self.method = original.method
         self.scheme = original.scheme
         self.authority = original.authority
@@ -220,24 +215,23 @@ class RequestDraft(_Draft[RequestHead]):
         if authority != self.authority:
             self.authority = authority
             if b"host" in self.headers:
-                self._gained = None
                 self._own().set(b"Host" if self.original.version != HTTP_2 else b"host", authority)
         return OK
 
     def build(self) -> RequestHead | None:
         """Return the edited head, or None where nothing is different."""
         old = self.original
-        headers = self._changed_headers()
-        if (
+        same_line = (
             self.path == old.path
             and self.authority == old.authority
             and self.method == old.method
             and self.scheme == old.scheme
-        ):
-            if headers is None:
-                return None
-            if self._gained:
-                return old.gaining(self._gained, headers)
+        )
+        if same_line and self._gained:
+            return old.gaining(self._gained)
+        headers = self._changed_headers()
+        if same_line and headers is None:
+            return None
         return old.replace(
             method=self.method,
             scheme=self.scheme,
@@ -253,7 +247,7 @@ class ResponseDraft(_Draft[ResponseHead]):
     __slots__ = ("reason", "status")
 
     def __init__(self, original: ResponseHead) -> None:
-        super().__init__(original)
+        _Draft.__init__(self, original)
         self.status = original.status
         self.reason = original.reason
 
@@ -277,12 +271,12 @@ class ResponseDraft(_Draft[ResponseHead]):
     def build(self) -> ResponseHead | None:
         """Return the edited head, or None where nothing is different."""
         old = self.original
+        same_line = self.status == old.status and self.reason == old.reason
+        if same_line and self._gained:
+            return old.gaining(self._gained)
         headers = self._changed_headers()
-        if self.status == old.status and self.reason == old.reason:
-            if headers is None:
-                return None
-            if self._gained:
-                return old.gaining(self._gained, headers)
+        if same_line and headers is None:
+            return None
         return old.replace(status=self.status, reason=self.reason, headers=headers)
 
 
@@ -293,7 +287,7 @@ class TrailersDraft(_Draft[RequestHead | ResponseHead]):
 
     def __init__(self, original: RequestHead | ResponseHead, trailers: list[Field]) -> None:
         super().__init__(original)
-        self.headers = Headers(trailers)
+        self._edited, self._gained = Headers(trailers), None
 
     @property
     def of_response(self) -> bool:
