@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import BodySource, ClientStream
-from proxy_core.exchange.sources import Filtered, Gathered, Instead, Ready
+from proxy_core.exchange.sources import Filtered, Gathered, Instead, Invited, ReadAhead, Ready
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.message import HTTP_2, RequestHead, ResponseHead
@@ -47,10 +47,26 @@ class Bodies:
     async def show_request(
         self, client: ClientStream, received: RequestReceived, flow: Flow
     ) -> BodySource:
-        """Put the whole body at the hooks' hand where one wants it; return what to read from.
+        """Put the body at the hooks' hand where one wants it; return what to read from.
 
-        Raises as `BodySource.read` does.
+        What is not there whole can be read ahead by who looks at bodies in pieces. Raises as
+        `BodySource.read` does.
         """
+        source = await self._show_whole_request(client, received, flow)
+        if self._may_be_read_ahead(flow, received.length, received.upgrade):
+            ahead: BodySource = source
+            if received.expect_continue and source is client:
+                ahead = Invited(client, lambda: _invite(client))
+            flow.open_body = ReadAhead(ahead)
+        return source
+
+    def _may_be_read_ahead(self, flow: Flow, length: BodyLength, upgrade: bytes | None) -> bool:
+        reads = self._hooks.request_stream if flow.response is None else self._hooks.response_stream
+        return reads is not None and bool(length) and upgrade is None and flow.whole is None
+
+    async def _show_whole_request(
+        self, client: ClientStream, received: RequestReceived, flow: Flow
+    ) -> BodySource:
         wanted = self._hooks.request_body
         if wanted is None or received.upgrade is not None or not wanted(flow):
             return client
@@ -60,12 +76,8 @@ class Bodies:
         if not may_be_gathered(flow.request):
             return client
         if received.expect_continue:
-            # The client waits for this before it sends what we wait for (RFC 9110, 10.1.1).
-            client.send_informational(ResponseHead(_CONTINUE))
-            headers = flow.request.headers.copy()
-            headers.remove(b"expect")
-            flow.request_received = flow.request
-            flow.request = flow.request.replace(headers=headers)
+            _invite(client)
+            _forget_expectation(flow)
         gathered = Gathered(client)
         await self._gather(gathered, flow, "the request's body")
         flow.request_body = self._ledger.new_body()  # it is captured as it goes on
@@ -75,6 +87,14 @@ class Bodies:
         self, upstream: BodySource, response: ResponseReceived, flow: Flow
     ) -> BodySource:
         """Do the same for a response."""
+        source = await self._show_whole_response(upstream, response, flow)
+        if self._may_be_read_ahead(flow, response.length, response.upgrade):
+            flow.open_body = ReadAhead(source)
+        return source
+
+    async def _show_whole_response(
+        self, upstream: BodySource, response: ResponseReceived, flow: Flow
+    ) -> BodySource:
         wanted = self._hooks.response_body
         if wanted is None or response.upgrade is not None or not wanted(flow):
             return upstream
@@ -112,14 +132,20 @@ class Bodies:
     ) -> tuple[BodySource, BodyLength]:
         """Return the request's body as it goes on after the hook; its head says the same."""
         whole, flow.whole = flow.whole, None
+        opened = flow.open_body
         if whole is not None and whole.edited:
             ready = Ready(whole.data, whole.trailers)
             # Nobody has to have read the body to replace it.
             source = Instead(source, whole.data, whole.trailers) if length else ready
             length = CHUNKED if whole.trailers else len(whole.data)
             flow.request = with_length(flow.request, length)
+        elif isinstance(opened, ReadAhead) and opened.seen_by:
+            source, length = opened.source, CHUNKED
+            _forget_expectation(flow)
+            flow.request = with_length(flow.request, length)
         stream = self._hooks.request_stream
         body_filter = stream(flow) if stream is not None and length else None
+        flow.open_body = None
         if body_filter is not None:
             length = CHUNKED
             source = Filtered(source, body_filter)
@@ -131,19 +157,39 @@ class Bodies:
     ) -> tuple[BodySource, BodyLength]:
         """Do the same for a response."""
         whole, flow.whole = flow.whole, None
+        opened = flow.open_body
         if flow.response is None:
             return source, length
         if whole is not None and whole.edited:
             length = CHUNKED if whole.trailers else len(whole.data)
             source = Ready(whole.data, whole.trailers)
             flow.response = with_length(flow.response, length)
+        elif isinstance(opened, ReadAhead) and opened.seen_by:
+            source, length = opened.source, CHUNKED
+            flow.response = with_length(flow.response, length)
         stream = self._hooks.response_stream
         body_filter = stream(flow) if stream is not None and length else None
+        flow.open_body = None
         if body_filter is not None:
             length = CHUNKED
             source = Filtered(source, body_filter)
             flow.response = with_length(flow.response, length)
         return source, length
+
+
+def _invite(client: ClientStream) -> None:
+    """Ask for a body that the client sends only then (RFC 9110, section 10.1.1)."""
+    client.send_informational(ResponseHead(_CONTINUE))
+
+
+def _forget_expectation(flow: Flow) -> None:
+    """Ask nobody else whether the body may come: it has."""
+    head = flow.request
+    if b"expect" in head.headers:
+        headers = head.headers.copy()
+        headers.remove(b"expect")
+        flow.request_received = flow.request_received or head
+        flow.request = head.replace(headers=headers)
 
 
 def with_length(head: HeadT, length: BodyLength) -> HeadT:

@@ -107,6 +107,9 @@ class Exchange:
             raise
         finally:
             flow.whole = None
+            if flow.open_body is not None:
+                flow.open_body.close()
+                flow.open_body = None
             self._ledger.end(flow)
 
     async def _story(self, client: ClientStream, received: RequestReceived, flow: Flow) -> None:
@@ -127,7 +130,7 @@ class Exchange:
             obey = self._decisions.obey
             if answer is not CONTINUE and not await obey(await answer, client, flow):
                 return
-        if flow.whole is not None or self._hooks.request_stream is not None:
+        if flow.whole or flow.open_body or self._hooks.request_stream is not None:
             source, length = self._bodies.take_request(source, length, flow)
         head = flow.request
         clean = received.clean_of(head, length)
@@ -250,7 +253,7 @@ class Exchange:
             if answer is not CONTINUE and not await obey(await answer, client, flow):
                 upstream.abort()
                 return
-        if flow.whole is not None or self._hooks.response_stream is not None:
+        if flow.whole or flow.open_body or self._hooks.response_stream is not None:
             source, length = self._bodies.take_response(source, length, flow)
         head = flow.response
         clean = response.clean_of(head, length)

@@ -9,8 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
-from proxy_core.errors import RefusedByHook
+from proxy_core.errors import (
+    ClientDisconnected,
+    RefusedByHook,
+    RemoteProtocolError,
+    UpstreamError,
+)
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import Respond, Verdict
@@ -52,6 +58,11 @@ bytes in it. Raises RefusedByHook, which ends the exchange."""
 TunnelFilter = Callable[[bool, bytes, bool], Awaitable[bytes]]
 """(whether the client sent it, bytes, whether it is that side's end) -> what goes on. Raises
 RefusedByHook, which ends the tunnel."""
+
+
+BODY_TROUBLE: Final = (ClientDisconnected, RefusedByHook, RemoteProtocolError, UpstreamError)
+"""What reading ahead in `flow.open_body` raises, and ends the exchange with: the only exceptions
+that `request` and `response` let through."""
 
 
 class Hooks:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -31,6 +32,34 @@ class WholeBody:
     def edited(self) -> bool:
         """Whether anything of it is different from what came."""
         return self.data != self._data or (self.trailers or []) != self._trailers
+
+
+class OpenBody(Protocol):
+    """The body behind a head, for hooks that want some of it before they let the head go on."""
+
+    seen_by: list[str]
+    """The plugins that what is read has come through already."""
+
+    async def next(self, woken: Coroutine[Any, Any, object]) -> bytes | None:
+        """Return the next piece, `b""` at the end, or None where `woken` is through before it.
+
+        Raises what reading a body raises.
+        """
+
+    def pass_through(
+        self,
+        by: str,
+        body_filter: Callable[[bytes, bool], Awaitable[bytes]],
+        first: bytes = b"",
+        ended: bool = False,
+    ) -> None:
+        """Have what is read from now on come through a plugin's filter, behind `first`.
+
+        With `ended` there is nothing behind it.
+        """
+
+    def close(self) -> None:
+        """Stop reading, where somebody still does."""
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 
 from proxy_core.model.connection import ClientConnection, ServerConnection
-from proxy_core.model.edits import Change, WholeBody
+from proxy_core.model.edits import Change, OpenBody, WholeBody
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import Body, RequestHead, ResponseHead
 from proxy_core.model.websocket import WebSocketLog
@@ -48,6 +48,7 @@ class Flow:
         "id",
         "kind",
         "notes",
+        "open_body",
         "request",
         "request_body",
         "request_received",
@@ -105,6 +106,8 @@ class Flow:
         """The edits themselves, in order."""
         self.whole: WholeBody | None = None
         """The body of the message at hand, while hooks decide about it and one wanted it."""
+        self.open_body: OpenBody | None = None
+        """The same body where it is not there whole, while hooks may still read of it."""
         self.web_socket: WebSocketLog | None = None
         """The messages, once the exchange has become a WebSocket."""
 

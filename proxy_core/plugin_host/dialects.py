@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from proxy_core.exchange.fetch import Fetched
 from proxy_core.exchange.hooks import BodyFilter, TunnelFilter
+from proxy_core.model.edits import OpenBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.abi import VERSION_EXPORT, Contract, Declared, agree
@@ -48,6 +49,12 @@ class Room(Protocol):
         self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
     ) -> Fetched:
         """Make an HTTP exchange. Raises Int3rceptorError where there is no answer in time."""
+
+    def open_body(self, hook: Hook, flow: Flow) -> OpenBody | None:
+        """Return the body behind the head that a hook is about, where some of it may be read yet.
+
+        It comes as the plugins before this one let it.
+        """
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:
         """Do something in a task of the generation's, which ends with it."""

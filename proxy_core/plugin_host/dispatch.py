@@ -17,6 +17,7 @@ from proxy_core.exchange.hooks import (
     RuleMatch,
     TunnelFilter,
 )
+from proxy_core.model.edits import OpenBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
 from proxy_core.model.websocket import WebSocketMessage
@@ -115,22 +116,41 @@ class Dispatcher:
         return False
 
     def _request_stream(self, flow: Flow) -> BodyFilter | None:
-        return self._stream(Hook.REQUEST, Hook.REQUEST_CHUNK, flow)
+        return self._stream(Hook.REQUEST, flow)
 
     def _response_stream(self, flow: Flow) -> BodyFilter | None:
-        return self._stream(Hook.RESPONSE, Hook.RESPONSE_CHUNK, flow)
+        return self._stream(Hook.RESPONSE, flow)
 
-    def _stream(self, hook: Hook, piece_hook: Hook, flow: Flow) -> BodyFilter | None:
-        filters: list[BodyFilter] = []
+    def _stream(self, hook: Hook, flow: Flow) -> BodyFilter | None:
+        return one_after_the_other([body_filter for _, body_filter in self._filters(hook, flow)])
+
+    def _filters(self, hook: Hook, flow: Flow) -> Iterator[tuple[Plugin, BodyFilter]]:
+        """Who is shown the body in pieces, in order, and has seen none of it yet."""
+        opened = flow.open_body
+        piece_hook = Hook.REQUEST_CHUNK if hook is Hook.REQUEST else Hook.RESPONSE_CHUNK
         for plugin in _concerned(self._streaming, flow):
             driver, manifest = plugin.driver, plugin.manifest
+            if opened is not None and plugin.name in opened.seen_by:
+                continue
             if driver is not None:
                 body_filter = driver.body_filter(hook, flow)
                 if body_filter is not None:
-                    filters.append(body_filter)
+                    yield plugin, body_filter
             elif piece_hook in plugin.hooks and manifest is not None:
-                filters.append(PieceFilter(plugin, manifest, piece_hook, flow, _meaning))
-        return one_after_the_other(filters)
+                yield plugin, PieceFilter(plugin, manifest, piece_hook, flow, _meaning)
+
+    def open_body(self, plugin: Plugin, hook: Hook, flow: Flow) -> OpenBody | None:
+        """Return what a plugin may read of a body whose head it holds back, or None.
+
+        It comes through the plugins before that one, as it does where nobody reads ahead.
+        """
+        opened = flow.open_body
+        if opened is not None:
+            for other, body_filter in self._filters(hook, flow):
+                if other.order >= plugin.order:
+                    break
+                opened.pass_through(other.name, body_filter)
+        return opened
 
     def _tunnel(self, flow: Flow) -> TunnelFilter | None:
         drivers = [plugin.driver for plugin in _concerned(self._driven, flow)]

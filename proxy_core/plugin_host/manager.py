@@ -337,7 +337,8 @@ class PluginManager:
         plugin.generation = Generation(
             plugin.generations, built.blueprint, built.guest, plugin.log, self._workshop.workers
         )
-        furnish(plugin.generation, plugin.log, plugin.complain, self.fetcher)
+        open_body = partial(self._dispatcher.open_body, plugin)
+        furnish(plugin.generation, plugin.log, plugin.complain, open_body, self.fetcher)
         plugin.manifest = manifest
         plugin.belongings = built.blueprint.belongings
         plugin.refused = False

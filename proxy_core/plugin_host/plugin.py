@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from proxy_core.exchange.hooks import BODY_TROUBLE
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import Comparison, PluginState, PluginStatus, WatchReport
@@ -249,6 +250,8 @@ class Plugin:
             return self._failed(hook, failure, call.flow_id)
         except (GuestFailure, ModuleRefused) as failure:
             return self._trapped(hook, failure, call.flow_id, generation)
+        except BODY_TROUBLE:
+            raise  # met where the driver has read ahead in a body; not the plugin's fault
         except Exception as error:  # a bug of ours must not end the flow
             return self._trapped(hook, _InternalError(error), call.flow_id, generation)
         finally:

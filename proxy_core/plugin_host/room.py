@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from proxy_core.errors import UpstreamError
 from proxy_core.exchange.fetch import Fetched
+from proxy_core.model.edits import OpenBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.belongings.belongings import Fetches
@@ -21,22 +22,24 @@ from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import PluginLog
 
 T = TypeVar("T")
+Opens = Callable[[Hook, Flow], OpenBody | None]
 
 
 def furnish(
     generation: Generation,
     log: PluginLog,
     complain: Callable[[GuestFailure], None],
+    open_body: Opens,
     fetcher: Fetches | None = None,
 ) -> None:
     """Give a generation its driver, where its module speaks another ABI than ours.
 
-    HTTP calls go through `fetcher`; without one they fail.
+    Bodies are read ahead by `open_body`. HTTP calls go through `fetcher`; without one they fail.
     """
     blueprint = generation.blueprint
     dialect = dialect_of(blueprint.code.exports)
     if dialect is not None:
-        room = GenerationRoom(generation, log, complain, fetcher)
+        room = GenerationRoom(generation, log, complain, open_body, fetcher)
         driver = dialect.drive(room, blueprint.contract)
 
         async def leave() -> None:
@@ -54,6 +57,7 @@ class GenerationRoom:
         generation: Generation,
         log: PluginLog,
         complain: Callable[[GuestFailure], None],
+        open_body: Opens,
         fetcher: Fetches | None,
     ) -> None:
         """`complain` accounts for failures that no hook is told of."""
@@ -62,6 +66,7 @@ class GenerationRoom:
         self._fetcher = fetcher
         self._tasks: set[asyncio.Task[None]] = set()
         self.complain = complain
+        self.open_body = open_body
 
     @property
     def manifest(self) -> Manifest:

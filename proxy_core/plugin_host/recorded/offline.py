@@ -12,6 +12,7 @@ import itertools
 import random
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -159,7 +160,8 @@ class OfflinePlugin:
         finally:
             self._log.replay(log)
         self.plugin.generation = Generation(1, self._blueprint, guest, self._log, self._workers)
-        furnish(self.plugin.generation, self._log, self.plugin.complain)
+        open_body = partial(self._dispatcher.open_body, self.plugin)
+        furnish(self.plugin.generation, self._log, self.plugin.complain, open_body)
         self._dispatcher.subscribe([self.plugin])
         return self
 

@@ -15,6 +15,7 @@ from proxy_core.errors import RefusedByHook
 from proxy_core.exchange.bodies import may_be_gathered
 from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, ConnectAttempt, Hooks, RuleMatch
 from proxy_core.exchange.ruled_hooks import hooks_with
+from proxy_core.exchange.sources import ReadAhead
 from proxy_core.model.connection import ServerConnection
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow, FlowKind, FlowState
@@ -42,6 +43,21 @@ class Payload:
 
     data: bytes = b""
     trailers: Trailers = None
+
+
+class _Pieces:
+    """A `BodySource`: a payload as a fast peer sends it."""
+
+    def __init__(self, payload: Payload) -> None:
+        self._data = memoryview(payload.data)
+        self.trailers = payload.trailers
+
+    async def read(self) -> bytes:
+        return self.read_nowait()
+
+    def read_nowait(self) -> bytes:
+        piece, self._data = bytes(self._data[:PIECE]), self._data[PIECE:]
+        return piece
 
 
 @dataclass(slots=True)
@@ -216,15 +232,17 @@ class Rerun:
             await self._told(step)
 
     def _show(self, step: Step, wanted: Callable[[Flow], bool] | None) -> None:
-        """Put the whole body at the hook's hand, where the exchange would."""
+        """Put the body at the hook's hand, where the exchange would."""
         flow = self._flow
         head = flow.request if step.hook is Hook.REQUEST else flow.response
-        if self._recording.is_websocket or head is None or not may_be_gathered(head):
+        if self._recording.is_websocket or head is None:
             return
-        if wanted is not None and wanted(flow):
+        if may_be_gathered(head) and wanted is not None and wanted(flow):
             trailers = step.payload.trailers
             step.shown = True
             flow.whole = WholeBody(step.payload.data, None if trailers is None else list(trailers))
+        elif step.payload.data:
+            flow.open_body = ReadAhead(_Pieces(step.payload))
 
     async def _ask(self, step: Step, answer: Awaitable[Verdict]) -> bool:
         """Hear what a hook decides; return whether the exchange goes on."""
@@ -253,15 +271,21 @@ class Rerun:
         self, hook: Hook, stream: Callable[[Flow], BodyFilter | None] | None, body: Payload
     ) -> Payload:
         body_filter = None if stream is None or not body.data else stream(self._flow)
-        if body_filter is None:
+        opened, self._flow.open_body = self._flow.open_body, None
+        ahead = opened.source if isinstance(opened, ReadAhead) and opened.seen_by else None
+        if body_filter is None and ahead is None:
             return body
         step = Step(hook, self._flow, body, shown=True)
         self._witness.before(step)
         out = []
         try:
-            for start in range(0, len(body.data), PIECE):
-                piece = body.data[start : start + PIECE]
-                out.append(await body_filter(piece, start + PIECE >= len(body.data)))
+            if ahead is not None:  # the plugin has begun already
+                while piece := await ahead.read():
+                    out.append(piece)
+            elif body_filter is not None:
+                for start in range(0, len(body.data), PIECE):
+                    piece = body.data[start : start + PIECE]
+                    out.append(await body_filter(piece, start + PIECE >= len(body.data)))
         except AnsweredByHook as error:
             step.verdict = error.verdict
             raise

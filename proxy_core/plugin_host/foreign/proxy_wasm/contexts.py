@@ -30,7 +30,7 @@ MOST_NEWS: Final = 10_000
 class Side:
     """One direction of a stream: what is at hand of it, and whether it waits."""
 
-    __slots__ = ("closed", "data", "resumed", "shown", "trailers", "wake")
+    __slots__ = ("closed", "data", "head_waits", "resumed", "shown", "trailers", "wake")
 
     def __init__(self) -> None:
         self.data: bytearray | None = None
@@ -40,7 +40,9 @@ class Side:
         self.closed = False
         """The filter was told that this side of a tunnel is closed."""
         self.shown = False
-        """It was there whole, and has been dealt with."""
+        """It was there whole, or is passing already, and has been dealt with."""
+        self.head_waits = False
+        """The filter has paused the head, to look at the body first."""
         self.resumed = False
         """Somebody has asked for it to go on since the last callback began."""
         self.wake: asyncio.Event | None = None

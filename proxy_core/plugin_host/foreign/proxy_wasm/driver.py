@@ -109,7 +109,7 @@ class ProxyWasmDriver:
         stream.request_call = call
         whole = flow.whole
         if whole is None:
-            ended = not _may_have_body(flow.request)
+            ended = flow.open_body is None and not _may_have_body(flow.request)
         else:
             ended = not whole.data and not whole.trailers
         try:
@@ -155,7 +155,10 @@ class ProxyWasmDriver:
             return abi.CONTINUE  # it was not there when the request was
         stream.response_call = stream.last_call = call
         whole = flow.whole
-        ended = _has_no_body(flow) if whole is None else not whole.data and not whole.trailers
+        if whole is None:
+            ended = flow.open_body is None and _has_no_body(flow)
+        else:
+            ended = not whole.data and not whole.trailers
         try:
             return await self._passage.message(stream, call, StreamType.RESPONSE, whole, ended)
         finally:

@@ -2,12 +2,14 @@
 
 A message that is there whole passes at once: head, body, trailers. Else pieces pass one by one; a
 filter that pauses has what follows added to what is there already, until it lets all of it go.
+One that pauses the head for its body gets the pieces while the head is held back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from proxy_core.errors import RefusedByHook
@@ -77,6 +79,7 @@ class Passage:
         self._entrance = entrance
         self._seconds = room.manifest.limits.deadline_ms / 1000
         self._closed_on_failure = room.manifest.on_failure == "closed"
+        self._bodies = room.manifest.permissions.access_bodies
 
     async def message(
         self,
@@ -93,8 +96,12 @@ class Passage:
         names, side = MESSAGES[kind], stream.sides[kind]
         side.shown = whole is not None
         fields = count_fields(stream, names.map)
-        followed = whole is not None and not ended and self._entrance.has(names.body)
+        opened = stream.flow.open_body if whole is None and self._bodies else None
+        there = whole is not None or opened is not None
+        followed = there and not ended and self._entrance.has(names.body)
         code = await self._step(stream, call, kind, names.head, fields, ended, followed=followed)
+        if code == abi.CONTINUE and side.head_waits and opened is not None:
+            return await self._read_ahead(stream, call, kind)
         if code != abi.CONTINUE or whole is None or ended:
             return code
         trailers = list(whole.trailers or ())
@@ -137,18 +144,19 @@ class Passage:
             return self._lost(stream, call)
         if action == PAUSE_WITHOUT_BUFFER and side.data:
             side.data.clear()
-        goes_on = action == CONTINUE or (
-            followed and action == PAUSE and not stream.instance.expects and not stream.decided
+        side.head_waits = (
+            followed
+            and action == PAUSE
+            and not (side.resumed or stream.instance.expects or stream.decided)
         )
+        goes_on = action == CONTINUE or side.head_waits
         if not goes_on and not await self._resumed(stream, side):
             if stream.instance.lost:
                 return self._lost(stream, call)
             call.journal.write(LogLevel.ERROR, self._stuck(name), stream.flow.id)
             if self._closed_on_failure:
                 return FAILED
-        if stream.local_response:
-            return abi.RESPOND
-        return abi.BLOCK if stream.closed else abi.CONTINUE
+        return _verdict(stream)
 
     def _lost(self, stream: Stream, call: HookCall) -> int:
         if not self._closed_on_failure:
@@ -179,11 +187,44 @@ class Passage:
             side.wake = None
         return True
 
+    async def _read_ahead(self, stream: Stream, call: HookCall, kind: StreamType) -> int:
+        """Show pieces of a body while its head waits, until both may go on; return a hook's code.
+
+        What was shown by then goes on behind the head; the rest passes piece by piece. Raises
+        GuestFailure, and what reading a body raises.
+        """
+        flow, side = stream.flow, stream.sides[kind]
+        opened = self._room.open_body(call.hook, flow)
+        if opened is None:
+            return abi.CONTINUE
+        side.data = bytearray()
+        ended, paused, problem = False, True, None
+        try:
+            while paused and not (side.resumed or stream.decided or stream.instance.lost):
+                side.wake = asyncio.Event()
+                piece = await opened.next(side.wake.wait())
+                if piece is not None:
+                    side.data += piece
+                    ended = not piece
+                    paused, problem = await self._show_piece(stream, call, kind, side, ended)
+        finally:
+            side.wake, side.shown = None, True
+            going_on = partial(self.piece, stream, self._room.call(call.hook, flow), kind)
+            opened.pass_through(self._room.manifest.name, going_on, _take(side), ended)
+        if stream.instance.lost:
+            return self._lost(stream, call)
+        if problem is not None:
+            call.journal.write(LogLevel.ERROR, problem, flow.id)
+            if self._closed_on_failure:
+                return FAILED
+        return _verdict(stream)
+
     async def piece(
         self, stream: Stream, call: HookCall, kind: StreamType, data: bytes, ended: bool
     ) -> bytes:
         """Show a piece of a body or a tunnel; return what goes on. Raises RefusedByHook."""
         side = stream.sides[kind]
+        let_go = _take(side) if side.resumed else b""  # since the piece before
         if side.data is None:
             side.data = bytearray()
         side.data += data
@@ -203,7 +244,7 @@ class Passage:
             raise RefusedByHook(f"ended by {by}")
         if problem is not None and self._closed_on_failure:
             raise RefusedByHook(f"plugin {self._room.manifest.name}: {problem}")
-        return b"" if paused else _take(side)
+        return let_go if paused else let_go + _take(side)
 
     async def _show_piece(
         self, stream: Stream, call: HookCall, kind: StreamType, side: Side, ended: bool
@@ -242,6 +283,13 @@ class Passage:
         side.resumed = False
         if code != abi.CONTINUE:
             raise RefusedByHook(f"ended by plugin {self._room.manifest.name}")
+
+
+def _verdict(stream: Stream) -> int:
+    """What the filter wants done with the exchange, as a hook's code."""
+    if stream.local_response:
+        return abi.RESPOND
+    return abi.BLOCK if stream.closed else abi.CONTINUE
 
 
 def _take(side: Side) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from proxy_core.exchange.fetch import Fetched
+from proxy_core.model.edits import OpenBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.plugin_host.codes import Hook
@@ -37,6 +38,12 @@ class Room(Protocol):
         self, method: bytes, url: str, headers: Sequence[Field], body: bytes, seconds: float
     ) -> Fetched:
         """Make an HTTP exchange. Raises Int3rceptorError where there is no answer in time."""
+
+    def open_body(self, hook: Hook, flow: Flow) -> OpenBody | None:
+        """Return the body behind the head that a hook is about, where some of it may be read yet.
+
+        It comes as the plugins before this one let it.
+        """
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:
         """Do something in a task of the generation's."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from proxy_core.errors import UpstreamError
 from proxy_core.exchange.fetch import Fetched
-from proxy_core.model.edits import WholeBody
+from proxy_core.model.edits import OpenBody, WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field
 from proxy_core.model.plugin_status import AskedPermission, PermissionState
@@ -93,6 +93,9 @@ class FakeRoom:
             raise UpstreamError("nobody is there")
         return self.answers[url]
 
+    def open_body(self, hook: Hook, flow: Flow) -> OpenBody | None:
+        return flow.open_body
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> object:
         task = asyncio.get_running_loop().create_task(work)
         self.tasks.add(task)
@@ -146,7 +149,8 @@ class Driven:
         return await self._hook(Hook.RESPONSE, flow, whole)
 
     async def _hook(self, hook: Hook, flow: Flow, whole: WholeBody | None) -> tuple[int, HookCall]:
-        flow.whole = WholeBody(b"") if whole is None else whole
+        if flow.open_body is None:
+            flow.whole = WholeBody(b"") if whole is None else whole
         call = self.room.call(hook, flow)
         code = await self.driver.hook(hook, call)
         if code >= 0:
