@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin_host.foreign.proxy_wasm.filters import CONTINUE, PAUSE, add, filter_of, on
 from tests.plugin_host.guests import MEMORY, guest, importing, wasm
 from tests.plugins.conftest import PLUGINS
 from tests.tui.plugin_tools.conftest import Ran, Tool, archive, entry, put
@@ -534,3 +535,21 @@ def test_what_of_an_archive_is_left_out_is_told(tool: Tool, tmp_path: Path) -> N
     assert document["left_out"] == 13
     assert document["left_out_why"][0]["entry"] == 2
     assert "not for a proxy" in document["left_out_why"][0]["why"]
+
+
+def test_a_filter_that_waits_for_a_body_of_unknown_length_is_shown_it(
+    tool: Tool, tmp_path: Path
+) -> None:
+    mark = f"""(drop (call $set_buffer_bytes (i32.const 1) (i32.const 0) (i32.const 0)
+        (i32.const 100) (i32.const 2))) {add(2, (100, 2), (100, 2))} {CONTINUE}"""
+    module = filter_of(
+        on("response_headers", 3, PAUSE), on("response_body", 3, mark), texts={100: b"it"}
+    )
+    har = tmp_path / "one.har"
+    har.write_bytes(archive([entry()]))
+    place = put(tmp_path, "filter", module, "[limits]\ndeadline_ms = 60000")
+    ran = tool("test", place, "--flows", har)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert "    + it: it" in lines
+    assert "    + ithelloit" in lines
