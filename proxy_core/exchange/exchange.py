@@ -40,13 +40,14 @@ from proxy_core.exchange.ports import (
     UpstreamStream,
     is_own_name,
 )
+from proxy_core.exchange.sources import Ready
 from proxy_core.exchange.tunnel import TunnelTimes, join_as
 from proxy_core.exchange.upload import Upload
 from proxy_core.exchange.websocket import WebSockets, compression_of
 from proxy_core.model.flow import Flow, FlowKind
 from proxy_core.model.message import RequestHead, ResponseHead
-from proxy_core.model.verdict import CONTINUE
-from proxy_core.wire.events import RequestReceived, ResponseReceived
+from proxy_core.model.verdict import CONTINUE, Respond
+from proxy_core.wire.events import BodyLength, RequestReceived, ResponseReceived
 
 _IDEMPOTENT = (b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE")
 
@@ -84,17 +85,18 @@ class Exchange:
         """
         flow = self._ledger.begin(client.client, received.head)
         try:
-            await self._story(client, received, flow)
+            try:
+                await self._story(client, received, flow)
+            except AnsweredByHook as error:
+                if client.head_sent:
+                    raise
+                await self._answer_here(client, error.verdict, flow)
         except UpstreamError as error:
             self._fail(flow, client, error.status, str(error), error.reset_code)
         except RemoteProtocolError as error:
             self._fail(flow, client, error.status, f"the client sent a bad body: {error}")
         except RefusedByHook as error:
-            if isinstance(error, AnsweredByHook) and not client.head_sent:
-                flow.notes = (*flow.notes, str(error))
-                respond(client, flow, error.verdict.head, error.verdict.body)
-            else:
-                self._fail(flow, client, error.status, str(error))
+            self._fail(flow, client, error.status, str(error))
         except ClientDisconnected as error:
             flow.error = str(error)
             client.abort(flow.error)
@@ -106,10 +108,7 @@ class Exchange:
             client.abort(flow.error)
             raise
         finally:
-            flow.whole = None
-            if flow.open_body is not None:
-                flow.open_body.close()
-                flow.open_body = None
+            _let_go(flow)
             self._ledger.end(flow)
 
     async def _story(self, client: ClientStream, received: RequestReceived, flow: Flow) -> None:
@@ -127,9 +126,13 @@ class Exchange:
             if self._hooks.request_body is not None:
                 source = await self._bodies.show_request(client, received, flow)
             answer = hook(flow)
-            obey = self._decisions.obey
-            if answer is not CONTINUE and not await obey(await answer, client, flow):
-                return
+            if answer is not CONTINUE:
+                verdict = await answer
+                if isinstance(verdict, Respond):
+                    await self._answer_here(client, verdict, flow)
+                    return
+                if not await self._decisions.obey(verdict, client, flow):
+                    return
         if flow.whole or flow.open_body or self._hooks.request_stream is not None:
             source, length = self._bodies.take_request(source, length, flow)
         head = flow.request
@@ -244,17 +247,12 @@ class Exchange:
             upstream.server.owner = client.client.id
         source: BodySource = upstream
         length = response.length
-        hook = self._hooks.response
-        if hook is not None:
-            if self._hooks.response_body is not None:
-                source = await self._bodies.show_response(upstream, response, flow)
-            answer = hook(flow)
-            obey = self._decisions.obey
-            if answer is not CONTINUE and not await obey(await answer, client, flow):
+        if self._hooks.response is not None or self._hooks.response_stream is not None:
+            passed = await self._show_response(client, source, response, flow)
+            if passed is None:
                 upstream.abort()
                 return
-        if flow.whole or flow.open_body or self._hooks.response_stream is not None:
-            source, length = self._bodies.take_response(source, length, flow)
+            source, length = passed
         head = flow.response
         clean = response.clean_of(head, length)
         if response.upgrade is not None:
@@ -276,6 +274,45 @@ class Exchange:
         else:
             # The origin has answered before it had read everything, and wants no more.
             upstream.abort()
+
+    async def _show_response(
+        self, client: ClientStream, source: BodySource, response: ResponseReceived, flow: Flow
+    ) -> tuple[BodySource, BodyLength] | None:
+        """Let hooks see and edit a response; return its body as it goes on.
+
+        None where they have decided otherwise, and the client has got what they decided.
+        """
+        hook = self._hooks.response
+        if hook is not None:
+            if self._hooks.response_body is not None:
+                source = await self._bodies.show_response(source, response, flow)
+            answer = hook(flow)
+            obey = self._decisions.obey
+            if answer is not CONTINUE and not await obey(await answer, client, flow):
+                return None
+        if flow.whole or flow.open_body or self._hooks.response_stream is not None:
+            return self._bodies.take_response(source, response.length, flow)
+        return source, response.length
+
+    async def _answer_here(self, client: ClientStream, verdict: Respond, flow: Flow) -> None:
+        """Give the client an answer that a hook has made, past the others as the origin's goes."""
+        flow.notes = (*flow.notes, f"answered by {verdict.by}")
+        flow.answered_by = verdict.by
+        _let_go(flow)
+        if flow.response is not None and flow.response_received is None:
+            flow.response_received = flow.response
+        head = flow.response = verdict.head
+        flow.first_byte = time.time()
+        body = b"" if flow.request.method == b"HEAD" else verdict.body
+        shown = ResponseReceived(head, len(body))
+        passed = await self._show_response(client, Ready(body, None), shown, flow)
+        if passed is None:
+            return
+        source, length = passed
+        client.send_head(flow.response, length)
+        if length:
+            await self._copy(client, source, flow)
+        client.send_end(flow.response_body.trailers)
 
     async def _copy(self, client: ClientStream, source: BodySource, flow: Flow) -> None:
         body = flow.response_body
@@ -359,6 +396,14 @@ class Exchange:
             client.abort(reason, reset_code)
         else:
             respond(client, flow, *text_response(status, reason))
+
+
+def _let_go(flow: Flow) -> None:
+    """Forget what hooks had at hand of a body."""
+    flow.whole = None
+    if flow.open_body is not None:
+        flow.open_body.close()
+        flow.open_body = None
 
 
 def _may_repeat(error: UpstreamGone, upstream: UpstreamStream, head: RequestHead) -> bool:

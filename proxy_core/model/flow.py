@@ -39,6 +39,7 @@ class Flow:
 
     __slots__ = (
         "annotations",
+        "answered_by",
         "changes",
         "client",
         "edited_by",
@@ -100,6 +101,8 @@ class Flow:
         """What the program did that the user should know ("body over the limit streamed on")."""
         self.annotations: dict[str, str] | None = None
         """`comment`, `tag`, `colour` set by plugins or the user."""
+        self.answered_by: str | None = None
+        """Who answered in the origin's place, while that answer goes past the others."""
         self.edited_by: tuple[str, ...] = ()
         """Who changed the flow, in order: `plugin header-modifier`, `rule 3`."""
         self.changes: tuple[Change, ...] = ()

@@ -100,7 +100,10 @@ class Dispatcher:
         return self._run(self._on_request, _REQUEST, flow)
 
     def _response(self, flow: Flow) -> Awaitable[Verdict]:
-        return self._run(self._on_response, _RESPONSE, flow)
+        plugins = self._on_response
+        if flow.answered_by is not None:
+            plugins = tuple(pair for pair in plugins if not _has_answered(pair[0], flow))
+        return self._run(plugins, _RESPONSE, flow)
 
     def _request_body(self, flow: Flow) -> bool:
         return self._wants_body(Hook.REQUEST, flow)
@@ -111,6 +114,8 @@ class Dispatcher:
     def _wants_body(self, hook: Hook, flow: Flow) -> bool:
         for plugin in _concerned(self._gathering, flow):
             driver = plugin.driver
+            if _has_answered(plugin, flow):
+                continue
             if hook in plugin.hooks if driver is None else driver.wants_body(hook, flow):
                 return True
         return False
@@ -130,7 +135,9 @@ class Dispatcher:
         piece_hook = Hook.REQUEST_CHUNK if hook is Hook.REQUEST else Hook.RESPONSE_CHUNK
         for plugin in _concerned(self._streaming, flow):
             driver, manifest = plugin.driver, plugin.manifest
-            if opened is not None and plugin.name in opened.seen_by:
+            if _has_answered(plugin, flow) or (
+                opened is not None and plugin.name in opened.seen_by
+            ):
                 continue
             if driver is not None:
                 body_filter = driver.body_filter(hook, flow)
@@ -278,6 +285,15 @@ def _concerned(plugins: Round, flow: Flow) -> Iterator[Plugin]:
             yield plugin
 
 
+def _has_answered(plugin: Plugin, flow: Flow) -> bool:
+    """Whether the response is what the plugin itself has made."""
+    return flow.answered_by is not None and flow.answered_by == _signature(plugin)
+
+
+def _signature(plugin: Plugin) -> str:
+    return f"plugin {plugin.name}"
+
+
 def _is_concerned(manifest: Manifest, flow: Flow, message: WebSocketMessage | None) -> bool:
     """Whether a plugin's filter lets a flow or a message through to it."""
     if message is not None and manifest.messages is not None:
@@ -287,7 +303,7 @@ def _is_concerned(manifest: Manifest, flow: Flow, message: WebSocketMessage | No
 
 def _meaning(plugin: Plugin, code: int, call: HookCall) -> Verdict | None:
     """Turn a code other than 0 into a verdict; None where the round just goes on."""
-    by = f"plugin {plugin.name}"
+    by = _signature(plugin)
     match code:
         case codes.BLOCK:
             return Block(by)

@@ -51,6 +51,23 @@ async def test_mock_answers_for_the_origin_and_lets_the_rest_go_on(
     assert [record.target for record in origin.recording.requests] == [b"/other"]
 
 
+async def test_what_mock_answers_is_edited_by_the_others(
+    core: Core, tmp_path: Path, origin: BackgroundOrigin
+) -> None:
+    shutil.copytree(PLUGINS / "header-modifier", tmp_path / "plugins" / "header-modifier")
+    await core.plugins.discover()
+    host, _, port = core.listening[0].rpartition(":")
+    async with ProxyClient(host, int(port), core.ca_path).plain() as session:
+        mocked = await session.request("GET", f"http://127.0.0.1:{origin.http}/int3-mock")
+    assert (mocked.status, mocked.body) == (200, b'{"mock": true}')
+    assert (b"x-plugin-modified", b"true") in mocked.fields
+    (flow,) = core.flows
+    await until(lambda: flow.ended)
+    assert [(change.by, change.of_response) for change in flow.changes] == [
+        ("plugin header-modifier", True)
+    ]
+
+
 async def test_jwt_inspector_says_on_the_flow_what_the_token_says(
     core: Core, origin: BackgroundOrigin
 ) -> None:

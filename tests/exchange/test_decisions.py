@@ -12,6 +12,7 @@ from proxy_core.model.headers import Headers
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
+from proxy_core.wire.events import CHUNKED
 from tests.exchange.fakes import FakeClient, answered, asked
 from tests.exchange.house import House
 from tests.waiting import until
@@ -118,6 +119,78 @@ async def test_response_that_is_replaced_never_reaches_the_client(
     assert flow.response_received.status == 200
     assert flow.response_body.kept == client.data
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def answering(house: House) -> None:
+    head = ResponseHead(418, b"", Headers([(b"Content-Length", b"3")]))
+    house.hooks.request = saying(Respond("plugin a", head, b"tea"))
+    house.hooks.response_body = lambda flow: True
+
+
+async def test_an_answer_of_a_hook_goes_past_the_response_hooks(house: House) -> None:
+    answering(house)
+    seen: list[tuple[str | None, bytes]] = []
+
+    async def edit(flow: Flow) -> Verdict:
+        assert flow.response is not None
+        assert flow.whole is not None
+        seen.append((flow.answered_by, flow.whole.data))
+        flow.response_received = flow.response
+        flow.response = flow.response.replace(status=200)
+        flow.whole.data = b"coffee"
+        return CONTINUE
+
+    house.hooks.response = edit
+    client = FakeClient()
+    await house.exchange.run(client, asked())
+    assert seen == [("plugin a", b"tea")]
+    assert (client.head.status, client.data, client.length) == (200, b"coffee", 6)
+    assert client.head.headers.get(b"content-length") == b"6"
+    assert house.flow.response_received is not None
+    assert house.flow.response_received.status == 418
+    assert house.flow.response_body.kept == b"coffee"
+    assert (house.flow.notes, house.flow.error) == (("answered by plugin a",), None)
+
+
+async def test_an_answer_of_a_hook_goes_through_filters_piece_by_piece(house: House) -> None:
+    answering(house)
+
+    async def loud(data: bytes, ended: bool) -> bytes:
+        return data.upper()
+
+    house.hooks.response_body = None
+    house.hooks.response_stream = lambda flow: loud
+    client = FakeClient()
+    await house.exchange.run(client, asked())
+    assert (client.data, client.length) == (b"TEA", CHUNKED)
+    assert b"content-length" not in client.head.headers
+
+
+async def test_an_answer_of_a_hook_to_head_has_no_body_for_anybody(house: House) -> None:
+    answering(house)
+    wholes: list[bytes] = []
+
+    async def look(flow: Flow) -> Verdict:
+        assert flow.whole is not None
+        wholes.append(flow.whole.data)
+        return CONTINUE
+
+    house.hooks.response = look
+    client = FakeClient()
+    await house.exchange.run(client, asked(b"HEAD"))
+    assert (wholes, client.data, client.kinds) == ([b""], b"", ["head", "end"])
+    assert client.head.headers.get(b"content-length") == b"3"
+
+
+async def test_an_answer_of_a_hook_may_be_blocked_by_another(house: House) -> None:
+    answering(house)
+    house.hooks.response = saying(Block("plugin b"))
+    client = FakeClient()
+    await house.exchange.run(client, asked())
+    assert client.head.status == 403
+    assert house.flow.notes == ("answered by plugin a", "blocked by plugin b")
+    assert house.flow.response_received is not None
+    assert house.flow.response_received.status == 418
 
 
 # --- holds

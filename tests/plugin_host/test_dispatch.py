@@ -134,6 +134,16 @@ async def test_respond_answers_with_what_was_built(host: Host) -> None:
     assert verdict.body == b"gone"
 
 
+async def test_all_but_the_plugin_that_answered_see_its_answer(host: Host) -> None:
+    for name in ("a", "b", "c"):
+        await host.load(name, adding(name, "1", hook="on_response"))
+    flow = respond_with(make_flow(()))
+    flow.answered_by = "plugin b"
+    assert await host.response(flow) is CONTINUE
+    assert flow.response is not None
+    assert [name for name, _ in flow.response.headers] == [b"a", b"c"]
+
+
 async def test_skip_rest_ends_the_round_with_its_edits(host: Host) -> None:
     await host.load("a", adding("X", "1", "i32.const 4"))
     await host.load("b", adding("X", "2"))
