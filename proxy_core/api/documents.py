@@ -13,6 +13,7 @@ import msgspec
 
 from proxy_core.control.views import (
     BodyView,
+    ChangeView,
     ConnectionView,
     FlowDetail,
     FlowSummary,
@@ -218,6 +219,19 @@ class BodyDocument(msgspec.Struct, frozen=True):
     trailers: list[FieldDocument]
 
 
+class ChangeDocument(msgspec.Struct, frozen=True):
+    """One edit of a message on its way; bodies are null where the body was left as it was."""
+
+    by: str
+    """`plugin NAME`, `rule NAME`."""
+    message: str
+    """`request` or `response`."""
+    before: HeadDocument
+    after: HeadDocument
+    body_before: BodyDocument | None
+    body_after: BodyDocument | None
+
+
 class MessageDocument(msgspec.Struct, frozen=True):
     """One message of a WebSocket; either `text` or `base64` has the first of `size` bytes."""
 
@@ -230,6 +244,9 @@ class MessageDocument(msgspec.Struct, frozen=True):
     dropped: bool
     injected: bool
     cut: bool
+    held: bool
+    by: tuple[str, ...]
+    """Who edited or dropped it, in order."""
     text: str | None
     base64: bytes | None
 
@@ -261,6 +278,8 @@ class FlowDocument(msgspec.Struct, frozen=True):
     first_byte: float | None
     ended: float | None
     edited_by: tuple[str, ...]
+    changes: list[ChangeDocument]
+    """What each of them did to a head or a whole body, in order."""
     notes: tuple[str, ...]
     annotations: dict[str, str]
     web_socket: WebSocketDocument | None
@@ -363,6 +382,7 @@ def flow_document(flow: FlowDetail) -> FlowDocument:
         first_byte=flow.first_byte,
         ended=flow.ended,
         edited_by=flow.edited_by,
+        changes=[_change(change) for change in flow.changes],
         notes=flow.notes,
         annotations=flow.annotations,
         web_socket=None if flow.web_socket is None else _web_socket(flow.web_socket),
@@ -402,6 +422,17 @@ def _body(body: BodyView) -> BodyDocument:
     )
 
 
+def _change(change: ChangeView) -> ChangeDocument:
+    return ChangeDocument(
+        by=change.by,
+        message="response" if change.of_response else "request",
+        before=_head(change.before),
+        after=_head(change.after),
+        body_before=None if change.body_before is None else _body(change.body_before),
+        body_after=None if change.body_after is None else _body(change.body_after),
+    )
+
+
 def _web_socket(view: WebSocketView) -> WebSocketDocument:
     return WebSocketDocument(
         messages=[_message(message) for message in view.messages],
@@ -424,6 +455,8 @@ def _message(message: WebSocketMessageView) -> MessageDocument:
         dropped=message.dropped,
         injected=message.injected,
         cut=message.cut,
+        held=message.held,
+        by=message.by,
         text=text,
         base64=message.payload if text is None else None,
     )

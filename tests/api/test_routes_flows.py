@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from proxy_core.model.edits import Change
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import RequestHead
 from proxy_core.model.websocket import WebSocketLog, WebSocketMessage
@@ -89,15 +90,48 @@ async def test_a_body_that_was_not_kept_whole_says_so(core: RunningCore, api: Cl
     assert body["kept"] == len(body["text"]) < 100_000
 
 
+async def test_changes_name_who_made_them(core: RunningCore, api: Client) -> None:
+    flow = make_flow(1)
+    first = flow.request
+    second = first.replace(headers=Headers([(b"Host", b"example.com"), (b"X", b"1")]))
+    flow.request_received = first
+    flow.request = second.replace(path=b"/other")
+    flow.edited_by = ("plugin a", "plugin b")
+    core.begin(flow)
+    core.end(flow, b"new")
+    assert flow.response is not None
+    flow.changes = (
+        Change("plugin a", first),
+        Change("plugin b", second),
+        Change("plugin b", flow.response, b"old"),
+    )
+    changes = (await api.get("/api/flows/1")).document["changes"]
+    assert [(change["by"], change["message"]) for change in changes] == [
+        ("plugin a", "request"),
+        ("plugin b", "request"),
+        ("plugin b", "response"),
+    ]
+    added, moved, body = changes
+    assert added["after"]["headers"][1] == {"name": "X", "value": "1"}
+    assert added["before"]["headers"] == added["after"]["headers"][:1]
+    assert added["body_before"] is None
+    assert added["body_after"] is None
+    assert moved["after"]["start_line"] == "GET http://example.com/other HTTP/1.1"
+    assert (body["body_before"]["text"], body["body_after"]["text"]) == ("old", "new")
+
+
 async def test_messages_of_a_websocket_are_told(core: RunningCore, api: Client) -> None:
     flow = make_flow(1)
     flow.web_socket = WebSocketLog(1000)
     flow.web_socket.add(WebSocketMessage(True, 1, 1.0, b"hi", 2))
-    flow.web_socket.add(WebSocketMessage(False, 2, 2.0, b"\xff\x00", 2))
+    edited = WebSocketMessage(False, 2, 2.0, b"\xff\x00", 2)
+    edited.by = ("plugin a",)
+    flow.web_socket.add(edited)
     core.begin(flow)
     messages = (await api.get("/api/flows/1")).document["web_socket"]["messages"]
     assert [(m["from_client"], m["text"]) for m in messages] == [(True, "hi"), (False, None)]
     assert decoded(messages[1]["base64"]) == b"\xff\x00"
+    assert [(m["by"], m["held"]) for m in messages] == [([], False), (["plugin a"], False)]
 
 
 @pytest.mark.parametrize(
