@@ -14,6 +14,7 @@ from typing import Any, Final
 from int3rceptor_tui.log_printer import escaped, render
 from int3rceptor_tui.options import Flags
 from int3rceptor_tui.plugin_tools.report import print_document, print_line_document
+from int3rceptor_tui.view_model.formats import duration
 from proxy_core.api.client import ApiClient, Event
 from proxy_core.api.token_file import read_token
 from proxy_core.config import DEFAULT_API, Settings
@@ -104,6 +105,8 @@ def _print_plugins(document: Mapping[str, Any]) -> None:
         figures = f"generation {stats['generation']}, {stats['calls']} calls"
         if stats["traps"]:
             figures += f", {stats['traps']} traps"
+        if plugin["state"] == "quarantined":
+            figures += f", called again in {duration(float(stats['quarantined_for']))}"
         _print_row(plugin, f"{plugin['version']:<8} {figures}, {', '.join(plugin['hooks']) or '-'}")
         if plugin["error"]:
             print(escaped(f"  {plugin['error']}"))

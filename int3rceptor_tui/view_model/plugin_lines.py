@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from int3rceptor_tui.view_model.formats import duration, size
 from int3rceptor_tui.view_model.lines import Piece
-from int3rceptor_tui.view_model.plugin_rows import STATES, count, progress
+from int3rceptor_tui.view_model.plugin_rows import STATES, count, progress, rest
 from int3rceptor_tui.view_model.visible import visible
-from proxy_core.model.plugin_status import Comparison, HookProfile, PermissionState, PluginStatus
+from proxy_core.model.plugin_status import (
+    Comparison,
+    HookProfile,
+    PermissionState,
+    PluginState,
+    PluginStatus,
+)
 
 Rows = list[list[Piece]]
 
@@ -21,6 +27,8 @@ _DECIDED = {
 def plugin_lines(plugin: PluginStatus) -> Rows:
     """Return everything that is known of a plugin besides its log."""
     phase = f", {plugin.phase.value} ({progress(plugin)})" if plugin.phase else ""
+    if plugin.state is PluginState.QUARANTINED:
+        phase = f", {rest(plugin)}"
     loaded = f", loaded in {duration(plugin.load_seconds)}" if plugin.load_seconds else ""
     rows: Rows = []
     if plugin.last_error:

@@ -102,10 +102,17 @@ def progress(plugin: PluginStatus) -> str:
     return f"{duration(plugin.loading_for)} so far{meanwhile}"
 
 
+def rest(plugin: PluginStatus) -> str:
+    """Return when a plugin in quarantine is called again."""
+    return f"called again in {duration(max(1.0, plugin.quarantined_for))}"
+
+
 def _last(plugin: PluginStatus) -> tuple[str, str]:
     """What is most worth telling: a load, an error, an open question, else what it is by now."""
     if plugin.phase is not None:
         return progress(plugin), "notice"
+    if plugin.state is PluginState.QUARANTINED:
+        return f"{rest(plugin)}; {visible(plugin.last_error or '')}".removesuffix("; "), "bad"
     if plugin.last_error:
         return visible(plugin.last_error), "bad"
     open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]

@@ -80,6 +80,8 @@ class PluginStats(msgspec.Struct, frozen=True):
     memory_pages: int
     instances: int
     stores: int
+    quarantined_for: float
+    """Seconds until it is called again; 0 where it is not in quarantine."""
     metrics: dict[str, int]
     profile: dict[str, HookDocument]
     """By hook."""
@@ -314,6 +316,7 @@ def plugin_document(status: PluginStatus) -> PluginDocument:
             memory_pages=status.memory_pages,
             instances=status.instances,
             stores=status.stores,
+            quarantined_for=status.quarantined_for,
             metrics=dict(status.metrics),
             profile={profile.hook: _hook(profile) for profile in status.profile},
         ),

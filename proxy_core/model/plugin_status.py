@@ -149,6 +149,8 @@ class PluginStatus(msgspec.Struct, frozen=True):
     stores: int = 0
     """How many instances hold memory just now: those of generations that are ending, those being
     made or closed, and those in which versions are compared, included."""
+    quarantined_for: float = 0.0
+    """Seconds until it is called again; 0 where it is not in quarantine."""
     asked: tuple[AskedPermission, ...] = ()
     """What it asks the user for."""
     phase: LoadPhase | None = None

@@ -380,6 +380,7 @@ class Plugin:
             memory_pages=profile.pages,
             asked=self.belongings.permits.asked,
             instances=0 if generation is None else generation.count,
+            quarantined_for=self.health.rests_for,
             stores=len(self.belongings.stores),
             phase=None if loading is None else loading.phase,
             loading_for=0.0 if loading is None else loading.seconds,

@@ -40,6 +40,8 @@ async def test_list_has_every_plugin_with_what_is_known(core: RunningCore, api: 
         watched=WatchReport(1.7e9, True, "alpha: generation 2 is at work"),
         profile=(HookProfile("on_request", calls=3, p50=0.5, denied=(("host_log", 1),)),),
     )
+    change(core, "beta", state=PluginState.QUARANTINED, quarantined_for=4.5)
+    assert (await api.get("/api/plugins")).document["plugins"][1]["stats"]["quarantined_for"] == 4.5
     change(core, "beta", state=PluginState.REFUSED, last_error="no memory", generation=0)
     reply = await api.get("/api/plugins")
     assert reply.status == 200

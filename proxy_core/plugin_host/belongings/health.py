@@ -52,6 +52,11 @@ class Health:
         """Whether the plugin is not to be called now."""
         return self._until > 0.0 and self._clock() < self._until
 
+    @property
+    def rests_for(self) -> float:
+        """Seconds of quarantine that are left; 0 where there is none."""
+        return max(0.0, self._until - self._clock()) if self._until > 0.0 else 0.0
+
     def is_failing(self) -> bool:
         """Whether it trapped within the last minute."""
         return bool(self._traps) and self._clock() - self._traps[-1] <= WINDOW

@@ -31,10 +31,12 @@ def test_the_third_trap_in_a_minute_quarantines_for_a_second() -> None:
     health = Health(clock)
     assert [health.note_trap() for _ in range(3)] == [None, None, 1.0]
     assert health.is_quarantined()
-    clock.now += 0.99
+    clock.now += 0.75
     assert health.is_quarantined()
-    clock.now += 0.02
+    assert health.rests_for == 0.25
+    clock.now += 0.26
     assert not health.is_quarantined()
+    assert health.rests_for == 0.0
     assert health.is_failing()
 
 

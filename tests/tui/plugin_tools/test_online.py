@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from int3rceptor_tui.plugin_tools.online import Where, list_plugins
+from proxy_core.api.documents import PluginList, encode, plugin_document
+from proxy_core.model.plugin_status import PluginState
 from tests.e2e.harness import ProxyProcess
+from tests.tui.fake_control import make_plugin
 from tests.tui.plugin_tools.conftest import Ran, Tool, put
 
 SPEAKER = """
@@ -241,3 +245,18 @@ def test_a_core_of_another_version_is_no_bug(tool: Tool, tmp_path: Path) -> None
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_list_says_how_long_a_plugin_rests(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = make_plugin("a", state=PluginState.QUARANTINED, quarantined_for=42.0, traps=3)
+    document = json.loads(encode(PluginList([plugin_document(status)], 1)))
+
+    class Answers:
+        def ask(self, method: str, path: tuple[str, ...]) -> object:
+            return document
+
+    monkeypatch.setattr(Where, "client", lambda where: Answers())
+    assert list_plugins(Where(None, {}), as_json=False) == 0
+    assert "3 traps, called again in 42s, " in capsys.readouterr().out

@@ -86,6 +86,11 @@ def test_flows_of_which_a_generation_makes_something_else_are_named() -> None:
     assert not any("Beside" in line for line in texts(make_plugin("a")))
 
 
+def test_a_plugin_in_quarantine_says_when_it_is_called_again() -> None:
+    told = texts(make_plugin("a", state=PluginState.QUARANTINED, quarantined_for=125.0))
+    assert "  state          quarantined, called again in 2m05" in told
+
+
 def test_a_load_is_told_while_it_goes_on_and_by_its_time_after_it() -> None:
     told = texts(make_plugin("alpha", generation=2, load_seconds=0.0123))
     assert "  generation     2, loaded in 12ms" in told

@@ -30,6 +30,12 @@ def test_an_error_is_told_before_an_open_question_and_that_before_what_it_is() -
     assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "bad")
 
 
+def test_a_plugin_in_quarantine_says_when_it_is_called_again() -> None:
+    resting = {"state": PluginState.QUARANTINED, "quarantined_for": 42.0}
+    assert last_cell(**resting) == ("called again in 42s", "bad")
+    assert last_cell(last_error="trapped", **resting) == ("called again in 42s; trapped", "bad")
+
+
 def test_how_a_generation_differs_is_told_before_what_it_is() -> None:
     same = Comparison(3, 20)
     other = Comparison(3, 20, (FlowId(4), FlowId(9)))
