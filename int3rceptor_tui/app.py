@@ -58,9 +58,9 @@ from proxy_core.model.plugin_status import AskedPermission
 _FIGURES_INTERVAL = 0.5
 _STOP_PATIENCE = 4.0
 _ELSEWHERE = {
-    Where.DETAIL: "an open flow; press enter on one first",
-    Where.PLUGIN: "an open plugin; press p on one first",
-    Where.HELP: "the list of keys; press ? first",
+    Where.DETAIL: ("an open flow", "flow.open", " on one"),
+    Where.PLUGIN: ("an open plugin", "plugins.profile", " on one"),
+    Where.HELP: ("the list of keys", "app.help", ""),
 }
 _LONGEST_NOTE = 300
 """Characters: what is longer would cover the screen, and stands in the log or the profile."""
@@ -89,8 +89,8 @@ class ConsoleApp(OrderedKeys):
         self.register_theme(theme)
         self.theme = theme.name
         self.settings = settings
-        self.books = Books()
         self.actions_table = with_remapped(settings.keys)
+        self.books = Books(self.actions_table)
         self.control: Control | None = None
         self.worker_core = CoreWorker(settings, self._post_from_thread, companion, make)
         self.pump = Pump(
@@ -177,7 +177,8 @@ class ConsoleApp(OrderedKeys):
         self.pump.tick()
         self.pump.detach()
         self.control = None
-        self._say(f"not running: {message.error or 'stopped'}; ctrl+r starts it again")
+        key = self.actions_table["core.start"].hint
+        self._say(f"not running: {message.error or 'stopped'}; {key} starts it again")
         self._ask_what_now(message.error or "It has stopped.")
 
     def _ask_what_now(self, reason: str) -> None:
@@ -311,7 +312,9 @@ class ConsoleApp(OrderedKeys):
             self.clear_notifications()  # what was told of the one before
         handler = self._handler(action)
         if handler is None:
-            self.tell(f"{action.id} is for {_ELSEWHERE[action.where]}", bad=True)
+            what, opened_by, where = _ELSEWHERE[action.where]
+            key = self.actions_table[opened_by].hint
+            self.tell(f"{action.id} is for {what}; press {key}{where} first", bad=True)
             return
         done = handler(argument) if action.argument else handler()
         if inspect.isawaitable(done):
@@ -358,7 +361,8 @@ class ConsoleApp(OrderedKeys):
     def driver(self) -> Control:
         """See `Desk.driver`."""
         if self.control is None:
-            raise ControlError("The proxy is not running; ctrl+r starts it.")
+            key = self.actions_table["core.start"].hint
+            raise ControlError(f"The proxy is not running; {key} starts it.")
         return self.control
 
     @property
@@ -373,7 +377,7 @@ class ConsoleApp(OrderedKeys):
         screen = self.console_screen
         if isinstance(screen, PluginScreen):
             return screen.plugin_name
-        selected = self._plugins.selected
+        selected = self._plugins.selected if screen is self._plugins else None
         return None if selected is None else selected.name
 
     @property
@@ -437,22 +441,32 @@ class ConsoleApp(OrderedKeys):
         """Show the plugins."""
         self._show_main(self._plugins)
 
+    def _known_plugin(self, action_id: str, name: str) -> str | None:
+        """Return the plugin that is meant; None, with a word about it, where there is none."""
+        try:
+            wanted = self._plugin_commands.wanted(action_id, name)
+        except ControlError as error:
+            self.tell(str(error), bad=True)
+            return None
+        if wanted is not None and wanted not in self.books.plugins:
+            self.tell(f"no plugin is called {wanted!r}", bad=True)
+            return None
+        return wanted
+
     def do_plugins_profile(self, name: str) -> None:
         """Show one plugin: the one that is named, or under the cursor."""
-        wanted = name or self.selected_plugin
-        if wanted is None or wanted not in self.books.plugins:
-            self.tell(f"no plugin is called {wanted!r}" if wanted else "No plugin there.", bad=True)
-        else:
+        wanted = self._known_plugin("plugins.profile", name)
+        if wanted is not None:
             if isinstance(self.screen, PluginScreen):
                 self.pop_screen()
             self._open(PluginScreen(self.books, wanted))
 
     def do_plugins_changes(self, name: str) -> None:
         """Show what a plugin, named or under the cursor, did to the flow selected in the list."""
-        wanted, flow_id = name or self.selected_plugin, self.selected_flow
-        if wanted is None or wanted not in self.books.plugins:
-            self.tell(f"no plugin is called {wanted!r}" if wanted else "No plugin there.", bad=True)
-        elif flow_id is None or self._last_driver is None:
+        wanted, flow_id = self._known_plugin("plugins.changes", name), self.selected_flow
+        if wanted is None:
+            return
+        if flow_id is None or self._last_driver is None:
             self.tell("There is no flow to choose.")
         elif isinstance(self.screen, DetailScreen):
             self.screen.show_changes(f"plugin {wanted}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.first_uses import FirstUses
 from int3rceptor_tui.view_model.flow_book import FlowBook
 from int3rceptor_tui.view_model.log_book import LogBook
@@ -20,9 +21,10 @@ from proxy_core.model.plugin_status import PluginStatus
 
 
 class Books:
-    """Everything the console knows about the core at the moment."""
+    """Everything the console knows about the core at the moment, and how it names its keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, hints: Hints = BY_ID) -> None:
+        self.hints = hints
         self.flows = FlowBook()
         self.logs = LogBook()
         self.plugins: dict[str, PluginStatus] = {}

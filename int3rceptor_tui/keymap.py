@@ -62,6 +62,12 @@ class Action:
         """The keys for people."""
         return "  ".join(_shown(key) for key in self.keys.split(","))
 
+    @property
+    def hint(self) -> str:
+        """How a sentence names it: its first key, or what the prompt takes where it has none."""
+        first = self.keys.split(",")[0].strip()
+        return _shown(first) if first else f":{self.id}"
+
 
 _NAMES = {
     "question_mark": "?",
@@ -274,6 +280,10 @@ def bindings(*places: Where) -> list[BindingType]:
         for action in ACTIONS
         if action.works_in(*places) and action.keys
     ]
+
+
+Hints = Mapping[str, Action]
+"""Actions by id, with the keys that the user has given them: what sentences name keys by."""
 
 
 def check_remapped(keys: Mapping[str, str]) -> None:

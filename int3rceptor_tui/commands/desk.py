@@ -25,7 +25,7 @@ class Desk(Protocol):
 
     @property
     def selected_plugin(self) -> str | None:
-        """The plugin under the cursor."""
+        """The plugin that is open, or under the cursor in sight."""
 
     def open_prompt(self, text: str) -> None:
         """Show the `:` prompt with `text` in it, to be completed."""

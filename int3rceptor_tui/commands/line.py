@@ -28,7 +28,11 @@ def parse(text: str, actions: Mapping[str, Action]) -> Command:
     action = actions.get(name)
     if action is None:
         near = get_close_matches(name, actions, n=3, cutoff=0.5)
-        there_is = f"; did you mean {' or '.join(near)}?" if near else "; press ? for what there is"
+        there_is = (
+            f"; did you mean {' or '.join(near)}?"
+            if near
+            else f"; press {actions['app.help'].hint} for what there is"
+        )
         raise ControlError(f"there is no command {name!r}{there_is}")
     argument = argument.strip()
     if argument and not action.argument:

@@ -25,17 +25,21 @@ def palette_entries(
     actions: Iterable[Action], plugins: Iterable[PluginStatus]
 ) -> list[PaletteEntry]:
     """Return what can be done by these actions, and with each of the plugins by name."""
+    by_id = {action.id: action for action in actions}
     entries = [
         PaletteEntry(action.title, action.id, f"{action.shown_keys}   {action.help}".strip())
-        for action in actions
+        for action in by_id.values()
         if action.listed
     ]
+    reload, toggle = (
+        by_id[name].hint if name in by_id else "" for name in ("plugins.reload", "plugins.toggle")
+    )
     for plugin in plugins:
         name = visible(plugin.name)
         verb = "disable" if plugin.enabled else "enable"
         entries += [
-            PaletteEntry(f"Reload plugin {name}", f"plugins.reload {plugin.name}", "r"),
-            PaletteEntry(f"{verb.title()} plugin {name}", f"plugins.{verb} {plugin.name}", "e"),
+            PaletteEntry(f"Reload plugin {name}", f"plugins.reload {plugin.name}", reload),
+            PaletteEntry(f"{verb.title()} plugin {name}", f"plugins.{verb} {plugin.name}", toggle),
         ]
     return entries
 

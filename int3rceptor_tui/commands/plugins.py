@@ -19,7 +19,10 @@ def _place(who: str) -> str:
 
 
 class PluginCommands:
-    """`do_<action>` for the actions on plugins; the name "" means the one under the cursor."""
+    """`do_<action>` for the actions on plugins.
+
+    The name "" means the one under the cursor, where that is in sight; else the prompt asks.
+    """
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -46,13 +49,18 @@ class PluginCommands:
 
     async def do_plugins_reload(self, name: str) -> None:
         """Reload a plugin, and tell how it went."""
-        report = await self._desk.driver.reload_plugin(self._wanted(name))
+        wanted = self.wanted("plugins.reload", name)
+        if wanted is None:
+            return
+        report = await self._desk.driver.reload_plugin(wanted)
         self._desk.tell(report.message, bad=not report.ok)
         await self._desk.fetch_plugins()
 
     async def do_plugins_toggle(self, name: str) -> None:
         """Enable a plugin that is disabled, and the other way round."""
-        wanted = self._wanted(name)
+        wanted = self.wanted("plugins.toggle", name)
+        if wanted is None:
+            return
         plugin = self._desk.books.plugins.get(wanted)
         if plugin is None:
             raise PluginNotFound(f"no plugin is called {wanted!r}")
@@ -60,15 +68,21 @@ class PluginCommands:
 
     async def do_plugins_enable(self, name: str) -> None:
         """Enable a plugin."""
-        await self._enable(self._wanted(name), True)
+        wanted = self.wanted("plugins.enable", name)
+        if wanted is not None:
+            await self._enable(wanted, True)
 
     async def do_plugins_disable(self, name: str) -> None:
         """Disable a plugin."""
-        await self._enable(self._wanted(name), False)
+        wanted = self.wanted("plugins.disable", name)
+        if wanted is not None:
+            await self._enable(wanted, False)
 
     async def do_plugins_permissions(self, name: str) -> None:
         """Ask about each kind of thing that a plugin asks to reach, and tell the core."""
-        wanted = self._wanted(name or self._desk.asking_plugin or "")
+        wanted = self.wanted("plugins.permissions", name or self._desk.asking_plugin or "")
+        if wanted is None:
+            return
         plugin = self._desk.books.plugins.get(wanted)
         if plugin is None:
             raise PluginNotFound(f"no plugin is called {wanted!r}")
@@ -95,8 +109,12 @@ class PluginCommands:
             self._desk.tell(f"{name} is {'enabled' if enabled else 'disabled'}.")
         await self._desk.fetch_plugins()
 
-    def _wanted(self, name: str) -> str:
+    def wanted(self, action_id: str, name: str) -> str | None:
+        """Return the plugin that is meant; None where the prompt asks for it."""
         wanted = name or self._desk.selected_plugin
-        if not wanted:
-            raise ControlError("Which plugin? Name one, or put the cursor on it.")
+        if wanted is None:
+            if not self._desk.books.plugins:
+                raise ControlError("There are no plugins.")
+            self._desk.open_prompt(f"{action_id} ")
+            self._desk.tell("Which plugin? Name one, or put the cursor on it.")
         return wanted

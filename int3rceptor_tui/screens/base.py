@@ -106,7 +106,12 @@ class ConsoleScreen(Screen[None]):
         if self._needle:
             self.run_worker(self._find(backwards), group="search", exclusive=True)
         else:
-            self.notify("Nothing to search for; press /.", timeout=2)
+            key = next(
+                action.hint
+                for action in self.books.hints.values()
+                if action.id.endswith(".search") and action.works_in(self.WHERE)
+            )
+            self.notify(f"Nothing to search for; press {key}.", timeout=2)
 
     async def _find(self, backwards: bool) -> None:
         if not await self.searched.search(self._needle, backwards):
@@ -150,12 +155,13 @@ class ConsoleScreen(Screen[None]):
 class MainScreen(ConsoleScreen):
     """A screen with a number: its name stands in the line at the top."""
 
-    NAMES = ("1 Flows", "2 Plugins")
     INDEX = 0
 
     def __init__(self, books: Books) -> None:
         super().__init__(books)
-        self.tabs = TabLine(self.NAMES, id="screens")
+        names = {"screen.flows": "Flows", "screen.plugins": "Plugins"}
+        titles = tuple(f"{books.hints[action].hint} {name}" for action, name in names.items())
+        self.tabs = TabLine(titles, id="screens")
 
     def show_tabs(self, title: str = "", word: str = "") -> None:
         """Show the names, a title behind them, and a word at the right edge."""

@@ -87,7 +87,9 @@ class FlowsScreen(MainScreen):
 
     def _title(self) -> None:
         shown = self.table.display
-        self.show_tabs(word="" if not shown else "following" if self.table.follow else "F follows")
+        key = self.books.hints["flow.follow"].hint
+        follow = "following" if self.table.follow else f"{key} follows"
+        self.show_tabs(word=follow if shown else "")
 
     @on(LineTable.Moved)
     def _moved(self) -> None:

@@ -41,7 +41,10 @@ def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
         taken.update(key for action in own for key in action.keys.split(","))
     rows += [
         [("Commands", "heading")],
-        [("  :", "key"), (" and an action's name, with its argument where it takes one:", "")],
+        [
+            (f"  {actions['app.prompt'].hint}", "key"),
+            (" and an action's name, with its argument where it takes one:", ""),
+        ],
     ]
     for action in actions.values():
         if action.id not in _MOVES and (action.listed or action.argument):
@@ -71,7 +74,7 @@ class HelpScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Show the lines."""
-        self.tabs.show(0, "", "q goes back")
+        self.tabs.show(0, "", f"{self.books.hints['app.back'].hint} goes back")
         self.viewer.show(self._lines)
         self.viewer.focus()
 

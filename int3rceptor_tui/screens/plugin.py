@@ -37,7 +37,7 @@ class PluginScreen(ConsoleScreen):
 
     def on_mount(self) -> None:
         """Show the lines."""
-        self.tabs.show(0, "", "q goes back")
+        self.tabs.show(0, "", f"{self.books.hints['app.back'].hint} goes back")
         self.show_plugins()
         self.viewer.focus()
 
@@ -50,7 +50,7 @@ class PluginScreen(ConsoleScreen):
         """Show the plugin as it is in the books; what is gone stays as it was."""
         plugin = self.books.plugins.get(self.plugin_name)
         if plugin is not None:
-            self.viewer.show(FixedLines(plugin_lines(plugin)), keep_place=True)
+            self.viewer.show(FixedLines(plugin_lines(plugin, self.books.hints)), keep_place=True)
 
     @property
     def main_window(self) -> LineViewer:

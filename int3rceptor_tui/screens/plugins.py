@@ -28,7 +28,7 @@ class PluginsScreen(MainScreen):
 
     def __init__(self, books: Books) -> None:
         super().__init__(books)
-        self.rows = PluginRows()
+        self.rows = PluginRows(books.hints)
         self._in_log = False
         self.table = LineTable(plugin_rows.COLUMNS, self.rows, id="plugins")
         self.rule = RuleLine()
@@ -85,11 +85,17 @@ class PluginsScreen(MainScreen):
 
     def _title(self) -> None:
         name = self.books.logs.plugin
+        hints = self.books.hints
         if not len(self.rows):
-            self.rule.show("No plugins. Put some into ~/.int3rceptor/plugins and press D.", "")
+            key = hints["plugins.discover"].hint
+            self.rule.show(f"No plugins. Put some into ~/.int3rceptor/plugins and press {key}.", "")
             return
-        follow = "following" if self.log_table.follow else "F follows"
-        title = "Log of all plugins" if name is None else f"Log of {visible(name)}, l shows all"
+        key = hints["plugins.follow"].hint
+        follow = "following" if self.log_table.follow else f"{key} follows"
+        key = hints["plugins.log"].hint
+        title = "Log of all plugins"
+        if name is not None:
+            title = f"Log of {visible(name)}, {key} shows all"
         self.rule.show(title, follow)
 
     @property

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.model.plugin_status import AskedPermission, PermissionKind, PluginStatus
-
-_DECIDES = ", P decides"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +23,15 @@ class Question:
     plugin: str
     asked: AskedPermission
 
-    def line(self, width: int) -> str:
+    def line(self, width: int, hints: Hints = BY_ID) -> str:
         """Return the question on one line of at most `width` cells."""
+        decides = f", {hints['plugins.permissions'].hint} decides"
         entries = ", ".join(map(visible, self.asked.entries))
         text = f"{visible(self.plugin)} asks for {self.asked.kind}: {entries}"
-        room = width - len(_DECIDES)
+        room = width - len(decides)
         if cell_len(text) > room:
             text = set_cell_size(text, max(0, room - 1)) + "…"
-        return text + _DECIDES
+        return text + decides
 
 
 class FirstUses:

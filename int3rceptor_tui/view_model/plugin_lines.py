@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.formats import duration, size
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.plugin_rows import STATES, count, progress, rest
@@ -24,7 +25,7 @@ _DECIDED = {
 }
 
 
-def plugin_lines(plugin: PluginStatus) -> Rows:
+def plugin_lines(plugin: PluginStatus, hints: Hints = BY_ID) -> Rows:
     """Return everything that is known of a plugin besides its log."""
     phase = f", {plugin.phase.value} ({progress(plugin)})" if plugin.phase else ""
     if plugin.state is PluginState.QUARANTINED:
@@ -50,7 +51,8 @@ def plugin_lines(plugin: PluginStatus) -> Rows:
     if plugin.compared is not None:
         rows += [[], *_comparison(plugin.compared)]
     if plugin.asked:
-        rows += [[], [("Asks to reach", "heading"), ("  P decides", "dim")]]
+        key = hints["plugins.permissions"].hint
+        rows += [[], [("Asks to reach", "heading"), (f"  {key} decides", "dim")]]
         for asked in plugin.asked:
             state = (f"{asked.state.value:<9}", _DECIDED[asked.state])
             head: Piece = (f"  {visible(asked.kind):<14} ", "dim")

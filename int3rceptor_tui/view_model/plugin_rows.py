@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.columns import Column
 from int3rceptor_tui.view_model.formats import duration
 from int3rceptor_tui.view_model.visible import visible
@@ -33,7 +34,8 @@ STATES = {
 class PluginRows:
     """The plugins in the order in which they run; keys are their positions."""
 
-    def __init__(self) -> None:
+    def __init__(self, hints: Hints = BY_ID) -> None:
+        self._hints = hints
         self._plugins: list[PluginStatus] = []
 
     def put(self, plugins: list[PluginStatus]) -> None:
@@ -80,7 +82,7 @@ class PluginRows:
             (count(plugin.fuel_used), _figure(plugin.fuel_used)[1]),
             _figure(plugin.traps, "bad"),
             _figure(plugin.log_lines, "warn" if plugin.log_dropped else ""),
-            _last(plugin),
+            _last(plugin, self._hints),
         )
 
 
@@ -107,7 +109,7 @@ def rest(plugin: PluginStatus) -> str:
     return f"called again in {duration(max(1.0, plugin.quarantined_for))}"
 
 
-def _last(plugin: PluginStatus) -> tuple[str, str]:
+def _last(plugin: PluginStatus, hints: Hints) -> tuple[str, str]:
     """What is most worth telling: a load, an error, an open question, else what it is by now."""
     if plugin.phase is not None:
         return progress(plugin), "notice"
@@ -117,7 +119,8 @@ def _last(plugin: PluginStatus) -> tuple[str, str]:
         return visible(plugin.last_error), "bad"
     open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]
     if open_kinds:
-        return f"asks for {' and '.join(open_kinds)}: P decides", "warn"
+        key = hints["plugins.permissions"].hint
+        return f"asks for {' and '.join(open_kinds)}: {key} decides", "warn"
     compared = plugin.compared
     if compared is None:
         return visible(plugin.description), "dim"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.first_uses import Question
 from int3rceptor_tui.view_model.formats import plural
 from int3rceptor_tui.view_model.visible import visible
@@ -21,6 +22,7 @@ def status_parts(
     note: str,
     width: int,
     question: Question | None = None,
+    hints: Hints = BY_ID,
 ) -> list[Part]:
     """Return (text, style name) pieces that fill at most `width` cells."""
     if status is None or note:
@@ -49,13 +51,13 @@ def status_parts(
             ),
             *([(f" {status.plugins_failing} failed", "bad")] if status.plugins_failing else []),
         ],
-        [("? help", "key")],
+        [(f"{hints['app.help'].hint} help", "key")],
         [(f"{clients} {plural('client', clients)}", "dim")],
     ]
     used = sum(cell_len(text) for text, _ in left)
     room = width - used - 3
     if question is not None and room >= _LEAST_QUESTION:
-        fields.insert(0, [(question.line(room), "warn")])
+        fields.insert(0, [(question.line(room, hints), "warn")])
     parts = list(left)
     for field in fields:
         need = 3 + sum(cell_len(text) for text, _ in field)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import CoreStatus
 
 Line = list[tuple[str, str]]
 
 
-def welcome_lines(status: CoreStatus | None, note: str = "") -> list[Line]:
+def welcome_lines(status: CoreStatus | None, note: str = "", hints: Hints = BY_ID) -> list[Line]:
     """Return lines of (text, style name) pieces; `note` is what the status bar says instead."""
     if status is None or not status.listening or note:
         return [[], [("INT3RCEPTOR", "heading")], [], [(visible(note), "dim")]]
@@ -38,7 +39,7 @@ def welcome_lines(status: CoreStatus | None, note: str = "") -> list[Line]:
         lines += _forward(status.ca_path, address, f"socks5h://{address}", "SOCKS 5")
     else:
         lines += _forward(status.ca_path, address, f"http://{address}", "HTTP and HTTPS")
-    return [*lines, *_keys()]
+    return [*lines, *_keys(hints)]
 
 
 def _forward(ca_path: str, address: str, url: str, kind: str) -> list[Line]:
@@ -68,17 +69,14 @@ def _command(text: str) -> Line:
     return [("  $ ", "dim"), (text, "string")]
 
 
-def _keys() -> list[Line]:
-    return [
-        [],
-        [
-            ("  ?", "key"),
-            (" keys   ", "dim"),
-            (":", "key"),
-            (" commands   ", "dim"),
-            ("2", "key"),
-            (" plugins   ", "dim"),
-            ("Q", "key"),
-            (" quit", "dim"),
-        ],
-    ]
+def _keys(hints: Hints) -> list[Line]:
+    words = {
+        "app.help": "keys",
+        "app.prompt": "commands",
+        "screen.plugins": "plugins",
+        "app.quit": "quit",
+    }
+    line: Line = []
+    for action, word in words.items():
+        line += [("   " if line else "  ", ""), (hints[action].hint, "key"), (f" {word}", "dim")]
+    return [[], line]

@@ -29,7 +29,7 @@ class StatusBar(LineWindow, can_focus=False):
         base = self.rich_style
         books = self._books
         question = books.first_uses.open
-        parts = status_parts(books.status, books.rate, self.note, width, question)
+        parts = status_parts(books.status, books.rate, self.note, width, question, books.hints)
         for text, name in parts:
             segments.append(Segment(text, base + self.style_named(name) if name else base))
         return Strip(segments).adjust_cell_length(width, base)

@@ -20,7 +20,7 @@ class Welcome(LineWindow):
         """What the console itself has to say: "starting", "stopped: ..."."""
 
     def _lines(self) -> list[list[tuple[str, str]]]:
-        return welcome_lines(self._books.status, self.note)
+        return welcome_lines(self._books.status, self.note, self._books.hints)
 
     def line_count(self) -> int:
         """See `LineWindow.line_count`."""

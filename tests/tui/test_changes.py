@@ -78,7 +78,7 @@ async def test_without_a_flow_or_a_plugin_the_key_says_so() -> None:
     control = FakeControl()
     async with open_console(control) as console:
         await console.press("2", "c")
-        assert console.was_told("No plugin there.")
+        assert console.was_told("There are no plugins.")
         control.put(plugins=[make_plugin("alpha")])
         await console.tick()
         await console.press("c")

@@ -436,6 +436,27 @@ async def test_the_prompt_completes_and_runs_commands_from_any_screen() -> None:
         assert not console.app.screen.query_one("#prompt").display
 
 
+@pytest.mark.parametrize("line", ["plugins.reload", "plugins.toggle", "plugins.profile"])
+async def test_a_command_on_no_plugin_in_sight_asks_which(line: str) -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("2", "j", "1", "colon")
+        await console.type(line)
+        await console.press("enter")
+        prompt = console.app.screen.query_one(Prompt)
+        assert (prompt.display, prompt.value) == (True, f"{line} ")
+        assert console.was_told("Which plugin?")
+        assert f"{line} alpha" in console.text
+        assert console.control.asked == []
+
+
+async def test_a_command_on_plugins_says_where_there_are_none() -> None:
+    async with open_console(with_flows(1)) as console:
+        await console.press("colon")
+        await console.type("plugins.reload")
+        await console.press("enter")
+        assert console.was_told("There are no plugins.")
+
+
 async def test_tab_goes_through_what_the_line_could_become() -> None:
     async with open_console(with_plugins()) as console:
         prompt = console.app.screen.query_one(Prompt)
@@ -604,6 +625,47 @@ async def test_keys_can_be_remapped_by_action() -> None:
         assert table_of(console).selected == 49
         await console.press("f8")
         assert table_of(console).selected == 50
+        await console.press("k")
+        assert "f8 follows" in console.text
+
+
+async def test_hints_name_the_keys_as_they_were_remapped() -> None:
+    remapped = {
+        "app.help": "f2",
+        "app.back": "f3",
+        "app.quit": "",
+        "screen.plugins": "f4",
+        "plugins.permissions": "f5",
+        "plugins.discover": "f6",
+        "plugins.log": "f7",
+        "plugins.profile": "f8",
+        "plugin.search": "f9",
+    }
+    asked = (AskedPermission("network", ("example.com",), PermissionState.UNASKED),)
+    control = FakeControl()
+    async with open_console(control, settings=Settings(keys=remapped)) as console:
+        assert "f2 keys   : commands   f4 plugins   :app.quit quit" in console.text
+        assert "1 Flows" in console.text
+        assert "f4 Plugins" in console.text
+        assert "f2 help" in console.text
+        await console.press("f4")
+        assert "plugins and press f6." in console.text
+        control.put(plugins=[make_plugin("alpha", asked=asked)])
+        await console.tick()
+        await console.app.fetch_plugins()
+        await console.settle()
+        assert "asks for network: f5 decides" in console.text
+        await console.press("f7")
+        assert "Log of alpha, f7 shows all" in console.text
+        await console.press("f8")
+        assert "f3 goes back" in console.text
+        assert "f5 decides" in console.text
+        await console.press("n")
+        assert console.was_told("press f9")
+        await console.press("f3", "1", "colon")
+        await console.type("plugin.search")
+        await console.press("enter")
+        assert console.was_told("press f8 on one")
 
 
 def test_a_remapped_action_that_is_none_is_refused_by_name() -> None:
