@@ -144,7 +144,7 @@ class CodeCache:
             blob = memoryview(raw)[_MAC_BYTES:]
             if not hmac.compare_digest(raw[:_MAC_BYTES], _mac(key, name, blob)):
                 raise NotPrivate("is damaged or was tampered with")
-            code = engine.deserialize(bytes(blob))
+            code = engine.deserialize(raw, _MAC_BYTES)
         except (OSError, ModuleRefused) as error:
             self._tell(f"{path} is not loaded: {error}; the plugin is compiled again")
             return None

@@ -71,8 +71,8 @@ class Engine(Protocol):
     def serialize(self, code: Code) -> bytes:
         """Return compiled code as bytes, for an engine of the same kind and settings."""
 
-    def deserialize(self, blob: bytes) -> Code:
-        """Take what `serialize` gave, and nothing else: it is run as it is.
+    def deserialize(self, blob: bytes, start: int = 0) -> Code:
+        """Take what `serialize` gave, from `start` on, and nothing else: it is run as it is.
 
         Raises ModuleRefused where another kind of engine has made it.
         """

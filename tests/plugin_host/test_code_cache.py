@@ -43,9 +43,9 @@ class Counting(RawEngine):
         self.compiled += 1
         return super().compile(data)
 
-    def deserialize(self, blob: bytes) -> Code:
+    def deserialize(self, blob: bytes, start: int = 0) -> Code:
         self.taken += 1
-        return super().deserialize(blob)
+        return super().deserialize(blob, start)
 
 
 class Place:
@@ -277,7 +277,7 @@ def test_code_that_the_library_does_not_take_is_compiled_again(
 ) -> None:
     place.compile()
 
-    def refuse(blob: bytes) -> Code:
+    def refuse(blob: bytes, start: int) -> Code:
         raise ModuleRefused("not code of this engine")
 
     monkeypatch.setattr(place.engine, "deserialize", refuse)

@@ -53,7 +53,7 @@ def parse_request(text: bytes) -> Asked | int:
 
     Lines end with LF or CRLF.
     """
-    first, rest = _line(text)
+    first, position = _line(text, 0)
     method, space, raw_url = first.partition(b" ")
     parts = rules.split_url(raw_url)
     if not space or not rules.is_method(method) or parts is None:
@@ -61,8 +61,8 @@ def parse_request(text: bytes) -> Asked | int:
     if len(raw_url) > rules.TARGET_BYTES:
         return OVER_LIMIT
     fields: list[Field] = []
-    while rest:
-        line, rest = _line(rest)
+    while position < len(text):
+        line, position = _line(text, position)
         if not line:
             break
         if len(fields) == rules.HEADER_COUNT:
@@ -77,12 +77,15 @@ def parse_request(text: bytes) -> Asked | int:
     scheme, authority, path = parts
     host, port = split_authority(authority, scheme)
     url = f"{scheme}://{text_of(authority)}{text_of(path)}"
-    return Asked(method, url, host, port, tuple(fields), rest)
+    return Asked(method, url, host, port, tuple(fields), text[position:])
 
 
-def _line(text: bytes) -> tuple[bytes, bytes]:
-    line, _, rest = text.partition(b"\n")
-    return line.removesuffix(b"\r"), rest
+def _line(text: bytes, position: int) -> tuple[bytes, int]:
+    """Return the line that begins there, and where the next one does."""
+    end = text.find(b"\n", position)
+    if end < 0:
+        end = len(text)
+    return text[position:end].removesuffix(b"\r"), end + 1
 
 
 def write_head(fetched: Fetched) -> bytes:

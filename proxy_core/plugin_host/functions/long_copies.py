@@ -11,6 +11,7 @@ import ctypes
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+from proxy_core.plugin_host.byte_copies import address_of_bytes, new_bytes
 from proxy_core.plugin_host.codes import BAD_POINTER
 from proxy_core.plugin_host.functions.host_side import GuestMemory
 
@@ -19,13 +20,6 @@ PIECE: Final = 1024 * 1024
 
 Copying = int | Coroutine[Any, Any, int]
 """What a host function that waits answers with."""
-
-_new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
-    ("PyBytes_FromStringAndSize", ctypes.pythonapi)
-)
-_bytes_at = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
-    ("PyBytes_AsString", ctypes.pythonapi)
-)
 
 
 def on_the_loop() -> bool:
@@ -50,8 +44,8 @@ async def _take_slowly(
 ) -> int:
     # A new bytes object may be filled before anybody else knows it (C API, PyBytes_AsString). To
     # join pieces at the end would be to copy everything in one turn after all.
-    data: bytes = _new_bytes(None, length)
-    start = _bytes_at(data)
+    data: bytes = new_bytes(None, length)
+    start = address_of_bytes(data)
     for done in range(0, length, PIECE):
         piece = memory.read(at + done, min(PIECE, length - done))
         if piece is None:

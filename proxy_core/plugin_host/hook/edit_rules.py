@@ -40,9 +40,10 @@ PROXY_OWNED: Final = frozenset(
 )
 """Fields about framing, the connection or the target: plugins read them and change none."""
 
-_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
-_PATH: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*")
+# Possessive: what does not match is not tried again, byte by byte.
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++")
+_VALUE: Final = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*+")
+_PATH: Final = re.compile(rb"/[\x21\x22\x24-\x7e]*+")
 _URL: Final = re.compile(rb"(?i:(https?)://)([^/?#]+)([/?][^#]*)?")
 _AUTHORITY: Final = re.compile(
     rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]+)(?::([0-9]{1,5}))?"

@@ -10,8 +10,14 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
+from proxy_core.plugin_host.byte_copies import copy_in, copy_out
+
 PAGE: Final = 64 * 1024
 WRITABLE: Final = 0x200  # PyBUF_WRITE
+LONG: Final = 4096
+"""Bytes; whatever is done to more of them takes its time."""
+VERY_LONG: Final = 1024 * 1024
+"""More bytes than this are copied without the interpreter's lock."""
 view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
 )
@@ -22,12 +28,20 @@ the collector finds."""
 class LinearMemory:
     """Implements `host_side.GuestMemory` on an address and a size."""
 
-    __slots__ = ("_locate", "_size", "_view")
+    __slots__ = ("_address", "_locate", "_on_long", "_size", "_view")
 
-    def __init__(self, locate: Callable[[], tuple[int, int]] | None) -> None:
-        """Ask `locate` for the address and size in bytes; None where there is no memory."""
+    def __init__(
+        self,
+        locate: Callable[[], tuple[int, int]] | None,
+        on_long: Callable[[], object] | None = None,
+    ) -> None:
+        """Ask `locate` for the address and size in bytes; None where there is no memory.
+
+        Call `on_long` before more than LONG bytes are copied.
+        """
         self._locate = locate
-        self._size = 0
+        self._on_long = on_long
+        self._address = self._size = 0
         self._view = memoryview(b"")
         self._refresh()
 
@@ -37,7 +51,7 @@ class LinearMemory:
         address, size = self._locate()
         if size != self._size:
             self._view = view_of(address, size, WRITABLE)
-            self._size = size
+            self._address, self._size = address, size
 
     def holds(self, offset: int, length: int) -> bool:
         """Whether `length` bytes from `offset` lie inside."""
@@ -50,6 +64,8 @@ class LinearMemory:
     def read(self, offset: int, length: int) -> bytes | None:
         """Return a copy of `length` bytes, or None where they are not all inside."""
         end = offset + length
+        if length > LONG:
+            return self._read_long(offset, length)
         if end <= self._size or self.holds(offset, length):
             return self._view[offset:end].tobytes()
         return None
@@ -58,10 +74,33 @@ class LinearMemory:
         """Put `data` at `offset`; False, and nothing written, where it does not fit inside."""
         length = len(data)
         end = offset + length
+        if length > LONG:
+            return self._write_long(offset, data)
         if end <= self._size or self.holds(offset, length):
             self._view[offset:end] = data
             return True
         return False
+
+    def _read_long(self, offset: int, length: int) -> bytes | None:
+        if self._on_long is not None:
+            self._on_long()
+        if not self.holds(offset, length):
+            return None
+        if length > VERY_LONG:
+            return copy_out(self._address + offset, length)
+        return self._view[offset : offset + length].tobytes()
+
+    def _write_long(self, offset: int, data: bytes) -> bool:
+        length = len(data)
+        if self._on_long is not None:
+            self._on_long()
+        if not self.holds(offset, length):
+            return False
+        if length > VERY_LONG:
+            copy_in(self._address + offset, data)
+        else:
+            self._view[offset : offset + length] = data
+        return True
 
     def pages(self) -> int:
         """The size in pages of 64 KiB."""
@@ -70,6 +109,6 @@ class LinearMemory:
 
     def forget(self) -> None:
         """Let go of the memory before it is freed."""
-        self._locate = None
+        self._locate = self._on_long = None
         self._view = memoryview(b"")
         self._size = 0

@@ -133,9 +133,9 @@ class OfficialEngine:
         """Return compiled code as bytes."""
         return serialize_code(code)
 
-    def deserialize(self, blob: bytes) -> Code:
-        """Take what `serialize` gave. Raises ModuleRefused."""
-        return deserialize_code(self.engine, blob)
+    def deserialize(self, blob: bytes, start: int = 0) -> Code:
+        """Take what `serialize` gave, from `start` on. Raises ModuleRefused."""
+        return deserialize_code(self.engine, blob, start)
 
     def instantiate(
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall

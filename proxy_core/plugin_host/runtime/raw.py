@@ -32,7 +32,7 @@ from proxy_core.plugin_host.runtime.entry_points import (
     take_error,
 )
 from proxy_core.plugin_host.runtime.memory import WRITABLE, view_of
-from proxy_core.plugin_host.runtime.raw_guest import RawGuest
+from proxy_core.plugin_host.runtime.raw_guest import CHECK_EVERY, RawGuest
 from proxy_core.plugin_host.runtime.settings import (
     compile_code,
     describe_settings,
@@ -44,7 +44,6 @@ from proxy_core.plugin_host.runtime.settings import (
     value_type,
 )
 
-_CHECK_EVERY: Final = 16  # host calls; a power of two
 _U32: Final = 0xFFFFFFFF
 _U64: Final = 0xFFFFFFFFFFFFFFFF
 _VALUE_BYTES: Final = 16  # of a wasmtime_val_raw_t, little-endian
@@ -76,9 +75,9 @@ class RawEngine:
         """Return compiled code as bytes."""
         return serialize_code(code)
 
-    def deserialize(self, blob: bytes) -> Code:
-        """Take what `serialize` gave. Raises ModuleRefused."""
-        return deserialize_code(self._engine, blob)
+    def deserialize(self, blob: bytes, start: int = 0) -> Code:
+        """Take what `serialize` gave, from `start` on. Raises ModuleRefused."""
+        return deserialize_code(self._engine, blob, start)
 
     def instantiate(
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall
@@ -147,7 +146,7 @@ class RawEngine:
             guest = guests[key]
             try:
                 guest.host_calls = calls = guest.host_calls + 1
-                if not calls % _CHECK_EVERY:
+                if not calls % CHECK_EVERY:
                     guest.look_around(caller)
                 # The values are on the guest's stack: time and again in the same places.
                 view = views.get(at)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Callable
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
 import wasmtime
+from wasmtime import _ffi as ffi
 
 from proxy_core.plugin_host.abi import Declared, Signature
+from proxy_core.plugin_host.byte_copies import address_of_bytes, copy_out
 from proxy_core.plugin_host.faults import GuestFailure, GuestTrapped, ModuleRefused, OutOfFuel
 from proxy_core.plugin_host.files.manifest import MIB, GuestLimits
 from proxy_core.plugin_host.guest import Code
@@ -82,25 +86,48 @@ def limit_store(store: wasmtime.Store, limits: GuestLimits) -> None:
 def compile_code(engine: wasmtime.Engine, data: bytes) -> Code:
     """Compile a binary module and read its declarations. Raises ModuleRefused."""
     try:
-        module = wasmtime.Module(engine, data)
+        module = _make_module(ffi.wasmtime_module_new, engine, data)
     except wasmtime.WasmtimeError as error:
         raise ModuleRefused(f"not a valid module: {first_line(error)}") from error
     return _read_code(module)
 
 
+def _make_module(
+    make: Callable[..., Any], engine: wasmtime.Engine, data: bytes, start: int = 0
+) -> wasmtime.Module:
+    """Make a module of bytes where they are; the library's Python API copies them first.
+
+    That copy holds the interpreter's lock, and with it the loop, for a millisecond a mebibyte.
+    """
+    made = ctypes.POINTER(ffi.wasmtime_module_t)()
+    first = address_of_bytes(data) + start
+    at = ctypes.cast(ctypes.c_void_p(first), ctypes.POINTER(ctypes.c_uint8))
+    error = make(engine.ptr(), at, len(data) - start, ctypes.byref(made))
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+    return wasmtime.Module._from_ptr(made)
+
+
 def serialize_code(code: Code) -> bytes:
     """Return compiled code as bytes."""
     module: wasmtime.Module = code.handle
-    return bytes(module.serialize())
+    raw = ffi.wasm_byte_vec_t()
+    error: Any = ffi.wasmtime_module_serialize(module.ptr(), ctypes.byref(raw))
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)
+    try:
+        return copy_out(ctypes.addressof(raw.data.contents), raw.size)
+    finally:
+        ffi.wasm_byte_vec_delete(ctypes.byref(raw))
 
 
-def deserialize_code(engine: wasmtime.Engine, blob: bytes) -> Code:
+def deserialize_code(engine: wasmtime.Engine, blob: bytes, start: int) -> Code:
     """Take compiled code from bytes, which must be what `serialize_code` gave: they are run.
 
     Raises ModuleRefused where the library sees that another engine made them.
     """
     try:
-        module = wasmtime.Module.deserialize(engine, blob)
+        module = _make_module(ffi.wasmtime_module_deserialize, engine, blob, start)
     except wasmtime.WasmtimeError as error:
         raise ModuleRefused(f"not code of this engine: {first_line(error)}") from error
     return _read_code(module)

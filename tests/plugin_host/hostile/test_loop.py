@@ -1,11 +1,12 @@
 """Guests that have time do not take it from others: the loop turns while they do their worst.
 
-What is measured is the processor time of the loop's own thread, for each turn of the loop.
+What is measured is the processor time of the loop's own thread, in the longest turn of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 
 import pytest
@@ -14,18 +15,35 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.runtime.official import OfficialGuest
 from tests.plugin_host.guests import Host, importing, make_flow, wasm
-from tests.plugin_host.hostile.host_calls import KV_SET, RANDOM, RESPOND
+from tests.plugin_host.hostile.host_calls import (
+    ASK,
+    KV_GET,
+    KV_SET,
+    RANDOM,
+    RESPOND,
+    SET_HEADER,
+    data,
+)
 from tests.plugin_host.hostile.modules import ADD_HEADER, IN_A_HOOK
 
 MIB = 1024 * 1024
 MOST_SECONDS = 0.005
 """A guest never keeps the loop for longer."""
-GENEROUS = "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 300\nmemory_mb = 30"
+ATTEMPTS = 3
+GENEROUS = (
+    "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 300\nmemory_mb = 30\nkv_bytes = 100_000_000"
+)
 GET_BODY = importing("host_get_body", 3)
 SET_BODY = importing("host_set_body", 2)
 GET_HEADERS = importing("host_get_headers", 2)
 GET_HEADER = importing("host_get_header", 4)
 LOG = importing("host_log", 3)
+SETTING = SET_HEADER + data(b"x")
+BAD_VALUE = (
+    f"(memory.fill (i32.const 64) (i32.const 97) (i32.const {MIB}))"
+    "(i32.store8 (i32.const 60063) (i32.const 1))"
+)
+MANY_LINES = b"GET http://a/\n" + b"a:b\n" * 5000 + b"x" * MIB
 VERSION = '(func (export "int3_abi_version") (result i32) i32.const 1)'
 
 
@@ -66,6 +84,27 @@ BUSY = {
     "response of 16 MiB": endless(call("respond", 200, 0, 0, 0, 16 * MIB), RESPOND),
     "log lines of 1 MiB": endless(call("log", 1, 0, MIB), LOG),
     "state of 1 MiB": endless(call("kv_set", 0, 1, 0, MIB - 100), KV_SET),
+    "random bytes in a row": large(call("random", 0, 65536) * 2000, RANDOM),
+    "header values that end badly": endless(
+        BAD_VALUE + call("set_header", 0, 1, 64, 60000), SETTING
+    ),
+    "header names that end badly": large(
+        BAD_VALUE + call("set_header", 64, 60000, 0, 1) * 2000, SETTING
+    ),
+    "state read in a row": large(
+        call("kv_set", 0, 1, 0, MIB - 100) + call("kv_get", 0, 1, 0, MIB) * 2000, KV_SET + KV_GET
+    ),
+    "new values": endless(
+        "(i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))"
+        + call("kv_set", 8, 4, 0, MIB - 100),
+        KV_SET,
+    ),
+    "log lines that are no text, in a row": large(
+        f"(memory.fill (i32.const 0) (i32.const 255) (i32.const {MIB}))"
+        + call("log", 1, 0, MIB) * 2000,
+        LOG,
+    ),
+    "requests of many lines": endless(call("http_request", 0, MIB, 0, 0), ASK + data(MANY_LINES)),
     "random bytes": endless(call("random", 0, 65536), RANDOM),
 }
 
@@ -78,43 +117,54 @@ def laden_flow() -> Flow:
     return flow
 
 
-class Turns:
-    """Counts the turns of the loop, and the processor time of its thread, while a hook runs."""
+async def longest_turn(host: Host, flow: Flow) -> float:
+    """Send a flow through a host; the most processor time between two turns of the loop."""
+    longest = last = 0.0
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.seconds = 0.0
+    async def turn() -> None:
+        nonlocal longest, last
+        while True:
+            now = time.thread_time()
+            longest, last = max(longest, now - last), now
+            await asyncio.sleep(0)
 
-    async def during(self, host: Host, flow: Flow) -> None:
-        async def turn() -> None:
-            while True:
-                self.count += 1
-                await asyncio.sleep(0)
-
+    gc.collect()  # which takes longer than any guest, and is nobody's fault
+    gc.disable()
+    try:
         async with asyncio.TaskGroup() as group:
+            last = time.thread_time()
             turning = group.create_task(turn())
             await asyncio.sleep(0)
-            began = time.thread_time()
             await host.request(flow)
-            self.seconds = time.thread_time() - began
+            await asyncio.sleep(0)
             turning.cancel()
+    finally:
+        gc.enable()
+    return longest
+
+
+async def assert_the_loop_turns(host: Host) -> None:
+    """Whatever else delays a turn, one that a guest is to blame for is late each time."""
+    for _ in range(ATTEMPTS):
+        for plugin in host.manager._plugins.values():
+            plugin.health.forget()
+        longest = await longest_turn(host, laden_flow())
+        if longest < MOST_SECONDS:
+            return
+    raise AssertionError(f"a turn of the loop took {longest * 1000:.1f} ms")
 
 
 @pytest.mark.parametrize("name", BUSY)
 async def test_the_loop_turns_while_a_guest_is_busy(host: Host, name: str) -> None:
     await host.load("busy", BUSY[name], GENEROUS)
-    turns = Turns()
-    await turns.during(host, laden_flow())
-    assert turns.seconds / turns.count < MOST_SECONDS
+    await assert_the_loop_turns(host)
 
 
 @pytest.mark.parametrize("name", IN_A_HOOK)
 async def test_the_loop_turns_while_a_module_is_hostile(host: Host, name: str) -> None:
     hostile = IN_A_HOOK[name]
     await host.load("hostile", hostile.module, hostile.manifest)
-    turns = Turns()
-    await turns.during(host, laden_flow())
-    assert turns.seconds / turns.count < MOST_SECONDS
+    await assert_the_loop_turns(host)
 
 
 async def test_limits_that_let_one_instruction_take_long_put_a_plugin_beside_the_loop(
@@ -131,7 +181,5 @@ async def test_limits_that_let_one_instruction_take_long_put_a_plugin_beside_the
         if generation is not None and isinstance(generation.idle[0], OfficialGuest)
     }
     assert beside == {"large"}
-    turns = Turns()
-    await turns.during(host, make_flow())
+    await assert_the_loop_turns(host)
     assert host.status("large").last_error is None
-    assert turns.seconds / turns.count < MOST_SECONDS
