@@ -30,8 +30,11 @@ collects its garbage in the middle of a hook, and begins with 16 MiB where Emscr
 START_FACTOR: Final = 1000
 """How much more fuel loading (start function, `_initialize`, `plugin_init`) gets than a hook."""
 
-LONG_FILL_MB: Final = 32
-"""Filling so much takes 2 ms, and a unit of fuel for each byte."""
+LONG_FILL_MB: Final = 4
+"""Filling so much takes up to 3 ms where the memory is new to the process, and a unit of fuel for
+each byte."""
+NEW_MEMORY_MB: Final = 10
+"""Being the first to touch each page of so much takes up to 4 ms, and next to no fuel."""
 
 TICK_RANGE: Final = (10, 86_400_000)
 """Milliseconds: from a hundred times a second to once a day."""
@@ -84,8 +87,9 @@ class GuestLimits:
 
     @property
     def allow_long_instructions(self) -> bool:
-        """Whether one instruction, which nothing interrupts, may fill memory for milliseconds."""
-        return self.memory_mb > LONG_FILL_MB and self.fuel > LONG_FILL_MB * MIB
+        """Whether what nothing interrupts may take milliseconds: to fill memory, or to touch it."""
+        fills = self.memory_mb > LONG_FILL_MB and self.fuel > LONG_FILL_MB * MIB
+        return fills or self.memory_mb > NEW_MEMORY_MB
 
 
 @dataclass(frozen=True, slots=True)

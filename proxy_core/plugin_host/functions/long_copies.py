@@ -1,14 +1,14 @@
 """Bytes on their way into a guest's memory and out of it, too many for one turn of the loop.
 
 The guest waits meanwhile, so its memory stays as it is. Where guests run on a thread of their own
-nobody else waits, and all is copied at once.
+nobody waits for that, but for the interpreter's lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final
 
 from proxy_core.plugin_host.byte_copies import address_of_bytes, new_bytes
@@ -57,16 +57,23 @@ async def _take_slowly(
 
 def give(memory: GuestMemory, at: int, data: memoryview, answer: int) -> Copying:
     """Write `data` for a guest, and answer with `answer`; BAD_POINTER where it does not fit."""
+    if not memory.holds(at, len(data)):
+        return BAD_POINTER
     if len(data) > PIECE and on_the_loop():
-        return (
-            _give_slowly(memory, at, data, answer) if memory.holds(at, len(data)) else BAD_POINTER
-        )
-    return answer if memory.write(at, bytes(data)) else BAD_POINTER
+        return _give_slowly(memory, at, data, answer)
+    for _ in _pieces(memory, at, data):
+        pass
+    return answer
 
 
 async def _give_slowly(memory: GuestMemory, at: int, data: memoryview, answer: int) -> int:
-    for done in range(0, len(data), PIECE):
-        if not memory.write(at + done, bytes(data[done : done + PIECE])):
-            return BAD_POINTER
+    for _ in _pieces(memory, at, data):
         await asyncio.sleep(0)
     return answer
+
+
+def _pieces(memory: GuestMemory, at: int, data: memoryview) -> Iterator[None]:
+    """Write for a guest what fits; between the pieces others may have the interpreter."""
+    for done in range(0, len(data), PIECE):
+        memory.write(at + done, bytes(data[done : done + PIECE]))
+        yield

@@ -44,6 +44,7 @@ from proxy_core.plugin_host.runtime.settings import (
     serialize_code,
     value_type,
 )
+from proxy_core.plugin_host.runtime.short_turns import short_turns
 
 _TRAP_OF_EPOCH: Final = "INTERRUPT"
 _MASKS: Final = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
@@ -269,7 +270,7 @@ class OfficialGuest:
                 self.fuel_used = self._fuel - self._store.get_fuel()
 
         try:
-            with self._engine.one_at_a_time:
+            with self._engine.one_at_a_time, short_turns:
                 return inside()
         except wasmtime.Trap as trap:
             raise self._told(trap) from trap

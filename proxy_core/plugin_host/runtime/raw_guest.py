@@ -52,13 +52,14 @@ from proxy_core.plugin_host.runtime.settings import (
     limit_store,
     not_instantiated,
 )
+from proxy_core.plugin_host.runtime.short_turns import short_turns
 
 SLICE_FUEL: Final = 100_000
 START_SLICE_FUEL: Final = 10_000_000
 CHECK_EVERY: Final = 16
 """Host calls between two looks at the clock, where they are short ones; a power of two."""
 SLICE_SECONDS: Final = 0.001
-OVERRUN_SECONDS: Final = 0.002
+OVERRUN_SECONDS: Final = 0.0015
 """Of processor time: that another process had the processor is not the guest's fault."""
 NESTED_SLICES: Final = 20
 """How long a call from within a host function may take, which cannot leave the loop to others."""
@@ -279,12 +280,13 @@ class RawGuest:
         points = self._engine.releasing
         self._future = future
         self._slice_began = began = perf_counter()
-        while not points.poll(future):
-            self._slice_began = perf_counter()
-            if self._slice_began > self._deadline:
-                self._drop_future()
-                raise self._too_late()
-            self._restore_slice()
+        with short_turns:
+            while not points.poll(future):
+                self._slice_began = perf_counter()
+                if self._slice_began > self._deadline:
+                    self._drop_future()
+                    raise self._too_late()
+                self._restore_slice()
         self.seconds = perf_counter() - began
 
     def settle(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.runtime.official import OfficialGuest
+from proxy_core.plugin_host.runtime.raw_guest import RawGuest
 from tests.plugin_host.guests import Host, importing, make_flow, wasm
 from tests.plugin_host.hostile.host_calls import (
     ASK,
@@ -31,7 +32,7 @@ MOST_SECONDS = 0.005
 """A guest never keeps the loop for longer."""
 ATTEMPTS = 3
 GENEROUS = (
-    "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 300\nmemory_mb = 30\nkv_bytes = 100_000_000"
+    "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 300\nmemory_mb = 4\nkv_bytes = 100_000_000"
 )
 GET_BODY = importing("host_get_body", 3)
 SET_BODY = importing("host_set_body", 2)
@@ -51,8 +52,8 @@ def call(name: str, *numbers: int) -> str:
     return f"(drop (call ${name} {' '.join(f'(i32.const {number})' for number in numbers)}))"
 
 
-def large(body: str, imports: str = "", pages: int = 400) -> bytes:
-    """A module with 25 MiB of memory whose hook runs `body`."""
+def large(body: str, imports: str = "", pages: int = 64) -> bytes:
+    """A module with 4 MiB of memory, or another number of pages, whose hook runs `body`."""
     return wasm(
         f'(module {imports} (memory (export "memory") {pages}) {VERSION}'
         f' (func (export "on_request") (result i32) {body} i32.const 0))'
@@ -63,11 +64,36 @@ def endless(body: str, imports: str = "") -> bytes:
     return large(f"(loop {body} (br 0))", imports)
 
 
+ENDLESSLY = "(loop {} (br 0))"
+TOUCH = (
+    "(local.set $i (i32.const 0)) (loop $touch (i32.store (local.get $i) (i32.const 1))"
+    " (local.set $i (i32.add (local.get $i) (i32.const 4096)))"
+    " (br_if $touch (i32.lt_u (local.get $i) (i32.mul (memory.size) (i32.const 65536)))))"
+)
+
 BUSY = {
     "loop": endless("nop"),
     "memory fill": endless(f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {4 * MIB}))"),
-    "memory copy": endless(f"(memory.copy (i32.const 9) (i32.const 0) (i32.const {4 * MIB}))"),
+    "memory copy": endless(f"(memory.copy (i32.const 9) (i32.const 0) (i32.const {4 * MIB - 9}))"),
+    "memory fill in a row": large(
+        f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {4 * MIB}))" * 2000
+    ),
     "memory growth": endless("(drop (memory.grow (i32.const 1)))"),
+    "memory growth to its end": large(
+        "(local $i i32)" + ENDLESSLY.format("(drop (memory.grow (i32.const 1)))" + TOUCH), pages=1
+    ),
+    "tables growth": endless(
+        "(drop (table.grow $t (ref.null func) (i32.const 99999)))", "(table $t 1 funcref)"
+    ),
+    "table of elements": endless(
+        "(table.init $e (i32.const 0) (i32.const 0) (i32.const 50000))",
+        f"(table 100000 funcref) (func $f) (elem $e func {'$f ' * 50_000})",
+    ),
+    "square roots in a row": large(
+        "(local $x f64)"
+        + "(local.set $x (f64.sqrt (f64.div (local.get $x) (local.get $x))))" * 50_000
+    ),
+    "branches by a table": endless("(block (br_table " + "0 " * 50_000 + "(i32.const 7)))"),
     "table fill": endless(
         "(table.fill $t (i32.const 0) (ref.null func) (i32.const 100000))",
         "(table $t 100000 funcref)",
@@ -75,13 +101,13 @@ BUSY = {
     "table copy": endless(
         "(table.copy (i32.const 0) (i32.const 1) (i32.const 99999))", "(table 100000 funcref)"
     ),
-    "all headers": endless(call("get_headers", 0, 20 * MIB), GET_HEADERS),
+    "all headers": endless(call("get_headers", 0, 3 * MIB), GET_HEADERS),
     "long header name": endless(call("get_header", 0, 65536, 0, 9), GET_HEADER),
     "header lines": endless(call("add_header", 0, 9, 0, 9), ADD_HEADER),
-    "16 MiB written": endless(call("set_body", 0, 16 * MIB), SET_BODY),
-    "16 MiB read": endless(call("get_body", 0, 0, 16 * MIB), GET_BODY),
-    "16 MiB written in a row": large(call("set_body", 0, 16 * MIB) * 500, SET_BODY),
-    "response of 16 MiB": endless(call("respond", 200, 0, 0, 0, 16 * MIB), RESPOND),
+    "3 MiB written": endless(call("set_body", 0, 3 * MIB), SET_BODY),
+    "3 MiB read": endless(call("get_body", 0, 0, 3 * MIB), GET_BODY),
+    "3 MiB written in a row": large(call("set_body", 0, 3 * MIB) * 2000, SET_BODY),
+    "response of 3 MiB": endless(call("respond", 200, 0, 0, 0, 3 * MIB), RESPOND),
     "log lines of 1 MiB": endless(call("log", 1, 0, MIB), LOG),
     "state of 1 MiB": endless(call("kv_set", 0, 1, 0, MIB - 100), KV_SET),
     "random bytes in a row": large(call("random", 0, 65536) * 2000, RANDOM),
@@ -167,19 +193,36 @@ async def test_the_loop_turns_while_a_module_is_hostile(host: Host, name: str) -
     await assert_the_loop_turns(host)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {4_000_000}))",
+        f"(local $i i32) {TOUCH}",
+    ],
+)
+async def test_the_loop_turns_while_a_guest_touches_new_memory(host: Host, body: str) -> None:
+    await host.load("busy", large(f"{body} unreachable", pages=160), "[limits]\nfuel = 4_100_000")
+    generation = host.manager._plugins["busy"].generation
+    assert generation is not None
+    assert isinstance(generation.idle[0], RawGuest)
+    await assert_the_loop_turns(host)
+
+
 async def test_limits_that_let_one_instruction_take_long_put_a_plugin_beside_the_loop(
     host: Host,
 ) -> None:
     fill = f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {250 * MIB}))" * 4
     limits = "[limits]\nfuel = 10_000_000_000\nmemory_mb = 256"
     await host.load("large", large(fill, pages=4096), limits)
-    await host.load("small", large(""), "[limits]\nfuel = 10_000_000_000\nmemory_mb = 32")
+    await host.load("small", large("", pages=64), "[limits]\nfuel = 10_000_000_000\nmemory_mb = 4")
+    await host.load("brief", large("", pages=160), "[limits]\nfuel = 4_000_000\nmemory_mb = 10")
+    await host.load("wide", large("", pages=160), "[limits]\nmemory_mb = 11")
     generations = {plugin.name: plugin.generation for plugin in host.manager._plugins.values()}
     beside = {
         name
         for name, generation in generations.items()
         if generation is not None and isinstance(generation.idle[0], OfficialGuest)
     }
-    assert beside == {"large"}
+    assert beside == {"large", "wide"}
     await assert_the_loop_turns(host)
     assert host.status("large").last_error is None
