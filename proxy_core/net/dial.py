@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
-import os
 import socket
 import ssl
 import time
@@ -25,7 +23,8 @@ from proxy_core.model.ids import ConnectionId
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import EXHAUSTED, Descriptors
-from proxy_core.net.guard import OwnAddresses
+from proxy_core.net.guard import OwnAddresses, parse_address
+from proxy_core.net.happy_eyeballs import addresses_of, connect_first, reason_of
 from proxy_core.net.parent import ask_for_tunnel
 from proxy_core.net.tls_session import TlsBuffers, TlsSession
 from proxy_core.net.upstream_tls import UpstreamTls, describe_tls_error
@@ -97,15 +96,15 @@ class Dialer:
     async def _connect_tcp(self, server: ServerConnection, host: str, port: int) -> Channel:
         channel = Channel(asyncio.get_running_loop(), self._clock, self._limits.stream_buffer)
         where = join_host_port(host, port)
+        tried: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
-                names = [_ascii_host(host)]
-                if self._own.listens_at(port):
-                    names = await self._elsewhere(names[0], port)
-                await _connect_to_one(channel, names, port)
+                await self._reach(channel, host, port, tried)
         except TimeoutError as error:
             raise UpstreamError(
-                f"could not connect to {where} within {self._limits.connect_timeout:g} s", 504
+                f"could not connect to {where} within {self._limits.connect_timeout:g} s"
+                f"{_told(tried)}",
+                504,
             ) from error
         except socket.gaierror as error:
             if self._descriptors.exhausted():  # asking for a name takes one too
@@ -114,7 +113,9 @@ class Dialer:
         except (OSError, ValueError, OverflowError) as error:
             if isinstance(error, OSError) and error.errno in EXHAUSTED:
                 raise UpstreamError(self._descriptors.refusal, 503) from error
-            raise UpstreamError(f"could not connect to {where}: {_reason(error)}") from error
+            raise UpstreamError(
+                f"could not connect to {where}: {reason_of(error)}{_told(tried)}"
+            ) from error
         sock = channel.socket
         if sock is not None and not self._descriptors.admit_server(sock.fileno()):
             channel.abort()
@@ -137,20 +138,29 @@ class Dialer:
         channel.on_lost = lost
         return channel
 
-    async def _elsewhere(self, host: str, port: int) -> list[str]:
-        """Return the addresses of `host`. Raises UpstreamError (508) where one is our own.
+    async def _reach(self, channel: Channel, host: str, port: int, tried: dict[str, str]) -> None:
+        """Connect a channel to whichever address of `host` answers first; `tried` learns of all.
 
-        What was looked at is dialled: a name may have another address the next time.
+        Raises UpstreamError (508) where one is our own. What was looked at is dialled: a name may
+        have another address the next time.
         """
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        for *_, address in found:
-            if self._own.is_own(str(address[0]), port):
+        name = _ascii_host(host)
+        if parse_address(name) is None or self._own.listens_at(port):
+            addresses = await addresses_of(name, port)
+            if any(self._own.is_own(str(address), port) for address in addresses):
                 raise UpstreamError(
                     f"{join_host_port(host, port)} is this proxy itself; ask for another address",
                     508,
                 )
-        return [str(address[0]) for *_, address in found]
+            if len(addresses) > 1:
+                sock = await connect_first(addresses, tried)
+                await loop.create_connection(lambda: channel, sock=sock)
+                return
+            name = str(addresses[0])
+            if name != host:
+                tried[name] = ""
+        await loop.create_connection(lambda: channel, name, port)
 
     async def secure(self, route: Route, server: ServerConnection, channel: Channel) -> None:
         """Speak TLS on a connection. Raises UpstreamError with what to do about it."""
@@ -205,14 +215,13 @@ class Dialer:
             channel.abort()
 
 
-async def _connect_to_one(channel: Channel, hosts: list[str], port: int) -> None:
-    """Connect to the first of some hosts that takes it. Raises what the last one does."""
-    loop = asyncio.get_running_loop()
-    for host in hosts[:-1]:
-        with contextlib.suppress(OSError):
-            await loop.create_connection(lambda: channel, host, port)
-            return
-    await loop.create_connection(lambda: channel, hosts[-1], port)
+def _told(tried: dict[str, str]) -> str:
+    """Say which addresses of a name were tried, and what became of each where they differ."""
+    if not tried:
+        return ""
+    if len(set(tried.values())) == 1:
+        return f" ({', '.join(tried)})"
+    return f" ({', '.join(f'{address}: {reason}' for address, reason in tried.items())})"
 
 
 def _ascii_host(host: str) -> str:
@@ -233,10 +242,3 @@ def _facts(session: TlsSession, name: str, verified: bool) -> TlsFacts:
         certificate=tls.getpeercert(binary_form=True),
         verified=verified,
     )
-
-
-def _reason(error: Exception) -> str:
-    # The loop puts addresses into strerror; the bare words are what people know.
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return str(error)

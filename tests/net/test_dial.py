@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import socket
 import ssl
@@ -15,6 +16,7 @@ from proxy_core.config import Limits
 from proxy_core.errors import UpstreamError
 from proxy_core.exchange.ports import Parent, Route
 from proxy_core.model.counters import Counters
+from proxy_core.net import happy_eyeballs
 from proxy_core.net.clock import Clock
 from proxy_core.net.dial import Dialer
 from proxy_core.net.guard import OwnAddresses
@@ -272,6 +274,53 @@ async def test_every_address_is_tried_where_a_listener_has_the_same_port(
     server, channel = await origins.dialer.connect(Route("http", "two.example", origins.port))
     assert server.peer == ("127.0.0.1", origins.port)
     channel.abort()
+
+
+@pytest.fixture
+def three_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def getaddrinfo(loop: Any, host: str, port: int, **options: Any) -> Any:
+        addresses = ("127.0.0.7", "127.0.0.8", "127.0.0.9")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in addresses]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+
+async def test_every_address_that_refused_is_named(origins: Origins, three_addresses: None) -> None:
+    with pytest.raises(
+        UpstreamError,
+        match=r"connect to three\.example:\d+: connection refused "
+        r"\(127\.0\.0\.7, 127\.0\.0\.8, 127\.0\.0\.9\)$",
+    ) as refusal:
+        await origins.dialer.connect(Route("http", "three.example", origins.port))
+    assert refusal.value.status == 502
+
+
+async def test_every_address_that_said_nothing_in_time_is_named(
+    clock: Clock, tls: UpstreamTls, three_addresses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(loop: Any, sock: socket.socket, address: tuple[str, int]) -> None:
+        if address[0] == "127.0.0.8":
+            raise OSError(errno.EHOSTUNREACH, "no")
+        await loop.create_future()
+
+    monkeypatch.setattr(asyncio.SelectorEventLoop, "sock_connect", connect)
+    monkeypatch.setattr(happy_eyeballs, "HEAD_START", 0.001)
+    hasty = Dialer(
+        clock, tls, Limits(connect_timeout=0.2), Counters(), itertools.count(1), OwnAddresses()
+    )
+    with pytest.raises(
+        UpstreamError,
+        match=r"within 0.2 s \(127\.0\.0\.7: no answer, "
+        r"127\.0\.0\.8: no route to host, 127\.0\.0\.9: no answer\)$",
+    ) as refusal:
+        await hasty.connect(Route("http", "three.example", 80))
+    assert refusal.value.status == 504
+
+
+async def test_the_one_address_of_a_name_is_told(origins: Origins, looked_up: list[str]) -> None:
+    origins.server.close()
+    with pytest.raises(UpstreamError, match=r"connection refused \(127\.0\.0\.1\)$"):
+        await origins.dialer.connect(Route("http", "one.example", origins.port))
 
 
 async def test_parent_that_is_not_reached_is_named_as_such(
