@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -21,7 +22,13 @@ from proxy_core.bus.rate_limiter import RateLimiter
 from proxy_core.ca import load_authority
 from proxy_core.ca.contexts import ServerContexts
 from proxy_core.ca.onboarding import OwnPages
-from proxy_core.config import RegularMode, Settings, default_plugin_dir, join_host_port
+from proxy_core.config import (
+    RegularMode,
+    Settings,
+    UpstreamMode,
+    default_plugin_dir,
+    join_host_port,
+)
 from proxy_core.control.local import LocalControl
 from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.connections import Connections
@@ -119,6 +126,8 @@ class Core:
             )
 
         ids = itertools.count(1)
+        has_parent = any(isinstance(mode, UpstreamMode) for mode, _, _ in settings.listeners)
+        pseudonym = secrets.token_hex(8) if has_parent else ""
         clock = Clock()
         own = OwnAddresses()
         upstream_tls = UpstreamTls(_tls_policy(settings))
@@ -160,6 +169,7 @@ class Core:
             max_informational=limits.informational_heads,
             tunnel_times=self._tunnel_times,
             body_buffer=limits.body_buffer,
+            pseudonym=pseudonym,
         )
         parts = ClientParts(
             mode=RegularMode(),
@@ -181,6 +191,7 @@ class Core:
                 lambda text: self._log(LogLevel.WARN, text),
             ),
             passwords=self._passwords(),
+            pseudonym=pseudonym,
             upstream_per_client=settings.upstream_per_client,
             lenient=settings.lenient,
             keep_host=settings.keep_host,

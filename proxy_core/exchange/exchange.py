@@ -32,12 +32,14 @@ from proxy_core.exchange.hooks import AnsweredByHook, Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import (
+    CAME_BACK,
     BodySource,
     ClientStream,
     OwnPages,
     Route,
     Upstreams,
     UpstreamStream,
+    has_come_back,
     is_own_name,
 )
 from proxy_core.exchange.sources import Ready
@@ -67,7 +69,9 @@ class Exchange:
         tunnel_times: TunnelTimes | None = None,
         web_sockets: WebSockets | None = None,
         body_buffer: int = 8 * MIB,
+        pseudonym: str = "",
     ) -> None:
+        """With a `pseudonym`, by which other proxies were told of this one, loops are ended."""
         self._ledger = ledger
         self._hooks = hooks
         self._upstreams = upstreams
@@ -77,6 +81,7 @@ class Exchange:
         self._own_pages = own_pages
         self._max_informational = max_informational
         self._tunnel_times = tunnel_times or TunnelTimes()
+        self._pseudonym = pseudonym
 
     async def run(self, client: ClientStream, received: RequestReceived) -> None:
         """Carry one request to its origin and the response back; failures end in the flow.
@@ -119,6 +124,8 @@ class Exchange:
             flow.notes = (*flow.notes, "answered by the proxy itself")
             respond(client, flow, *self._own_pages.answer(head.method, head.path))
             return
+        if has_come_back(head, self._pseudonym):
+            raise UpstreamError(CAME_BACK, 508)
         source: BodySource = client
         length = received.length
         hook = self._hooks.request

@@ -19,12 +19,19 @@ from proxy_core.wire.events import BodyLength, ResponseReceived
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """Another proxy that requests go through; `credentials` are `user:password`, or empty."""
+    """Another proxy that requests go through; `credentials` are `user:password`, or empty.
+
+    It is told `pseudonym` in Via, where there is one, behind `passed`: whom the CONNECT had come
+    through that a client's tunnel began with, for what goes on of that tunnel is not a head of its
+    own.
+    """
 
     scheme: str
     host: str
     port: int
     credentials: str = ""
+    pseudonym: str = ""
+    passed: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,20 @@ OWN_NAME = b"int3rceptor.internal"
 def is_own_name(authority: bytes) -> bool:
     """Tell whether this is the proxy's own name, in any spelling, at any port."""
     return authority.lower().partition(b":")[0].rstrip(b".") == OWN_NAME
+
+
+def has_come_back(head: RequestHead, pseudonym: str) -> bool:
+    """Tell whether a request has come through the proxy of this pseudonym already, by its Via."""
+    if not pseudonym:
+        return False
+    via = head.headers.joined(b"via")
+    return via is not None and pseudonym.encode() in via
+
+
+CAME_BACK = (
+    "this request came through this proxy before: the proxies it goes on to lead back here; "
+    "name another one in upstream:"
+)
 
 
 class OwnPages(Protocol):

@@ -13,19 +13,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from proxy_core.config import ReverseMode, SocksMode, TransparentMode, UpstreamMode
+from proxy_core.config import ReverseMode, SocksMode, TransparentMode
 from proxy_core.errors import (
     CaError,
     ConnectionLost,
     ConnectionTimeout,
+    RefusedByHook,
     RemoteProtocolError,
     TlsError,
     UpstreamError,
 )
-from proxy_core.exchange.ports import ByteStream, Parent, Route
+from proxy_core.exchange.ports import CAME_BACK, ByteStream, has_come_back
 from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
@@ -35,57 +36,34 @@ from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.client_tls import certify, facts_of, offer_of, read_hello, speaks_no_http
+from proxy_core.net.client_tunnel import OVER_HTTP, OVER_SOCKS, Answers, Tunnel
+from proxy_core.net.client_way import Way
 from proxy_core.net.destination import original_destination
 from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
 from proxy_core.net.last_words import closing_answer
-from proxy_core.net.routing import FixedRouter, ReverseRouter, Router, shared_route
+from proxy_core.net.routing import Router
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
 from proxy_core.wire.sniff import Protocol
-from proxy_core.wire.socks import Reply, encode_reply
 from proxy_core.wire.tls_hello import ClientHello
 
-_HTTP = ("h2", "http/1.1")
-_HTTP1 = ("http/1.1",)
-_ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 _SERVER_FIRST_GRACE = 0.25
 """Seconds a client may stay silent in a new tunnel before the server is asked to speak."""
 
 _Step: TypeAlias = "Coroutine[Any, Any, _Step | None]"
 
 
-@dataclass(frozen=True, slots=True)
-class _Tunnel:
-    """Where a connection leads that names no origin itself, and the head that asked for it.
-
-    `secured` once TLS is spoken in it, with the name `sni`, or none.
-    """
-
-    host: str
-    port: int
-    head: RequestHead
-    via: Parent | None = None
-    secured: bool = False
-    sni: str = ""
-
-    def route(self, alpn: tuple[str, ...] = ()) -> Route:
-        """Return the way for bytes."""
-        scheme = "tls" if self.secured else "tcp"
-        return Route(scheme, self.host, self.port, self.sni, via=self.via, alpn=alpn)
-
-
 class ClientSession:
     """Serves one accepted connection from the first byte to the last."""
 
-    __slots__ = ("_channel", "_client", "_parts", "_via")
+    __slots__ = ("_channel", "_client", "_dialled", "_parts", "_way")
 
     def __init__(self, parts: ClientParts, channel: Channel) -> None:
         self._parts = parts
         self._channel = channel
-        mode = parts.mode
-        self._via: Parent | None = None
-        if isinstance(mode, UpstreamMode):
-            self._via = Parent(mode.scheme, mode.host, mode.port, mode.credentials)
+        self._dialled: tuple[ServerConnection, ByteStream] | None = None
+        """A tunnel's way to its server, while nobody knows yet whether its bytes go there as is."""
+        self._way = Way(parts)
         self._client = ClientConnection(
             ConnectionId(next(parts.ids)),
             channel.peer_address(),
@@ -93,11 +71,6 @@ class ClientSession:
             str(parts.mode),
             time.time(),
         )
-
-    @property
-    def _owner(self) -> int:
-        """Whose upstream connections are: this one's, or everybody's."""
-        return self._client.id if self._parts.upstream_per_client else 0
 
     async def run(self) -> None:
         """Serve until the connection ends; failures of the client end here."""
@@ -112,6 +85,7 @@ class ClientSession:
         except (ConnectionLost, ConnectionTimeout, TlsError):
             self._channel.abort()
         finally:
+            self._drop_dialled()
             self._client.closed = time.time()
 
     async def _begin(self) -> _Step | None:
@@ -121,11 +95,11 @@ class ClientSession:
         if isinstance(mode, TransparentMode):
             return self._speak_transparent()
         if isinstance(mode, ReverseMode) and mode.scheme in ("tcp", "tls"):
-            return self._carry_bytes(self._tunnel_to(mode.host, mode.port), None)
+            return self._carry_bytes(self._way.tunnel_to(mode.host, mode.port))
         protocol, _ = await sniff_protocol(self._channel)
         return self._speak(protocol, None)
 
-    def _refuse_ourselves(self, tunnel: _Tunnel, protocol: Protocol | None) -> _Step | None:
+    def _refuse_ourselves(self, tunnel: Tunnel, protocol: Protocol | None) -> _Step | None:
         """Return how to be rid of a client that is this proxy itself, or None for all others."""
         if not isinstance(self._parts.mode, TransparentMode):
             return None
@@ -142,20 +116,12 @@ class ClientSession:
         else:
             self._channel.close()
 
-    def _tunnel_to(self, host: str, port: int) -> _Tunnel:
-        """Return a tunnel that no CONNECT asked for."""
-        mode = self._parts.mode
-        secured = isinstance(mode, ReverseMode) and mode.scheme == "tls"
-        authority = join_authority(host, port, "")
-        head = RequestHead(b"CONNECT", "https", authority, b"", Headers())
-        return _Tunnel(host, port, head, self._via, secured)
-
-    def _speak(self, protocol: Protocol | None, tunnel: _Tunnel | None) -> _Step:
+    def _speak(self, protocol: Protocol | None, tunnel: Tunnel | None) -> _Step:
         secured = tunnel is not None and tunnel.secured
         if protocol is Protocol.TLS and not secured:
             return self._speak_tls(tunnel)
         if tunnel is not None and protocol not in (Protocol.HTTP1, Protocol.HTTP2):
-            return self._carry_bytes(tunnel, None)
+            return self._carry_bytes(tunnel)
         sni = tunnel.sni if tunnel is not None else ""
         router = self._router("https" if secured else "http", tunnel, sni)
         if protocol is Protocol.HTTP2:
@@ -163,41 +129,28 @@ class ClientSession:
         # Bytes that are no HTTP get an HTTP/1 error as their answer.
         return self._speak_http1(router, tunnel is not None)
 
-    def _router(self, scheme: str, tunnel: _Tunnel | None, sni: str) -> Router:
-        if tunnel is not None:
-            return FixedRouter(
-                scheme,
-                shared_route(scheme, tunnel.host, tunnel.port, sni, tunnel.via, self._owner),
-            )
-        mode = self._parts.mode
-        if isinstance(mode, ReverseMode):
-            origin = Route(
-                mode.scheme,
-                mode.host,
-                mode.port,
-                address=self._parts.connect_address,
-                owner=self._owner,
-            )
-            return ReverseRouter(scheme, origin, self._parts.keep_host)
-        return Router("http", self._via, self._parts.passwords, self._owner)
+    def _router(self, scheme: str, tunnel: Tunnel | None, sni: str) -> Router:
+        owner = self._client.id if self._parts.upstream_per_client else 0
+        return self._way.router(scheme, tunnel, sni, owner)
 
     # --- TLS
 
-    async def _speak_tls(self, tunnel: _Tunnel | None) -> _Step | None:
+    async def _speak_tls(self, tunnel: Tunnel | None) -> _Step | None:
         parts = self._parts
         self._channel.allow(parts.limits.head_timeout, "the TLS handshake took too long")
-        host = self._default_host(tunnel)
+        host = self._way.default_host(tunnel, self._client.local[0])
         try:
             hello = await read_hello(self._channel)
             offer = offer_of(hello)
             self._client = replace(self._client, tls=offer)
-            passed = self._passed_through(tunnel, hello)
+            passed = self._way.passed_through(tunnel, hello.sni)
             if passed is not None:
-                return self._carry_bytes(passed, None)
+                return self._carry_bytes(passed)
+            self._drop_dialled()
             if tunnel is not None and speaks_no_http(hello):
                 return self._speak_foreign_tls(tunnel, hello, offer)
             context, sni = certify(parts.contexts, hello.sni, host)
-            context.set_alpn_protocols(self._protocols(tunnel))
+            context.set_alpn_protocols(self._way.protocols(tunnel))
             host = sni or host
             session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
             await self._channel.start_tls(session)
@@ -213,11 +166,11 @@ class ClientSession:
         return self._speak_http1(self._router("https", tunnel, sni), tunnel is not None)
 
     async def _speak_foreign_tls(
-        self, tunnel: _Tunnel, hello: ClientHello, offer: TlsFacts
+        self, tunnel: Tunnel, hello: ClientHello, offer: TlsFacts
     ) -> _Step | None:
         """Carry what is no HTTP by its own word: whether it is taken is for the server to say."""
         parts = self._parts
-        host = self._default_host(tunnel)
+        host = self._way.default_host(tunnel, self._client.local[0])
         try:
             context, sni = certify(parts.contexts, hello.sni, host)
             host = sni or host
@@ -240,7 +193,8 @@ class ClientSession:
             connection.close()
             raise
         self._note_tls(session, offer, host)
-        return self._carry_bytes(tunnel, (server, connection))
+        self._dialled = server, connection
+        return self._carry_bytes(tunnel)
 
     def _note_tls(self, session: TlsSession, offer: TlsFacts, host: str) -> None:
         """Take the client for another one: what is inside is a connection of its own."""
@@ -252,34 +206,7 @@ class ClientSession:
             opened=time.time(),
         )
 
-    def _protocols(self, tunnel: _Tunnel | None) -> tuple[str, ...]:
-        """Return what a client may speak in TLS.
-
-        With the proxy itself it is HTTP/1.1 only: what such a client asks for next is CONNECT.
-        """
-        if tunnel is None and not isinstance(self._parts.mode, ReverseMode):
-            return _HTTP1
-        return _HTTP
-
-    def _passed_through(self, tunnel: _Tunnel | None, hello: ClientHello) -> _Tunnel | None:
-        """Return where TLS goes that is to stay as it is, or None."""
-        if tunnel is None:
-            mode = self._parts.mode
-            if not isinstance(mode, ReverseMode):
-                return None
-            tunnel = self._tunnel_to(mode.host, mode.port)
-        if self._parts.passthrough.wants(tunnel.host, tunnel.port, hello.sni):
-            return tunnel
-        return None
-
-    def _default_host(self, tunnel: _Tunnel | None) -> str:
-        """Return the name to certify for a client that asks for none."""
-        if tunnel is not None:
-            return tunnel.host
-        mode = self._parts.mode
-        return mode.host if isinstance(mode, ReverseMode) else self._client.local[0]
-
-    def _refuse_tls(self, tunnel: _Tunnel | None, host: str, error: Exception) -> None:
+    def _refuse_tls(self, tunnel: Tunnel | None, host: str, error: Exception) -> None:
         if isinstance(error, TlsError):
             self._parts.passthrough.refused(host)
         head = tunnel.head if tunnel is not None else _unknown_request("https", host)
@@ -291,6 +218,7 @@ class ClientSession:
 
     async def _speak_http1(self, router: Router, inside: bool) -> _Step | None:
         """Serve requests; `inside` a tunnel there can be no other one."""
+        self._drop_dialled()
         parts = self._parts
         http = Http1Client(
             self._channel,
@@ -308,6 +236,7 @@ class ClientSession:
         return self._connect(connect.head, inside)
 
     async def _speak_http2(self, router: Router) -> None:
+        self._drop_dialled()
         parts = self._parts
         await Http2Client(
             self._channel,
@@ -329,21 +258,47 @@ class ClientSession:
     # --- CONNECT
 
     async def _connect(self, head: RequestHead, inside: bool) -> _Step | None:
-        parts = self._parts
-        blocked = await parts.connections.admit(self._client, head.authority)
-        if inside or blocked is not None or isinstance(parts.mode, ReverseMode):
-            status = 403 if blocked is not None else 405
-            who = f"blocked by {blocked.by}" if blocked is not None else "CONNECT is not taken here"
-            parts.connections.refuse(self._client, head, who, status)
-            self._channel.write(closing_answer(status, who))
+        host, port = split_authority(head.authority, "https")
+        via = self._way.via
+        if via is not None:
+            via = replace(via, passed=head.headers.joined(b"via") or b"")
+        tunnel = Tunnel(host.lower(), port, head, via)
+        taken = not inside and self._way.takes_connect
+        return await self._open(tunnel, OVER_HTTP, taken)
+
+    async def _open(self, tunnel: Tunnel, answers: Answers, taken: bool = True) -> _Step | None:
+        """Tell a client that it may speak to the server it asked for, or why not."""
+        try:
+            await self._admit(tunnel, taken)
+        except (RefusedByHook, RemoteProtocolError, UpstreamError) as error:
+            self._parts.connections.refuse(self._client, tunnel.head, str(error), error.status)
+            self._channel.write(answers.refused(error))
             await self._channel.linger(2.0, 65536)
             return None
-        self._channel.write(_ESTABLISHED)
-        host, port = split_authority(head.authority, "https")
-        return self._enter(_Tunnel(host.lower(), port, head, self._via))
+        self._channel.write(answers.granted)
+        return self._enter(tunnel)
 
-    async def _enter(self, tunnel: _Tunnel) -> _Step | None:
+    async def _admit(self, tunnel: Tunnel, taken: bool) -> None:
+        """Ask whether a tunnel may be; raises RefusedByHook, RemoteProtocolError, UpstreamError."""
+        parts = self._parts
+        blocked = await parts.connections.admit(self._client, tunnel.head.authority)
+        if blocked is not None:
+            raise RefusedByHook(f"blocked by {blocked.by}")
+        if not taken:
+            raise RemoteProtocolError("CONNECT is not taken here", 405)
+        if has_come_back(tunnel.head, parts.pseudonym):
+            raise UpstreamError(CAME_BACK, 508)
+
+    def _drop_dialled(self) -> None:
+        """Close a connection that was dialled for bytes, which are looked into after all."""
+        if self._dialled is not None:
+            self._dialled[1].close()
+            self._dialled = None
+
+    async def _enter(self, tunnel: Tunnel) -> _Step | None:
         """Find out what is spoken in a tunnel, and speak it."""
+        if self._dialled is not None:
+            return self._await_first_word(tunnel, self._dialled[1])
         self._channel.allow(self._parts.limits.head_timeout, "nothing came through the tunnel")
         try:
             async with asyncio.timeout(_SERVER_FIRST_GRACE):
@@ -366,15 +321,7 @@ class ClientSession:
         if wanted is None:
             self._channel.close()
             return None
-        tunnel = self._tunnel_to(wanted.host.lower(), wanted.port)
-        blocked = await parts.connections.admit(self._client, tunnel.head.authority)
-        if blocked is not None:
-            parts.connections.refuse(self._client, tunnel.head, f"blocked by {blocked.by}", 403)
-            self._channel.write(encode_reply(Reply.NOT_ALLOWED))
-            await self._channel.linger(2.0, 65536)
-            return None
-        self._channel.write(encode_reply(Reply.SUCCEEDED))
-        return self._enter(tunnel)
+        return await self._open(self._way.tunnel_to(wanted.host.lower(), wanted.port), OVER_SOCKS)
 
     async def _speak_transparent(self) -> _Step | None:
         sock = self._channel.socket
@@ -387,38 +334,37 @@ class ClientSession:
             )
             self._channel.close()
             return None
-        return self._enter(self._tunnel_to(*wanted))
+        return self._enter(self._way.tunnel_to(*wanted))
 
-    async def _ask_server_first(self, tunnel: _Tunnel) -> _Step | None:
+    async def _ask_server_first(self, tunnel: Tunnel) -> _Step | None:
         """Dial while the client is silent: in some protocols the server has the first word."""
         parts = self._parts
         try:
-            server, connection = await parts.upstreams.connect(tunnel.route())
+            self._dialled = await parts.upstreams.connect(tunnel.route())
         except UpstreamError as error:
             if tunnel.secured:  # somebody may type a request, and is told why there is no answer
-                protocol, data = await sniff_protocol(self._channel)
+                protocol, _ = await sniff_protocol(self._channel)
                 if protocol in (Protocol.HTTP1, Protocol.HTTP2):
                     return self._speak(protocol, tunnel)
             parts.connections.refuse(self._client, tunnel.head, str(error))
             self._channel.close()
             return None
-        self._channel.allow(parts.limits.idle_timeout, "nothing came through the tunnel")
-        if await server_speaks_first(self._channel, connection):
-            return self._carry_bytes(tunnel, (server, connection))
-        connection.close()
+        return self._await_first_word(tunnel, self._dialled[1])
+
+    async def _await_first_word(self, tunnel: Tunnel, server: ByteStream) -> _Step | None:
+        self._channel.allow(self._parts.limits.idle_timeout, "nothing came through the tunnel")
+        if await server_speaks_first(self._channel, server):
+            return self._carry_bytes(tunnel)
         protocol, data = await sniff_protocol(self._channel)
         if data:
             return self._speak(protocol, tunnel)
         self._channel.close()
         return None
 
-    async def _carry_bytes(
-        self, tunnel: _Tunnel, dialled: tuple[ServerConnection, ByteStream] | None
-    ) -> None:
+    async def _carry_bytes(self, tunnel: Tunnel) -> None:
         self._channel.allow_for_ever()
-        route = tunnel.route()
-        if self._parts.connect_address is not None and isinstance(self._parts.mode, ReverseMode):
-            route = replace(route, address=self._parts.connect_address)
+        route = self._way.bytes_route(tunnel)
+        dialled, self._dialled = self._dialled, None
         await self._parts.connections.tunnel(
             self._client, tunnel.head, self._channel, route, dialled
         )

@@ -49,6 +49,8 @@ class ClientParts:
     passthrough: Passthrough = field(default_factory=Passthrough)
     passwords: Passwords | None = None
     """What clients must know to be served, where anything."""
+    pseudonym: str = ""
+    """What the proxies that requests go on through are told of this one, where there are any."""
     upstream_per_client: bool = False
     lenient: bool = False
     keep_host: bool = False

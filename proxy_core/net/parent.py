@@ -13,10 +13,12 @@ from proxy_core.errors import (
     UpstreamError,
 )
 from proxy_core.exchange.ports import Parent
-from proxy_core.model.message import ResponseHead
+from proxy_core.model.message import HTTP_11, ResponseHead
 from proxy_core.net.channel import Channel
 from proxy_core.wire.events import ResponseReceived
 from proxy_core.wire.http1 import ResponseReader
+
+_TOLD_ON = (504, 508)  # too late, or in a circle, is what the client is told as well
 
 
 def credentials_line(parent: Parent) -> bytes:
@@ -25,6 +27,18 @@ def credentials_line(parent: Parent) -> bytes:
         return b""
     credentials = parent.credentials.encode(errors="surrogateescape")
     return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(credentials)
+
+
+def via_line(parent: Parent, version: str) -> bytes:
+    """Return the field line that says whom a message has come through, or nothing.
+
+    To go behind those that it came with (RFC 9110, section 7.6.3). `version` is what it came in.
+    """
+    if not parent.pseudonym:
+        return b""
+    before = parent.passed + b", " if parent.passed else b""
+    ours = f"{version.removeprefix('HTTP/')} {parent.pseudonym}".encode()
+    return b"Via: %b%b\r\n" % (before, ours)
 
 
 def refused(parent: Parent, what: str, head: ResponseHead) -> UpstreamError:
@@ -36,7 +50,8 @@ def refused(parent: Parent, what: str, head: ResponseHead) -> UpstreamError:
     )
     return UpstreamError(
         f"the upstream proxy {join_host_port(parent.host, parent.port)} refused to {what}: "
-        f"{head.status} {head.reason.decode('latin-1')}{remedy}"
+        f"{head.status} {head.reason.decode('latin-1')}{remedy}",
+        head.status if head.status in _TOLD_ON else 502,
     )
 
 
@@ -47,7 +62,8 @@ async def ask_for_tunnel(
     where = join_host_port(host, port).encode()
     name = join_host_port(parent.host, parent.port)
     channel.write(
-        b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (where, where, credentials_line(parent))
+        b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n"
+        % (where, where, credentials_line(parent), via_line(parent, HTTP_11))
     )
     channel.allow(limits.connect_timeout, "the upstream proxy did not answer CONNECT in time")
     reader = ResponseReader(limits.head_bytes, limits.header_count)

@@ -18,7 +18,11 @@ class Reply(enum.IntEnum):
     """What became of a request (RFC 1928, section 6)."""
 
     SUCCEEDED = 0
+    FAILED = 1
     NOT_ALLOWED = 2
+    NETWORK_UNREACHABLE = 3
+    HOST_UNREACHABLE = 4
+    REFUSED = 5
     COMMAND_NOT_SUPPORTED = 7
     ADDRESS_NOT_SUPPORTED = 8
 

@@ -48,7 +48,7 @@ class News:
 class House:
     """An exchange and all that it needs."""
 
-    def __init__(self, body_limit: int = 1_000_000) -> None:
+    def __init__(self, body_limit: int = 1_000_000, pseudonym: str = "") -> None:
         self.hooks = Hooks()
         self.upstreams = FakeUpstreams()
         self.counters = Counters()
@@ -66,7 +66,11 @@ class House:
             body_limit=body_limit,
         )
         self.exchange = Exchange(
-            ledger=ledger, hooks=self.hooks, upstreams=self.upstreams, held=self.held
+            ledger=ledger,
+            hooks=self.hooks,
+            upstreams=self.upstreams,
+            held=self.held,
+            pseudonym=pseudonym,
         )
         self.connections = Connections(ledger=ledger, hooks=self.hooks, upstreams=self.upstreams)
 

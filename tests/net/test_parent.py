@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy_core.config import Limits
@@ -9,7 +11,7 @@ from proxy_core.errors import UpstreamError
 from proxy_core.exchange.ports import Parent
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
-from proxy_core.net.parent import ask_for_tunnel
+from proxy_core.net.parent import ask_for_tunnel, via_line
 from tests.net.wires import Wires
 
 PARENT = Parent("http", "parent.example", 3128, "me:secret")
@@ -80,6 +82,44 @@ async def test_parent_that_does_not_consent_is_told_and_its_connection_closed(
     assert refusal.value.status == 502
     await wires.turn()
     assert channel.closed
+
+
+@pytest.mark.parametrize(("status", "told"), [(508, 508), (504, 504), (503, 502), (403, 502)])
+async def test_parent_that_is_late_or_in_a_circle_is_told_as_such(
+    wires: Wires, status: int, told: int
+) -> None:
+    channel, peer = await wires.open()
+    asked = wires.start(ask(channel))
+    await peer.read_exactly(len(REQUEST))
+    await peer.send(b"HTTP/1.1 %d No\r\n\r\n" % status)
+    with pytest.raises(UpstreamError, match=f"{status} No") as refusal:
+        await asked
+    assert refusal.value.status == told
+
+
+@pytest.mark.parametrize(
+    ("passed", "line"),
+    [
+        (b"", b"Via: 1.1 deadbeef\r\n"),
+        (b"2 one, 1.0 two (x)", b"Via: 2 one, 1.0 two (x), 1.1 deadbeef\r\n"),
+    ],
+)
+async def test_parent_is_told_by_pseudonym_whom_it_serves(
+    wires: Wires, passed: bytes, line: bytes
+) -> None:
+    channel, peer = await wires.open()
+    parent = replace(PARENT, pseudonym="deadbeef", passed=passed)
+    wires.start(ask_for_tunnel(channel, parent, "origin.example", 443, LIMITS))
+    assert await peer.read_head() == REQUEST[:-2] + line + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [("HTTP/1.0", b"Via: 1.0 x\r\n"), ("HTTP/1.1", b"Via: 1.1 x\r\n"), ("HTTP/2", b"Via: 2 x\r\n")],
+)
+def test_via_names_what_a_message_came_in(version: str, line: bytes) -> None:
+    assert via_line(replace(PARENT, pseudonym="x"), version) == line
+    assert via_line(PARENT, version) == b""
 
 
 async def test_parent_that_resets_is_told(wires: Wires) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from proxy_core.config import Limits
 from proxy_core.errors import UpstreamError, UpstreamGone
-from proxy_core.exchange.ports import Route
+from proxy_core.exchange.ports import Parent, Route
 from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
@@ -65,6 +65,28 @@ async def test_request_without_a_body_is_a_head(side: Side) -> None:
     side.stream.send_head(request(b"GET", (b"Accept", b"*/*")), 0)
     head = await side.peer.read_head()
     assert head == b"GET / HTTP/1.1\r\nHost: origin.example\r\nAccept: */*\r\n\r\n"
+
+
+async def test_another_proxy_gets_the_whole_target_its_credentials_and_whom_it_came_through(
+    wires: Wires,
+) -> None:
+    channel, peer = await wires.open(limit=1000)
+    parent = Parent("http", "parent.example", 3128, "me:secret", "deadbeef", b"1.1 first")
+    stream = Http1Upstream(
+        channel,
+        ServerConnection(ConnectionId(1), "origin.example", 80),
+        Route("http", "origin.example", 80, via=parent),
+        LIMITS,
+        lambda upstream: None,
+    )
+    stream.begin()
+    stream.send_head(request(b"GET", (b"Via", b"1.0 inside")), 0, b"Host: stale\r\n\r\n")
+    assert await peer.read_head() == (
+        b"GET http://origin.example/ HTTP/1.1\r\n"
+        b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n"
+        b"Host: origin.example\r\nVia: 1.0 inside\r\n"
+        b"Via: 1.1 first, 1.1 deadbeef\r\n\r\n"
+    )
 
 
 @pytest.mark.parametrize(
