@@ -279,7 +279,12 @@ class ClientSession:
         return self._enter(tunnel)
 
     async def _admit(self, tunnel: Tunnel, taken: bool) -> None:
-        """Ask whether a tunnel may be; raises RefusedByHook, RemoteProtocolError, UpstreamError."""
+        """Ask whether a tunnel may be; raises RefusedByHook, RemoteProtocolError, UpstreamError.
+
+        Its server is dialled only where bytes will go on as they are: whoever is looked into may be
+        answered by a plugin or over a connection that is there already, and hears of failures in
+        HTTP.
+        """
         parts = self._parts
         blocked = await parts.connections.admit(self._client, tunnel.head.authority)
         if blocked is not None:
@@ -288,6 +293,9 @@ class ClientSession:
             raise RemoteProtocolError("CONNECT is not taken here", 405)
         if has_come_back(tunnel.head, parts.pseudonym):
             raise UpstreamError(CAME_BACK, 508)
+        if self._way.carries_bytes_only(tunnel):
+            self._channel.allow_for_ever()
+            self._dialled = await parts.upstreams.connect(tunnel.route())
 
     def _drop_dialled(self) -> None:
         """Close a connection that was dialled for bytes, which are looked into after all."""

@@ -31,6 +31,11 @@ def test_request_that_comes_back_is_answered(start_proxy: StartProxy, tmp_path: 
         assert b"came through this proxy before" in answer.body or b": 508 " in answer.body
 
 
+def test_tunnel_that_comes_back_is_refused(start_proxy: StartProxy, tmp_path: Path) -> None:
+    curl = Curl(start_ring(start_proxy, 2, "--ignore-hosts", "origin"), tmp_path)
+    assert curl("https://origin.example/").connect == 508
+
+
 def test_only_another_proxy_is_told_of_this_one(
     start_proxy: StartProxy, origin: BackgroundOrigin, tmp_path: Path
 ) -> None:
