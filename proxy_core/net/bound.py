@@ -1,6 +1,6 @@
-"""Sockets that listen already, for servers that are not ours and take them ready-made.
+"""Sockets that listen, for the proxy's own servers and others that take them ready-made.
 
-Their addresses are told to `OwnAddresses` before anybody can connect: the proxy never dials them.
+Their addresses are told to `OwnAddresses` before anybody is served: the proxy never dials them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Bound:
 async def bind(host: str, port: int, option: str, own: OwnAddresses) -> Bound:
     """Listen at every address of `host`; `option` is what the user would set it with.
 
-    Port 0 takes one that is free, the same for all of them. Raises ListenError.
+    Port 0 takes one that is free, the same for all of them. `::` is all of IPv4 as well. Raises
+    ListenError.
     """
     where = join_host_port(host, port)
     sockets: list[socket.socket] = []
@@ -77,8 +78,8 @@ def _listen(family: int, kind: int, protocol: int, address: tuple[object, ...]) 
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # else `::` would be all of IPv4 as well, and not known as it
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if family == socket.AF_INET6:  # whatever the system's default is
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
         sock.bind(address)
         sock.listen(_BACKLOG)
     except BaseException:

@@ -385,10 +385,16 @@ def _address(name: Any) -> tuple[str, int]:
     return "", 0
 
 
+_MAPPED = "::ffff:"
+
+
 @lru_cache(maxsize=1024)
 def _shared(host: str) -> str:
-    """Return an equal string: many connections come from few addresses."""
-    return host
+    """Return an equal string: many connections come from few addresses.
+
+    IPv4 on a socket that takes both families is called what it is called on others.
+    """
+    return host.removeprefix(_MAPPED) if "." in host else host
 
 
 def _reason(exc: Exception) -> str:

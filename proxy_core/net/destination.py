@@ -13,7 +13,7 @@ _SOL_IPV6 = 41
 def original_destination(sock: socket.socket) -> tuple[str, int] | None:
     """Return the address and port that a redirected client dialled, or None where none is known."""
     try:
-        if sock.family == socket.AF_INET6:
+        if sock.family == socket.AF_INET6 and "." not in sock.getpeername()[0]:
             raw = sock.getsockopt(_SOL_IPV6, _SO_ORIGINAL_DST, 28)
             port, address = struct.unpack_from("!2xH4x16s", raw)
             return str(ipaddress.IPv6Address(address)), port

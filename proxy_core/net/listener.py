@@ -7,10 +7,9 @@ import os
 import socket
 from collections.abc import Callable
 
-from proxy_core.config import RegularMode, ReverseMode, UpstreamMode, join_host_port
-from proxy_core.errors import ListenError
+from proxy_core.config import RegularMode, ReverseMode, UpstreamMode
 from proxy_core.model.counters import Counters
-from proxy_core.net.bound import why_not
+from proxy_core.net.bound import bind
 from proxy_core.net.channel import Channel
 from proxy_core.net.client import ClientSession
 from proxy_core.net.client_parts import ClientParts
@@ -40,7 +39,7 @@ class Listener:
         self._parts = parts
         self._counters = counters
         self._on_fault = on_fault
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._tasks: dict[asyncio.Task[None], Channel] = {}
         self.refused = 0
         """Connections turned away because there were too many."""
@@ -48,17 +47,13 @@ class Listener:
     async def start(self, host: str, port: int) -> str:
         """Listen; return `host:port` with the real port. Raises ListenError."""
         loop = asyncio.get_running_loop()
-        where = join_host_port(host, port)
         batch = min(_BATCH, self._parts.descriptors.batch)
-        try:
-            self._server = await loop.create_server(self._accept, host, port, backlog=batch)
-        except (OSError, UnicodeError) as error:
-            raise ListenError(why_not(error, where, port, "--listen")) from error
-        for sock in self._server.sockets:
+        bound = await bind(host, port, "--listen", self._parts.own)
+        for sock in bound.sockets:
+            server = await loop.create_server(self._accept, sock=sock, backlog=batch)
+            self._servers.append(server)
             _lengthen_queue(sock.fileno())
-            self._parts.own.add(*sock.getsockname()[:2])
-        name = self._server.sockets[0].getsockname()
-        return join_host_port(name[0], name[1])
+        return bound.address
 
     def _accept(self) -> Channel:
         channel = Channel(
@@ -116,9 +111,9 @@ class Listener:
 
     async def stop(self) -> None:
         """Accept no more, let exchanges under way finish for a moment, then end them."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
         for channel in list(self._tasks.values()):
             if channel.on_stopping is not None:
                 channel.on_stopping()

@@ -98,8 +98,10 @@ def program(first_line: str, *command: str, log: Path) -> Iterator[int]:
             process.communicate(timeout=20)
 
 
-@pytest.fixture
-def network(tmp_path: Path, certificate: OriginCertificate) -> Iterator[Network]:
+@pytest.fixture(params=["0.0.0.0:8080", "[::]:8080"])
+def network(
+    request: pytest.FixtureRequest, tmp_path: Path, certificate: OriginCertificate
+) -> Iterator[Network]:
     client, gateway = f"int3c{os.getpid()}", f"int3g{os.getpid()}"
     with ExitStack() as stack:
         for name in (client, gateway):
@@ -120,7 +122,7 @@ def network(tmp_path: Path, certificate: OriginCertificate) -> Iterator[Network]
         origin = (*inside, sys.executable, "-c", _ORIGIN, str(certificate.chain_file))
         stack.enter_context(program("ready", *origin, log=tmp_path / "origin.log"))
         serve = (*inside, sys.executable, "-m", "int3rceptor_tui.cli", "serve")
-        arguments = ["--mode", "transparent", "--listen", "0.0.0.0:8080"]
+        arguments = ["--mode", "transparent", "--listen", request.param]
         arguments += ["--data-dir", str(tmp_path / "data")]
         arguments += ["--upstream-ca", str(certificate.ca_file)]
         log = tmp_path / "serve.log"

@@ -36,6 +36,18 @@ async def test_an_address_for_all_machines_is_not_local() -> None:
     bound.close()
 
 
+async def test_all_of_ipv6_is_all_of_ipv4_too_and_known_as_both() -> None:
+    own = OwnAddresses()
+    bound = await bind("::", 0, "--api", own)
+    port = int(bound.address.rpartition(":")[2])
+    for address in ("127.0.0.1", "::1"):
+        socket.create_connection((address, port)).close()
+        assert own.is_own(address, port)
+    assert not own.is_own("192.0.2.1", port)
+    assert not bound.is_local
+    bound.close()
+
+
 async def test_a_taken_port_is_told_with_what_to_do() -> None:
     own = OwnAddresses()
     with socket.create_server(("127.0.0.1", 0)) as other:

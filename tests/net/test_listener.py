@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from proxy_core.model.flow import FlowState
 from proxy_core.model.verdict import Verdict
 from proxy_core.net import listener as listener_module
 from tests.net.house import House
-from tests.net.wires import Wires
+from tests.net.wires import Peer, Wires
 from tests.waiting import until
 
 REQUEST = b"GET http://origin.example/ HTTP/1.1\r\nHost: origin.example\r\n\r\n"
@@ -32,6 +33,36 @@ async def test_port_0_becomes_a_real_one(house: House) -> None:
     host, _, port = where.rpartition(":")
     assert host == "127.0.0.1"
     socket.create_connection((host, int(port))).close()
+
+
+async def test_all_of_ipv6_is_all_of_ipv4_too(house: House) -> None:
+    where = await house.listener.start("::", 0)
+    host, _, port = where.rpartition(":")
+    assert host == "[::]"
+    house.port = int(port)
+    for number, address in enumerate(("127.0.0.1", "::1")):
+        client = socket.create_connection((address, house.port))
+        house.wires.own(client)
+        await Peer(client).send(REQUEST)
+        await house.origin(number)
+    assert [flow.client.peer[0] for flow in house.flows()] == ["127.0.0.1", "::1"]
+
+
+async def test_a_name_of_both_families_has_one_port(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def getaddrinfo(*_: object, **__: object) -> list[tuple[object, ...]]:
+        kind = (socket.SOCK_STREAM, 6, "")
+        return [
+            (socket.AF_INET, *kind, ("127.0.0.1", 0)),
+            (socket.AF_INET6, *kind, ("::1", 0, 0, 0)),
+        ]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    where = await house.listener.start("localhost", 0)
+    port = int(where.rpartition(":")[2])
+    for address in ("127.0.0.1", "::1"):
+        socket.create_connection((address, port)).close()
 
 
 async def test_taken_port_is_told_with_what_to_do(house: House) -> None:
