@@ -11,13 +11,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import bcrypt
-
 from proxy_core.errors import ConfigError
+from proxy_core.net.password_hashes import MOST_ROUNDS, fits, is_hash, rounds_of
 
 _MAX_FILE = 4 * 1024 * 1024
-_ITOA64 = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_BCRYPT = ("$2y$", "$2b$", "$2a$")
 _MAX_REMEMBERED = 256
 _AS_GIVEN = "surrogateescape"
 """For bytes that are no UTF-8, on the command line as in the field."""
@@ -70,7 +67,7 @@ class Passwords:
         seen = _digest(user, password)
         if seen in self._right:
             return True
-        if not _fits(password, stored) or not known:
+        if not fits(_bytes(password), stored) or not known:
             return False
         if len(self._right) >= _MAX_REMEMBERED:
             del self._right[next(iter(self._right))]
@@ -109,10 +106,18 @@ def _read(path: Path) -> dict[str, str]:
         if not line.strip() or line.startswith("#"):
             continue
         user, colon, password = line.strip().partition(":")
-        if not colon or not user or not password.startswith(("$apr1$", "{SHA}", *_BCRYPT)):
+        where = f"proxy_auth: line {number} of {path}"
+        if not colon or not user:
+            raise ConfigError(f"{where} is not USER:HASH; make it with htpasswd -B")
+        if not is_hash(password):
             raise ConfigError(
-                f"proxy_auth: line {number} of {path} is none of htpasswd's -m, -s or -B; "
-                "make it with htpasswd -B"
+                f"{where} has no hash that is taken (bcrypt, SHA-512, SHA-256, MD5 or {{SHA}}; "
+                "plain text and DES are not); make it anew with htpasswd -B"
+            )
+        if rounds_of(password) > MOST_ROUNDS:
+            raise ConfigError(
+                f"{where} asks for {rounds_of(password)} rounds, of which {MOST_ROUNDS} are taken; "
+                "make it anew with htpasswd -B"
             )
         stored[user] = password
     if not stored:
@@ -122,51 +127,3 @@ def _read(path: Path) -> dict[str, str]:
 
 def _bytes(text: str) -> bytes:
     return text.encode(errors=_AS_GIVEN)
-
-
-def _fits(password: str, stored: str) -> bool:
-    given = _bytes(password)
-    if stored.startswith("{SHA}"):
-        digest = hashlib.sha1(given, usedforsecurity=False).digest()
-        return hmac.compare_digest(base64.b64encode(digest), stored[5:].encode())
-    if stored.startswith("$apr1$"):
-        salt = stored.split("$")[2]
-        hashed = _apr1(given, salt.encode())
-        return hmac.compare_digest(hashed.encode(), stored.rpartition("$")[2].encode())
-    try:
-        return bcrypt.checkpw(given[:72], stored.encode())
-    except ValueError:  # no bcrypt hash after all
-        return False
-
-
-def _apr1(password: bytes, salt: bytes) -> str:
-    """Return Apache's MD5 of a password: a thousand rounds, mixed as crypt's `$1$` does it."""
-    salt = salt[:8]
-
-    def md5(data: bytes) -> bytes:
-        return hashlib.md5(data, usedforsecurity=False).digest()
-
-    inner = md5(password + salt + password)
-    start = password + b"$apr1$" + salt
-    start += (inner * (len(password) // 16 + 1))[: len(password)]
-    bits = len(password)
-    while bits:
-        start += b"\0" if bits & 1 else password[:1]
-        bits >>= 1
-    final = md5(start)
-    for turn in range(1000):
-        mixed = password if turn & 1 else final
-        if turn % 3:
-            mixed += salt
-        if turn % 7:
-            mixed += password
-        mixed += final if turn & 1 else password
-        final = md5(mixed)
-    shown = ""
-    for first, second, third in ((0, 6, 12), (1, 7, 13), (2, 8, 14), (3, 9, 15), (4, 10, 5)):
-        value = final[first] << 16 | final[second] << 8 | final[third]
-        for _ in range(4):
-            shown += _ITOA64[value & 63]
-            value >>= 6
-    value = final[11]
-    return shown + _ITOA64[value & 63] + _ITOA64[value >> 6]

@@ -117,8 +117,11 @@ def test_an_unknown_name_takes_as_long_as_a_known_one(
     ("content", "complaint"),
     [
         (b"", "names nobody"),
-        (b"me:plain\n", "line 1 of .* is none of htpasswd's"),
-        (b"# x\nnobody\n", "line 2 of"),
+        (b"me:plain\n", "line 1 of .* has no hash that is taken .* plain text and DES are not"),
+        (b"me:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nyou:rqXexS6ZhobKA\n", "line 2 of .* no hash"),
+        (b"me:$2y$05$cut.short\n", "line 1 of .* has no hash that is taken"),
+        (b"me:$6$rounds=999999999$salt$" + b"." * 86, "999999999 rounds, of which 1000000 are"),
+        (b"# x\nnobody\n", "line 2 of .* is not USER:HASH; make it with htpasswd -B"),
         (b"me:\xff\n", "it is no text"),
     ],
 )
