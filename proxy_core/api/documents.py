@@ -7,7 +7,8 @@ are not UTF-8, `value_base64` is what they really were. A body is `text` where i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import cast
 
 import msgspec
 
@@ -438,12 +439,24 @@ def _change(change: ChangeView) -> ChangeDocument:
 
 def _web_socket(view: WebSocketView) -> WebSocketDocument:
     return WebSocketDocument(
-        messages=[_message(message) for message in view.messages],
+        messages=cast("list[MessageDocument]", _encoded_messages(view.messages)),
         forgotten=view.forgotten,
         ended_by=view.ended_by,
         close_code=view.close_code,
         close_reason=view.close_reason,
     )
+
+
+def _encoded_messages(messages: Sequence[WebSocketMessageView]) -> msgspec.Raw:
+    """Return messages as JSON already: to encode all at once keeps other threads for 10 ms."""
+    parts = [
+        encode([_message(message) for message in messages[start : start + _AT_ONCE]])[1:-1]
+        for start in range(0, len(messages), _AT_ONCE)
+    ]
+    return msgspec.Raw(b"[" + b",".join(parts) + b"]")
+
+
+_AT_ONCE = 256
 
 
 def _message(message: WebSocketMessageView) -> MessageDocument:

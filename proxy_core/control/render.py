@@ -7,6 +7,8 @@ through `headers`: that would parse and keep the fields which a finished flow ha
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import overload
 
 import msgspec
 from cryptography import x509
@@ -197,19 +199,49 @@ def _body_before(change: Change, kept: bytes) -> BodyView:
 
 
 def _web_socket(log: WebSocketLog) -> WebSocketView:
-    messages = log.snapshot()
-    shown = [_web_socket_message(message) for message in messages]
+    messages = log.snapshot()  # first, so that what is held then is not among them
     held, end = log.held, log.end
-    if held is not None and held not in messages:
-        shown.append(_web_socket_message(held, held=True))
     return WebSocketView(
-        messages=tuple(shown),
+        messages=_Messages(messages, held),
         # Counted against the snapshot: more may have gone since.
         forgotten=max(0, log.count - len(messages)),
         ended_by=None if end is None else end.by,
         close_code=None if end is None else end.code,
         close_reason="" if end is None else end.reason,
     )
+
+
+class _Messages(Sequence[WebSocketMessageView]):
+    """Views of messages, each made when it is looked at: all at once are 10 ms of somebody's loop.
+
+    An open WebSocket is shown anew four times a second.
+    """
+
+    __slots__ = ("_held", "_messages")
+
+    def __init__(self, messages: list[WebSocketMessage], held: WebSocketMessage | None) -> None:
+        self._messages = messages
+        self._held = held
+        """What waits for the user, behind the others."""
+
+    def __len__(self) -> int:
+        return len(self._messages) + (self._held is not None)
+
+    @overload
+    def __getitem__(self, index: int) -> WebSocketMessageView: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[WebSocketMessageView]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> WebSocketMessageView | Sequence[WebSocketMessageView]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        at = index + len(self) if index < 0 else index
+        if at == len(self._messages) and self._held is not None:
+            return _web_socket_message(self._held, held=True)
+        if at < 0:
+            raise IndexError(index)
+        return _web_socket_message(self._messages[at])
 
 
 def _web_socket_message(message: WebSocketMessage, held: bool = False) -> WebSocketMessageView:

@@ -6,6 +6,8 @@ draws it makes them visible.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from proxy_core.model.flow import FlowKind, FlowState
@@ -141,8 +143,8 @@ class WebSocketMessageView(msgspec.Struct, frozen=True, gc=False):
 class WebSocketView(msgspec.Struct, frozen=True):
     """What is known of a WebSocket."""
 
-    messages: tuple[WebSocketMessageView, ...]
-    """The newest, oldest first."""
+    messages: Sequence[WebSocketMessageView]
+    """The newest, oldest first. There may be tens of thousands: look at those that are needed."""
     forgotten: int = 0
     """How many were before them."""
     ended_by: str | None = None

@@ -142,3 +142,16 @@ async def test_flows_that_are_not_there(api: Client, flow_id: str, status: int) 
     reply = await api.get(f"/api/flows/{flow_id}")
     assert reply.status == status
     assert reply.document["error"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 256, 257, 700])
+async def test_messages_are_all_told_however_many(
+    core: RunningCore, api: Client, count: int
+) -> None:
+    flow = make_flow(1)
+    flow.web_socket = WebSocketLog(10**9)
+    for number in range(count):
+        flow.web_socket.add(WebSocketMessage(True, 1, 1.0, b"%d" % number))
+    core.begin(flow)
+    messages = (await api.get("/api/flows/1")).document["web_socket"]["messages"]
+    assert [message["text"] for message in messages] == [str(number) for number in range(count)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from proxy_core.control import render
 from proxy_core.control.render import detail, media_type, summarize
+from proxy_core.control.views import WebSocketMessageView
 from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
 from proxy_core.model.edits import Change
 from proxy_core.model.flow import Flow, FlowKind, FlowState
@@ -146,6 +148,35 @@ def test_trailers_and_annotations_are_shown() -> None:
     assert shown.response_body is not None
     assert shown.response_body.trailers == (("Checksum", "abc"),)
     assert shown.annotations == {"comment": "odd"}
+
+
+def test_of_many_messages_only_those_are_made_that_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow = make_flow(1)
+    log = flow.web_socket = WebSocketLog(10**9)
+    for number in range(30_000):
+        log.add(WebSocketMessage(True, 1, 5.0, b"%d" % number))
+    log.held = WebSocketMessage(True, 1, 6.0, b"waits")
+    made: list[bytes] = []
+    really = render._web_socket_message
+
+    def make(message: WebSocketMessage, held: bool = False) -> WebSocketMessageView:
+        made.append(message.payload)
+        return really(message, held)
+
+    monkeypatch.setattr(render, "_web_socket_message", make)
+    view = detail(flow).web_socket
+    assert view is not None
+    assert (len(view.messages), made) == (30_001, [])
+    assert view.messages[7].payload == b"7"
+    assert [message.payload for message in view.messages[-2:]] == [b"29999", b"waits"]
+    assert view.messages[-1].held
+    assert not view.messages[-2].held
+    assert len(made) == 5
+    for beyond in (30_001, -30_002):
+        with pytest.raises(IndexError):
+            view.messages[beyond]
 
 
 def test_a_web_socket_shows_its_messages_and_no_bodies() -> None:
