@@ -165,7 +165,10 @@ class RequestHead(_Head):
 
 
 class ResponseHead(_Head):
-    """The head of a response: `status` (100-599), `reason` (may be empty) and the fields."""
+    """The head of a response: `status`, `reason` (may be empty) and the fields.
+
+    `status` is 100-999: what is above 599 has no meaning, but is sent (RFC 9110, section 15).
+    """
 
     __slots__ = ("reason", "status")
 

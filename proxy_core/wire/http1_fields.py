@@ -55,8 +55,8 @@ _KINDS = {
 
 
 def shown(raw: bytes, most: int = 60) -> str:
-    """Return the beginning of what a peer sent, quoted, for people."""
-    return repr(raw[:most])[1:]
+    """Return the beginning of what a peer sent, quoted, for people; of a line without its end."""
+    return repr(raw.removesuffix(b"\r")[:most])[1:]
 
 
 @lru_cache(maxsize=4096)

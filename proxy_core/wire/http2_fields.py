@@ -23,7 +23,7 @@ _SUSPECT = re.compile(rb"[\x00-\x08\x0a-\x1f]|\x7f[ \t]|[ \t]\x7f")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(rb"[\x21\x22\x24-\x7e]+")
 _DECIMAL = re.compile(rb"[0-9]{1,18}")
-_STATUS = re.compile(rb"[1-5][0-9][0-9]")
+_STATUS = re.compile(rb"[1-9][0-9][0-9]")
 
 _CONNECTION_SPECIFIC = {
     b"connection",

@@ -13,7 +13,7 @@ from proxy_core.wire.http1_fields import FieldKind, field_kind, shown
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]+(.+?)[ \t]+(HTTP/1\.[01])[ \t]*")
-_STATUS_LINE = re.compile(rb"(HTTP/1\.[01])[ \t]+([1-5][0-9][0-9])(?:[ \t]+(.*))?")
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[01])[ \t]+([1-9][0-9][0-9])(?:[ \t]+(.*))?")
 
 _FRAMING = (
     FieldKind.HOST,

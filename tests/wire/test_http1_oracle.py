@@ -41,7 +41,6 @@ STRICTER = {
     "CONNECT wants host:port": "h11 does not look at the target's form",
     "must not be": "h11 passes fragments in targets",
     "HTTP version not supported": "h11 reads HTTP/1.2 to HTTP/1.9",
-    "not an HTTP/1 status line": "h11 takes status codes up to 999",
 }
 """Parts of our reasons for refusing what h11 accepts, and why that is meant."""
 

@@ -119,7 +119,6 @@ RESPONSES = {
     "a status of two digits": b"HTTP/1.1 20 OK\r\n\r\n",
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
     "a status below 100": b"HTTP/1.1 099 OK\r\n\r\n",
-    "a status above 599": b"HTTP/1.1 600 OK\r\n\r\n",
     "a status with a sign": b"HTTP/1.1 +20 OK\r\n\r\n",
     "no status": b"HTTP/1.1 OK\r\n\r\n",
     "two spaces before the status": b"HTTP/1.1  200 OK\r\n\r\n",
@@ -288,3 +287,15 @@ def test_chunk_framing_that_never_ends_is_cut_off(endless: bytes) -> None:
     assert read_requests(
         [head, *(endless[i : i + 100] for i in range(0, len(endless), 100))]
     ).refusal
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"HTTP/2 200 OK\r\n\r\n", "not an HTTP/1 status line: 'HTTP/2 200 OK'"),
+        (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "a header line without a colon: 'no colon'"),
+        (b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", "a bare CR in a header line: 'A: b\\rc'"),
+    ],
+)
+def test_a_line_is_quoted_without_its_end(raw: bytes, reason: str) -> None:
+    assert read_responses([raw]).refusal == reason

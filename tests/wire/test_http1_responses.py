@@ -29,6 +29,8 @@ def head_of(data: bytes, method: bytes = b"GET") -> ResponseReceived:
         (b"HTTP/1.0 404 Not Found", "HTTP/1.0", 404, b"Not Found"),
         (b"HTTP/1.1 299 ", "HTTP/1.1", 299, b""),
         (b"HTTP/1.1 204", "HTTP/1.1", 204, b""),
+        (b"HTTP/1.1 600 Odd", "HTTP/1.1", 600, b"Odd"),
+        (b"HTTP/1.1 999 Request denied", "HTTP/1.1", 999, b"Request denied"),
         (b"HTTP/1.1 500 \xc3\xa4 \t!", "HTTP/1.1", 500, b"\xc3\xa4 \t!"),
     ],
 )
