@@ -22,6 +22,12 @@ class Limits:
     """Points of nuisance that one HTTP/2 client may have to its name."""
     http2_forgiven: int = 400
     """Points of them that are forgotten in a second."""
+    http2_least_window: int = 4096
+    """Bytes of one answer that an HTTP/2 client's windows let through before they may stay shut."""
+    http2_least_rate: int = 512
+    """Bytes a second of what waits on an HTTP/2 client, where anything moves."""
+    http2_slow_for: float = 1.5
+    """Seconds for which an HTTP/2 client may be slower than that, or keep such windows shut."""
     body_buffer: int = 8 * MIB
     """One body, where a plugin wants to see it whole before its message goes on; a larger one
     goes on unseen."""

@@ -226,6 +226,12 @@ class Channel(asyncio.Protocol):
                 self._read_waiter = None
         return self.take()
 
+    def interrupt(self, error: Exception) -> None:
+        """Let whoever receives at the moment see an error, which is none of the connection's."""
+        waiter = self._read_waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+
     def take(self) -> bytes:
         """Take what has arrived, possibly nothing, without waiting."""
         data = self._incoming

@@ -24,13 +24,20 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_bytes import Http2Bytes
 from proxy_core.net.http2_link import Http2Link
+from proxy_core.net.http2_pace import Pace, least_moved, looks_allowed
 from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import BodyLength, RequestReceived
 from proxy_core.wire.extended_connect import accepts, as_answer, as_upgrade
 from proxy_core.wire.http1_fields import shown
+from proxy_core.wire.http2_budget import TINY_BYTES
 from proxy_core.wire.http2_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from proxy_core.wire.http2_fields import response_fields
+
+_SMALL = 256
+"""A piece of body with fewer bytes may be one of many."""
+_FAST_PIECES = 4
+"""Pieces between two looks that nobody types one by one."""
 
 
 class Http2ClientStream(Http2Stream):
@@ -38,8 +45,13 @@ class Http2ClientStream(Http2Stream):
 
     __slots__ = (
         "_arrived",
+        "_came",
         "_connection",
+        "_inward",
+        "_outward",
         "_owed",
+        "_pieces",
+        "_seen",
         "_switched",
         "_unwanted",
         "_upgrade",
@@ -71,6 +83,13 @@ class Http2ClientStream(Http2Stream):
         """Bytes of them that the client may not make up for yet."""
         self._unwanted = 0
         """Bytes of body that were thrown away."""
+        self._inward = Pace()
+        self._came = 0
+        self._pieces = 0
+        """Bytes and pieces of body that came since it was looked at last."""
+        self._outward = Pace()
+        self._seen = 0
+        """Bytes of body that had gone when it was looked at last, dribbles left out."""
 
     def route(self, head: RequestHead) -> Route:
         """See `ClientStream.route`."""
@@ -156,10 +175,50 @@ class Http2ClientStream(Http2Stream):
     def feed(self, data: bytes, credit: int) -> None:
         """See `Http2Stream.feed`; what comes after the exchange is over nobody will read."""
         super().feed(data, credit)
+        self._came += len(data)
+        self._pieces += 1
+        if len(data) < _SMALL:
+            self._link.watch()
         if self.left:
             self._throw_away()
             if self._finished and self._too_long:
                 self._link.reset(self, NO_ERROR)
+
+    def on_stalled(self) -> None:
+        """See `Http2Stream.on_stalled`."""
+        self._seen = self._gone - self._dribbled
+        self._link.watch()
+
+    def look(self, least: int) -> None:
+        """Take note of how it has moved since the last time; `least` bytes are well."""
+        if self.stalled:
+            useful = self._gone - self._dribbled
+            moved, self._seen = useful - self._seen, useful
+            useless = self.let_through < self._link.limits.http2_least_window
+            self._outward.look(moved, least, hopeless=useless)
+        came, self._came = self._came, 0
+        pieces, self._pieces = self._pieces, 0
+        if came >= least or self._whole_is_due or self._is_shredded(came, pieces):
+            self._inward.look(came, least)
+
+    @property
+    def _whole_is_due(self) -> bool:
+        """Whether more of its body is to come, of which the client has said how much there is."""
+        return bool(self._link.engine.to_come(self.id))
+
+    def _is_shredded(self, came: int, pieces: int) -> bool:
+        """Whether its body, of unknown length, comes by the byte, and faster than anybody types.
+
+        Where there is an answer already the two may be talking.
+        """
+        return not self.head_sent and pieces >= _FAST_PIECES and came <= pieces * TINY_BYTES
+
+    def slowness(self) -> tuple[int, str]:
+        """Return at how many looks it was slow, and what was."""
+        return max(
+            (self._outward.slow, "windows too small to answer in"),
+            (self._inward.slow, "a body that comes by the byte"),
+        )
 
     def _throw_away(self) -> None:
         for data, credit in self._incoming:
@@ -207,7 +266,10 @@ class Http2Client(Http2Link):
     """One client connection that speaks HTTP/2."""
 
     __slots__ = (
+        "_frame",
+        "_frame_came",
         "_last_stream",
+        "_least",
         "_leaving",
         "_on_fault",
         "_refuse",
@@ -236,6 +298,10 @@ class Http2Client(Http2Link):
         self._refuse = refuse
         self._on_fault = on_fault
         self._tasks: set[asyncio.Task[None]] = set()
+        self._least = least_moved(limits)
+        self._frame = Pace()
+        self._frame_came = 0
+        """Bytes of what has begun to come, and is not whole, since it was looked at last."""
         self._leaving = False
         self._last_stream: int | None = None
         """The last stream that is served, where we have said so."""
@@ -259,10 +325,37 @@ class Http2Client(Http2Link):
                 await self.linger()
             await self.close()
 
-    def cut(self, error: RemoteProtocolError) -> None:
-        """See `Http2Link.cut`."""
-        self._refuse(error)
-        super().cut(error)
+    # --- what is too slow
+
+    def on_partial(self, size: int) -> None:
+        """See `Http2Link.on_partial`."""
+        super().on_partial(size)
+        self._frame_came += size
+        self.watch()
+
+    def on_whole(self) -> None:
+        """See `Http2Link.on_whole`."""
+        super().on_whole()
+        self._frame_came = self._frame.slow = 0
+
+    def look(self) -> tuple[bool, str | None]:
+        """See `Http2Link.look`."""
+        came, self._frame_came = self._frame_came, 0
+        self._frame.look(came, self._least)
+        slow, what = self._frame.slow, "a frame that comes by the byte"
+        again = False
+        for stream in self.streams.values():
+            assert isinstance(stream, Http2ClientStream)
+            stream.look(self._least)
+            again |= stream.stalled
+            slow, what = max((slow, what), stream.slowness())
+        if slow < looks_allowed(self.limits):
+            return again, None
+        limits = self.limits
+        return again, (
+            f"{what}: less than {limits.http2_least_rate} bytes a second,"
+            f" for {limits.http2_slow_for:g} s in all"
+        )
 
     # --- leaving
 

@@ -22,7 +22,7 @@ from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.wire.http2 import Http2Engine
-from proxy_core.wire.http2_budget import Http2Budget, OverBudget
+from proxy_core.wire.http2_budget import Http2Budget
 from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR
 from proxy_core.wire.http2_listener import Listener
 
@@ -35,6 +35,7 @@ class Http2Link(Listener):
     """One HTTP/2 connection over a channel; client and upstream side build on it."""
 
     __slots__ = (
+        "_cut",
         "_dirty",
         "_flush_due",
         "_head_since",
@@ -66,6 +67,7 @@ class Http2Link(Listener):
         self.deadline = NEVER
         """When to look again at what stands still; see `expire`."""
         self._head_since: float | None = None
+        self._cut: RemoteProtocolError | None = None
         self._dirty: list[Http2Stream] = []
         self._flush_due = False
 
@@ -75,14 +77,17 @@ class Http2Link(Listener):
             self.engine.begin()
             self.flush()
             while data := await self.channel.receive():
+                size = len(data)
                 while self.engine.receive_data(data):
                     self.flush()
                     data = b""
                     await asyncio.sleep(0)
-                if self.engine.mid_head:
-                    self._watch_head()
+                    if self._cut is not None:
+                        raise self._cut
+                if self.engine.mid_frame:
+                    self.on_partial(size)
                 else:
-                    self._head_since = None
+                    self.on_whole()
                 self.flush()
         except RemoteProtocolError as error:
             self._send(self.engine.take())
@@ -95,8 +100,20 @@ class Http2Link(Listener):
 
     # --- what stands still
 
-    def watch_stalled(self) -> None:
-        """Look at the next sweep whether the peer lets anything through."""
+    def on_partial(self, size: int) -> None:
+        """Take note that so many bytes came, and that they end within a frame or a head."""
+        if not self.engine.mid_head:
+            self._head_since = None
+        elif self._head_since is None:
+            self._head_since = self.clock.now
+            self.watch()
+
+    def on_whole(self) -> None:
+        """Take note that all that came was whole."""
+        self._head_since = None
+
+    def watch(self) -> None:
+        """Look at the next sweep whether anything moves."""
         self._look_again(0.0)
 
     def fall_idle(self) -> None:
@@ -109,13 +126,8 @@ class Http2Link(Listener):
             self.deadline = when
             self.clock.watch(self)
 
-    def _watch_head(self) -> None:
-        if self._head_since is None:
-            self._head_since = self.clock.now
-            self.watch_stalled()
-
     def expire(self) -> None:
-        """See `Perishable.expire`: count streams that starve, cut a head that does not end."""
+        """See `Perishable.expire`: cut a head that does not end, and what moves by the byte."""
         now, since = self.clock.now, self._head_since
         if not self.streams:
             self.streams.clear()  # the room that there was for them
@@ -123,22 +135,26 @@ class Http2Link(Listener):
         if since is not None and now - since > self.limits.head_timeout:
             self.cut(RemoteProtocolError("HTTP/2: a head took too long", 408))
             return
-        stalled = [stream for stream in self.streams.values() if stream.stalled]
-        try:
-            self.engine.budget.starved(sum(stream.starved for stream in stalled))
-        except OverBudget as error:
-            self.cut(RemoteProtocolError(f"HTTP/2: {error}"))
-            return
-        if stalled or since is not None:
+        again, too_slow = self.look()
+        if too_slow is not None:
+            self.cut(RemoteProtocolError(f"HTTP/2: {too_slow}"))
+        elif again or since is not None:
             self.deadline = now
         else:
             self.clock.forget(self)
 
+    def look(self) -> tuple[bool, str | None]:
+        """Return whether to look again at the next sweep, and what has been too slow for too long.
+
+        An origin may take its time: how long is the matter of whoever waits for it.
+        """
+        return False, None
+
     def cut(self, error: RemoteProtocolError) -> None:
-        """End the connection, because of what does not come."""
+        """Say goodbye, because of what does not come; `run` ends with `error`."""
+        self._cut = error
         self.engine.close(ENHANCE_YOUR_CALM)
-        self._send(self.engine.take())
-        self.channel.close()
+        self.channel.interrupt(error)
 
     # --- sending
 

@@ -14,12 +14,10 @@ from proxy_core.errors import ConnectionTimeout, Int3rceptorError
 from proxy_core.model.headers import Field
 from proxy_core.net.clock import NEVER
 from proxy_core.wire.http2 import Http2Engine
+from proxy_core.wire.http2_budget import TINY_BYTES
 
 if TYPE_CHECKING:
     from proxy_core.net.http2_link import Http2Link
-
-_STARVED = 1024
-"""A stream that may send less than so many bytes in all says nothing."""
 
 
 class Http2Stream:
@@ -27,6 +25,7 @@ class Http2Stream:
 
     __slots__ = (
         "_drainers",
+        "_dribbled",
         "_end",
         "_ended",
         "_expiry",
@@ -69,6 +68,8 @@ class Http2Stream:
         """What is queued waits for the peer's window."""
         self._gone = 0
         """Bytes of body that went."""
+        self._dribbled = 0
+        """Bytes of them in frames that the window has made tiny."""
         self.marked = False
         """The link knows that there is something to send."""
         self._drainers: list[asyncio.Future[None]] = []
@@ -233,6 +234,7 @@ class Http2Stream:
         out = self._out
         room = engine.room(self.id)
         limit = engine.max_frame
+        size = 0
         while out and room > 0:
             piece = out.popleft()
             size = len(piece)
@@ -250,14 +252,20 @@ class Http2Stream:
                 engine.budget.sent(size, room > 0 or not out)
             if last:
                 self._finished = True
-        self.stalled = bool(out)
-        if self.stalled:
-            self._link.watch_stalled()
+        if out:
+            if size <= TINY_BYTES:
+                self._dribbled += size
+            if not self.stalled:
+                self.stalled = True
+                self.on_stalled()
+
+    def on_stalled(self) -> None:
+        """Take note that what is queued waits for the peer's window from now on."""
 
     @property
-    def starved(self) -> bool:
-        """Whether it waits for a window that never was of any use."""
-        return self.stalled and self._gone + self._link.engine.granted(self.id) < _STARVED
+    def let_through(self) -> int:
+        """How many bytes of body the peer's window for it has let through, or would."""
+        return self._gone + self._link.engine.granted(self.id)
 
     @property
     def sent(self) -> bool:

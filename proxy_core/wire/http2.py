@@ -290,6 +290,15 @@ class Http2Engine:
         """Whether the peer offers RFC 8441."""
         return self._h2.remote_settings.enable_connect_protocol == 1
 
+    def to_come(self, stream_id: int) -> int | None:
+        """Return how much is still to come of a body that has said how long it is."""
+        return self._to_come.get(stream_id)
+
+    @property
+    def mid_frame(self) -> bool:
+        """Whether something has begun to come, a frame or a header block, and not ended."""
+        return self._h2.frames.mid_frame
+
     @property
     def mid_head(self) -> bool:
         """Whether a header block has begun and not ended."""

@@ -38,12 +38,11 @@ _UNKNOWN = 5
 _EMPTY = 20
 _SHRED = 50
 _TINY = 10
-_TINY_BYTES = 4
+TINY_BYTES = 4
 """gRPC's smallest message has five bytes, WebSocket's smallest six."""
 _SMALL_BLOCK = 64
 _OUR_RESET = 20
 _UNREAD = 20
-_STARVED = 100
 _FINISHED = 20
 _PIECE = 10
 """Some clients ping for each piece of an answer, to measure the way (gRPC)."""
@@ -86,7 +85,7 @@ class Http2Budget:
         if kind == HEADERS:
             return
         if kind == DATA:
-            if size > _TINY_BYTES:
+            if size > TINY_BYTES:
                 self._take(size / _BYTES_A_POINT)
             elif last:
                 return
@@ -115,13 +114,9 @@ class Http2Budget:
         """Count a request of a peer that does not read what it asked for before."""
         self._pour(_UNREAD, "requests without reading the answers")
 
-    def starved(self, streams: int) -> None:
-        """Count streams that wait for windows too small to say anything in; twice a second."""
-        self._pour(_STARVED * streams, "windows too small to answer in")
-
     def sent(self, size: int, whole: bool) -> None:
         """Take out what a DATA frame that went is worth; not `whole` where the window cut it."""
-        self._take(size / _BYTES_A_POINT + (_PIECE if whole and size > _TINY_BYTES else 0))
+        self._take(size / _BYTES_A_POINT + (_PIECE if whole and size > TINY_BYTES else 0))
 
     def finished(self) -> None:
         """Take out what an exchange that came to its end is worth."""

@@ -93,6 +93,11 @@ class Frames(FrameBuffer):
         """Whether whole frames may have come that were not read yet."""
 
     @property
+    def mid_frame(self) -> bool:
+        """Whether a frame or a header block has begun and not ended."""
+        return bool(self._data or self._headers_buffer)
+
+    @property
     def mid_head(self) -> bool:
         """Whether a header block has begun and not ended, be it within a frame."""
         if self._headers_buffer:

@@ -216,12 +216,43 @@ def hpack_lists_within_bounds(a: Attacker) -> Bursts:
         yield b"".join(a.ask(b"/", *[large] * 15) for _ in range(10))
 
 
+def slowly(burst: bytes) -> Bursts:
+    """Ten times a second."""
+    while True:
+        yield burst
+        yield from [b""] * 19
+
+
 def zero_windows(a: Attacker) -> Bursts:
     yield wire(SettingsFrame(0, {4: 0}))
     for _ in range(60):
         yield a.ask(b"/bytes/200000")
-    while True:
-        yield b""
+    yield from slowly(b"")
+
+
+def a_zero_window(a: Attacker) -> Bursts:
+    yield wire(SettingsFrame(0, {4: 0})) + a.ask(b"/bytes/200000")
+    yield from slowly(b"")
+
+
+def a_window_that_trickles(a: Attacker) -> Bursts:
+    yield a.ask(b"/bytes/200000")
+    yield from slowly(wire(WindowUpdateFrame(0, 5), WindowUpdateFrame(1, 5)))
+
+
+def a_body_that_trickles(a: Attacker) -> Bursts:
+    yield a.ask(b"/upload", (b"content-length", b"1000"), method=b"POST", end=False)
+    yield from slowly(wire(DataFrame(1, b"a few")))
+
+
+def a_body_in_shreds(a: Attacker) -> Bursts:
+    yield a.ask(b"/upload", method=b"POST", end=False)
+    yield from slowly(wire(DataFrame(1, b"x")))
+
+
+def a_head_that_trickles(a: Attacker) -> Bursts:
+    yield wire(HeadersFrame(1, bytes(1000)))[:9]
+    yield from slowly(b"\x82")
 
 
 def windows_of_a_byte(a: Attacker) -> Bursts:
@@ -290,7 +321,12 @@ ATTACKS: dict[Callable[[Attacker], Bursts], set[ErrorCodes]] = {
     hpack_list: CALM,
     hpack_lists_within_bounds: CALM,
     zero_windows: CALM,
+    a_zero_window: CALM,
     windows_of_a_byte: CALM,
+    a_window_that_trickles: CALM,
+    a_body_that_trickles: CALM,
+    a_body_in_shreds: CALM,
+    a_head_that_trickles: CALM,
     trickled_bodies: CALM,
     table_beyond_what_was_agreed: {ErrorCodes.COMPRESSION_ERROR},
     even_ids: BREACH,
@@ -391,7 +427,12 @@ NOTES: dict[Callable[[Attacker], Bursts], str] = {
     settings: "too many SETTINGS frames",
     pings: "too many PING frames",
     empty_data: "too many empty DATA frames",
-    zero_windows: "too many windows too small to answer in",
+    zero_windows: "windows too small to answer in",
+    a_zero_window: "windows too small to answer in",
+    a_window_that_trickles: "windows too small to answer in",
+    a_body_that_trickles: "a body that comes by the byte",
+    a_body_in_shreds: "a body that comes by the byte",
+    a_head_that_trickles: "a frame that comes by the byte",
     trickled_bodies: "too many tiny DATA frames",
 }
 """Parts of what the flow says; of the others, that they broke HTTP/2."""
