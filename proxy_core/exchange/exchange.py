@@ -133,13 +133,12 @@ class Exchange:
             if self._hooks.request_body is not None:
                 source = await self._bodies.show_request(client, received, flow)
             answer = hook(flow)
-            if answer is not CONTINUE:
-                verdict = await answer
-                if isinstance(verdict, Respond):
-                    await self._answer_here(client, verdict, flow)
-                    return
-                if not await self._decisions.obey(verdict, client, flow):
-                    return
+            verdict = answer if answer is CONTINUE else await answer
+            if isinstance(verdict, Respond):
+                await self._answer_here(client, verdict, flow)
+                return
+            if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
+                return
         if flow.whole or flow.open_body or self._hooks.request_stream is not None:
             source, length = self._bodies.take_request(source, length, flow)
         head = flow.request
@@ -294,8 +293,8 @@ class Exchange:
             if self._hooks.response_body is not None:
                 source = await self._bodies.show_response(source, response, flow)
             answer = hook(flow)
-            obey = self._decisions.obey
-            if answer is not CONTINUE and not await obey(await answer, client, flow):
+            verdict = answer if answer is CONTINUE else await answer
+            if verdict is not CONTINUE and not await self._decisions.obey(verdict, client, flow):
                 return None
         if flow.whole or flow.open_body or self._hooks.response_stream is not None:
             return self._bodies.take_response(source, response.length, flow)

@@ -6,7 +6,7 @@ it changed. Block and respond end the round; hold is remembered and the round go
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.pieces import PieceFilter, one_after_the_other
 from proxy_core.plugin_host.plugin import Plugin
+from proxy_core.plugin_host.together import Answer, Together
 
 _FAILED_STATUS = 502
 _CONTINUE: Final = codes.CONTINUE
@@ -53,6 +54,8 @@ class Dispatcher:
         self._on_capture: Round = ()
         self._on_rule_match: Round = ()
         self._on_message: Round = ()
+        self._asked_for_requests = Together(self._request, self._requests)
+        self._asked_for_responses = Together(self._response, self._responses)
         self._driven: Round = ()
         """Those that speak another ABI than ours, in order."""
         self._gathering: Round = ()
@@ -78,8 +81,8 @@ class Dispatcher:
         self._on_rule_match = wanting(Hook.RULE_MATCH)
         self._on_message = wanting(Hook.WEBSOCKET_MESSAGE)
         hooks = self._hooks
-        hooks.request = self._request if self._on_request else None
-        hooks.response = self._response if self._on_response else None
+        hooks.request = self._asked_for_requests.ask if self._on_request else None
+        hooks.response = self._asked_for_responses.ask if self._on_response else None
         hooks.connect = self._connect if self._on_connect else None
         hooks.capture = self._capture if self._on_capture else None
         hooks.rule_match = self._rule_match if self._on_rule_match else None
@@ -100,10 +103,37 @@ class Dispatcher:
         return self._run(self._on_request, _REQUEST, flow)
 
     def _response(self, flow: Flow) -> Awaitable[Verdict]:
-        plugins = self._on_response
-        if flow.answered_by is not None:
-            plugins = tuple(pair for pair in plugins if not _has_answered(pair[0], flow))
-        return self._run(plugins, _RESPONSE, flow)
+        return self._run(self._on_response, _RESPONSE, flow)
+
+    def _requests(self, flows: Sequence[Flow]) -> list[Answer]:
+        return self._run_together(self._on_request, _REQUEST, flows)
+
+    def _responses(self, flows: Sequence[Flow]) -> list[Answer]:
+        return self._run_together(self._on_response, _RESPONSE, flows)
+
+    def _run_together(self, plugins: Round, hook: Hook, flows: Sequence[Flow]) -> list[Answer]:
+        """Call each for all flows before the next."""
+        answers: list[Answer] = [None] * len(flows)
+        places: Sequence[int] = range(len(flows))
+        called = 0
+        for plugin, manifest in plugins:
+            called += 1
+            ended = False
+            for place in places:
+                flow = flows[place]
+                if not _is_for(plugin, manifest, hook, flow):
+                    continue
+                call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
+                code = plugin.enter(hook, call)
+                if code != _CONTINUE or call.delay:
+                    rest = partial(self._run, plugins[called:], hook, flow)
+                    answers[place] = self._go_on(plugin, call, code, rest)
+                    ended = True
+            if plugin.news:
+                self.tell_news(plugin)
+            if ended:
+                places = [place for place in places if answers[place] is None]
+        return answers
 
     def _request_body(self, flow: Flow) -> bool:
         return self._wants_body(Hook.REQUEST, flow)
@@ -206,11 +236,7 @@ class Dispatcher:
         called = 0
         for plugin, manifest in plugins:
             called += 1
-            if (
-                manifest.flows is not None
-                and flow is not None
-                and not _is_concerned(manifest, flow, message)
-            ):
+            if flow is not None and not _is_for(plugin, manifest, hook, flow, message):
                 continue
             call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
             if flow is None:
@@ -294,8 +320,16 @@ def _signature(plugin: Plugin) -> str:
     return f"plugin {plugin.name}"
 
 
-def _is_concerned(manifest: Manifest, flow: Flow, message: WebSocketMessage | None) -> bool:
-    """Whether a plugin's filter lets a flow or a message through to it."""
+def _is_for(
+    plugin: Plugin,
+    manifest: Manifest,
+    hook: Hook,
+    flow: Flow,
+    message: WebSocketMessage | None = None,
+) -> bool:
+    """Whether a plugin is to see a flow or a message."""
+    if flow.answered_by is not None and hook is _RESPONSE and _has_answered(plugin, flow):
+        return False
     if message is not None and manifest.messages is not None:
         return manifest.messages(flow, message)
     return manifest.flows is None or manifest.flows(flow)
