@@ -148,7 +148,7 @@ class Plugin:
         try:
             guest = await generation.acquire()
         except TooBusy as failure:
-            return self._failed(hook, failure, call.flow_id)
+            return self._failed(hook, failure, call.flow_id, generation)
         except (GuestFailure, ModuleRefused) as failure:
             return self._trapped(hook, failure, call.flow_id, generation)
         if self._ailing and self._rests():  # since it began to wait
@@ -247,7 +247,7 @@ class Plugin:
         try:
             code = await driver.hook(hook, call)
         except TooBusy as failure:
-            return self._failed(hook, failure, call.flow_id)
+            return self._failed(hook, failure, call.flow_id, generation)
         except (GuestFailure, ModuleRefused) as failure:
             return self._trapped(hook, failure, call.flow_id, generation)
         except BODY_TROUBLE:
@@ -300,9 +300,26 @@ class Plugin:
             self.log.notice(LogLevel.INFO, "no trap for a minute; those before are forgotten")
         return code
 
-    def _failed(self, hook: Hook, failure: Exception, flow_id: FlowId | None) -> int:
-        self._note(f"{hook.export} {failure}", flow_id)
+    def _failed(
+        self,
+        hook: Hook,
+        failure: Exception,
+        flow_id: FlowId | None,
+        generation: Generation,
+    ) -> int:
+        text = f"{hook.export} {failure}"
+        if not self._is_of_before(generation, text, flow_id):
+            self._note(text, flow_id)
         return FAILED
+
+    def _is_of_before(
+        self, generation: Generation | None, text: str, flow_id: FlowId | None
+    ) -> bool:
+        """Whether a version failed that was replaced meanwhile; the one at work is not to blame."""
+        if generation is self.generation:
+            return False
+        self.log.complain(LogLevel.ERROR, f"{text}, in the version before", flow_id)
+        return True
 
     def _trapped(
         self,
@@ -313,14 +330,12 @@ class Plugin:
         where: str = "",
     ) -> int:
         self.belongings.profile.records[hook.index].traps += 1
-        if generation is not self.generation:
-            # A version that was replaced meanwhile: the one at work is not to blame.
-            text = f"{where or hook.export} {failure}, in the version before"
-            self.log.complain(LogLevel.ERROR, text, flow_id)
+        text = f"{where or hook.export} {failure}"
+        if self._is_of_before(generation, text, flow_id):
             return FAILED
         self._ailing = self.news = True
         pause = self.health.note_trap()
-        self._note(f"{where or hook.export} {failure}", flow_id)
+        self._note(text, flow_id)
         self.log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
         if pause is not None:
             self._resting = True
