@@ -8,8 +8,9 @@ literal block costs the library 40 us, the memory of it a tenth.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpack import Decoder, Encoder, HeaderTuple
 from hpack.table import HeaderTable
@@ -22,6 +23,17 @@ _TABLE_SIZE = 4096
 
 _LONGEST = 2048
 """Bytes of a block, or fields' bytes, that are remembered at all."""
+
+
+_LENGTHS = struct.Struct(">HH")
+
+
+class PackedTable(NamedTuple):
+    """A dynamic table as it is kept while nobody reads in it."""
+
+    max_size: int
+    entries: bytes
+    """Names and values, the newest first, each pair behind its two lengths."""
 
 
 class _Entries(list[tuple[bytes, bytes]]):
@@ -83,6 +95,33 @@ class MemoDecoder(Decoder):
         """Give up what is remembered; it only makes the next blocks quicker."""
         self._known.clear()
         self._always.clear()
+
+    def pack(self) -> PackedTable:
+        """Return what the next blocks may refer to."""
+        table = self._table
+        return PackedTable(
+            table.maxsize,
+            b"".join(
+                [
+                    _LENGTHS.pack(len(name), len(value)) + name + value
+                    for name, value in table.dynamic_entries
+                ]
+            ),
+        )
+
+    def unpack(self, packed: PackedTable) -> None:
+        """Take over what a decoder before this one packed."""
+        table, data, at = self._table, packed.entries, 0
+        entries: list[tuple[bytes, bytes]] = []
+        while at < len(data):
+            name_length, value_length = _LENGTHS.unpack_from(data, at)
+            name_at = at + _LENGTHS.size
+            value_at = name_at + name_length
+            at = value_at + value_length
+            entries.append((data[name_at:value_at], data[value_at:at]))
+        table.maxsize = packed.max_size
+        for entry in reversed(entries):
+            table.add(*entry)
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[HeaderTuple]:
         """See `Decoder.decode`; only raw fields are remembered."""

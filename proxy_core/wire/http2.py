@@ -23,6 +23,7 @@ from proxy_core.wire.http2_budget import Http2Budget, OverBudget
 from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, error_name
 from proxy_core.wire.http2_connection import Connection
 from proxy_core.wire.http2_fields import read_request, read_response, read_trailers
+from proxy_core.wire.http2_folded import Folded, fold, unfold
 from proxy_core.wire.http2_listener import Listener
 from proxy_core.wire.http2_state import own_settings
 
@@ -59,10 +60,14 @@ class Http2Engine:
         max_target: int = 32768,
         max_fields: int = 200,
         budget: Http2Budget | None = None,
+        folded: Folded | None = None,
     ) -> None:
+        """`folded` is the connection to go on with, where it has begun."""
         self.budget = budget or Http2Budget(2000, 400, lambda: 0.0)
         settings = own_settings(client_side, stream_window, max_streams, max_head)
         self._h2 = Connection(client_side, settings, self.budget, max_head)
+        if folded is not None:
+            unfold(folded, self._h2)
         self._max_fields = max_fields
         self._to_come: dict[int, int] = {}
         """Bytes of body that are still to come, of streams that have said how many."""
@@ -348,6 +353,13 @@ class Http2Engine:
         self._h2.rest()
         for of_streams in (self._methods, self._to_come, self._trailers):
             of_streams.clear()  # empty already, but for the room that there was
+
+    def fold(self) -> Folded | None:
+        """Return what another engine needs to go on with an idle connection.
+
+        None while there is more to it: streams, half a frame, nuisance that was not forgiven yet.
+        """
+        return fold(self._h2) if self.budget.empty and not self._closed else None
 
     def leave(self) -> None:
         """Say that we are about to go (RFC 9113, section 6.8); `on_leave_seen` follows."""

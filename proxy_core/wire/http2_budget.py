@@ -76,6 +76,11 @@ class Http2Budget:
         """The points in the bucket, as of the last time something was poured in."""
         return self._level
 
+    @property
+    def empty(self) -> bool:
+        """Whether all has leaked by now."""
+        return self._level <= (self._now() - self._at) * self._leak
+
     def frame(self, kind: int, size: int, last: bool) -> None:
         """Count a frame that came; `size` is its content without padding, in bytes.
 

@@ -105,6 +105,16 @@ class Frames(FrameBuffer):
         begun = self._data
         return bool(begun) and (len(begun) < 4 or begun[3] in (HEADERS, CONTINUATION))
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something has begun to come and has not ended, the greeting at first."""
+        return bool(self._data or self._headers_buffer) or not self._greeted
+
+    def skip_greeting(self) -> None:
+        """Take preface and settings for received."""
+        self._greeted = True
+        self._preamble, self._preamble_len = b"", 0
+
     def add_data(self, data: Any) -> None:
         """See `FrameBuffer.add_data`."""
         self._may_read = _AT_ONCE
@@ -157,12 +167,21 @@ class Connection(H2Connection):
         super().__init__(CONFIGURATIONS[client_side])
         self._budget = budget
         self.local_settings = settings
-        self.remote_settings = PeerSettings(not client_side)
-        self._memos = MemoDecoder(max_block), MemoEncoder()
-        self.decoder, self.encoder = self._memos
+        self.remote_settings = self.peer_settings = PeerSettings(not client_side)
+        self.memos = MemoDecoder(max_block), MemoEncoder()
+        self.decoder, self.encoder = self.memos
         self.incoming_buffer = self.frames = Frames(not client_side, budget, max_block)
-        self.closed_streams = self._closed_streams = ClosedStreams()  # type: ignore[assignment]
+        self.closed = ClosedStreams()
         del self._frame_dispatch_table  # `_RECEIVERS` is the same for all
+
+    @property
+    def closed(self) -> ClosedStreams:
+        """How streams ended."""
+        return cast(ClosedStreams, self._closed_streams)
+
+    @closed.setter
+    def closed(self, streams: ClosedStreams) -> None:
+        self._closed_streams = streams  # type: ignore[assignment]
 
     def say(self, frames: list[Frame]) -> None:
         """Send frames that the library does not send while a connection goes on."""
@@ -173,13 +192,13 @@ class Connection(H2Connection):
         stream = self.streams.get(stream_id)
         if stream is not None and stream.closed:
             del self.streams[stream_id]
-            self._closed_streams[stream_id] = stream.closed_by
+            self.closed[stream_id] = stream.closed_by
 
     def rest(self) -> None:
         """Give up what only makes things quicker."""
-        self._memos[0].forget()
-        self._memos[1].forget()
-        self.closed_streams.forget_ends()
+        for memo in self.memos:
+            memo.forget()
+        self.closed.forget_ends()
         if not self.streams:
             self.streams.clear()  # the room that there was for them
 
@@ -268,7 +287,7 @@ class Connection(H2Connection):
         except HPACKError as error:
             raise _BadCompression(str(error)) from error
         self.highest_inbound_stream_id = number
-        self._closed_streams[number] = StreamClosedBy.SEND_RST_STREAM
+        self.closed[number] = StreamClosedBy.SEND_RST_STREAM
         return [_reset(number, ErrorCodes.REFUSED_STREAM)]
 
     def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Any]]:

@@ -59,6 +59,18 @@ class PeerSettings(Settings):
         self._share()
         return changes
 
+    @property
+    def settled(self) -> Any:
+        """All values, in an object that is shared and never changed; what a new one may begin with.
+
+        Nothing is under way once `acknowledge` was called, which the library does at once.
+        """
+        return self._settings
+
+    @settled.setter
+    def settled(self, values: Any) -> None:
+        self._settings = values
+
     def _share(self) -> None:
         if all(len(values) == 1 for values in self._settings.values()):
             self._settings = _settled(

@@ -679,7 +679,7 @@ def test_a_connection_at_rest_remembers_no_blocks_and_goes_on_as_before() -> Non
         far.forget(stream_id)
         if stream_id == 5:
             for side in (near, far):
-                decoder, encoder = side._h2._memos
+                decoder, encoder = side._h2.memos
                 assert decoder._known or decoder._always or encoder._known
                 side.rest()
                 assert [decoder._known, decoder._always, encoder._known] == [{}, {}, {}]
