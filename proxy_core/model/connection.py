@@ -10,7 +10,7 @@ Address = tuple[str, int]
 """IP address (or host name where none is known) and port."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class TlsFacts:
     """What a TLS handshake settled; times in seconds since the epoch."""
 
