@@ -169,7 +169,12 @@ class DetailScreen(ConsoleScreen):
         known = self._changes
         if known is None or known[:2] != (flow.changes, by) or not flow.changes:
             known = self._changes = (flow.changes, by, FixedLines(change_lines(flow, by)))
-        return known[2], f"m: by {visible(by)}" if by else "m: by all" if flow.changes else ""
+        word = f"{self._mode_key}: by {visible(by) if by else 'all'}" if by or flow.changes else ""
+        return known[2], word
+
+    @property
+    def _mode_key(self) -> str:
+        return self.books.hints["detail.mode"].hint
 
     # --- messages of a WebSocket
 
@@ -189,7 +194,7 @@ class DetailScreen(ConsoleScreen):
         top = FixedLines([] if self._full else message_head(message, self._opened + 1))
         if not message.size:
             return JoinedLines(top, FixedLines([[("no payload", "dim")]])), ""
-        return JoinedLines(top, content.open(mode)), _word_of(mode, content)
+        return JoinedLines(top, content.open(mode)), _word_of(mode, content, self._mode_key)
 
     def do_detail_open(self) -> None:
         """Show the message under the cursor whole."""
@@ -244,7 +249,7 @@ class DetailScreen(ConsoleScreen):
         content = self._content(body)
         mode = self._mode_of(content)
         gap = FixedLines([] if self._full else [[]])
-        return JoinedLines(top, gap, content.open(mode)), _word_of(mode, content)
+        return JoinedLines(top, gap, content.open(mode)), _word_of(mode, content, self._mode_key)
 
     def _content(self, source: BodyView | WebSocketMessageView) -> Content:
         """Return a body, or message, decoded; again only where more of it has come."""
@@ -334,7 +339,7 @@ class DetailScreen(ConsoleScreen):
     do_detail_search_previous = ConsoleScreen.search_previous
 
 
-def _word_of(mode: str, content: Content) -> str:
+def _word_of(mode: str, content: Content, key: str) -> str:
     """Tell how a body is looked at, and by which key in other ways."""
     count = len(content.modes)
-    return mode if count < 2 else f"m: {mode} {content.modes.index(mode) + 1}/{count}"
+    return mode if count < 2 else f"{key}: {mode} {content.modes.index(mode) + 1}/{count}"

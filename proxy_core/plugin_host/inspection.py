@@ -38,11 +38,12 @@ _EDITS: Final = frozenset(
         "host_set_header",
     }
 )
-_BODIES: Final = frozenset({"host_get_body", "host_set_body"})
+_BODIES: Final = frozenset({"host_get_body", "host_set_body", "read_body", "write_body"})
+_MODULES: Final = ("env", "http_handler")
 _EDIT_BOTH: Final = {Hook.RULE_MATCH, Hook.CAPTURE, Hook.WEBSOCKET_MESSAGE}
 _EDIT_REQUESTS: Final = {Hook.REQUEST, Hook.REQUEST_CHUNK} | _EDIT_BOTH
 _EDIT_RESPONSES: Final = {Hook.RESPONSE, Hook.RESPONSE_CHUNK} | _EDIT_BOTH
-_NETWORK: Final = frozenset({"host_http_request"})
+_NETWORK: Final = frozenset({"host_http_request", "proxy_http_call"})
 _FILES: Final = frozenset({"host_read_file"})
 
 
@@ -201,7 +202,7 @@ def _judge_import(
     except ModuleRefused as error:
         problem = str(error)
     function = foreign or (functions.get(item.name) if item.module == "env" else None)
-    needed = _permissions(item.name, hooks) if item.module == "env" else ()
+    needed = _permissions(item.name, hooks) if item.module in _MODULES else ()
     given = manifest.permissions.names()
     return ImportFinding(
         item,
@@ -246,6 +247,14 @@ def _start(blueprint: Blueprint) -> None:
     blueprint.build(StartLog(blueprint.manifest.limits.log_lines_per_second)).close()
 
 
+def _refusal(declared: Declared) -> str:
+    """What a call comes to that the manifest does not permit."""
+    if declared.module == "http_handler":
+        return "it traps there"
+    code = "-2" if declared.name.startswith("host_") else "10 (INTERNAL_FAILURE)"
+    return f"the answer there is {code}"
+
+
 def _notes(
     imports: Sequence[ImportFinding],
     not_called: Sequence[str],
@@ -253,7 +262,7 @@ def _notes(
     manifest: Manifest,
 ) -> tuple[str, ...]:
     notes = [
-        f"calls {item.declared.name} without permissions.{name}: the answer there is -2"
+        f"calls {item.declared.name} without permissions.{name}: {_refusal(item.declared)}"
         for item in imports
         for name in item.withheld
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
+from proxy_core.config import Settings
 from proxy_core.control.views import BodyView, ChangeView, HeadView
 from proxy_core.model.ids import FlowId
 from tests.tui.console import open_console
@@ -83,3 +84,10 @@ async def test_without_a_flow_or_a_plugin_the_key_says_so() -> None:
         await console.tick()
         await console.press("c")
         assert console.was_told("There is no flow to choose.")
+
+
+async def test_the_key_that_changes_the_view_is_named_as_it_was_remapped() -> None:
+    settings = Settings(keys={"detail.mode": "f8"})
+    async with open_console(with_changes(), settings=settings) as console:
+        await console.press("g", "j", "enter", "tab", "tab")
+        assert "f8: by all" in console.text

@@ -67,6 +67,19 @@ def test_a_proxy_wasm_filter_is_a_plugin_and_what_is_not_there_is_listed(
     assert ran.out.endswith("  would be loaded\n")
 
 
+def test_what_a_filter_may_not_call_is_told(tool: Tool, tmp_path: Path) -> None:
+    module = filter_of(on("request_headers", 3, CONTINUE))
+    found = tool("inspect", put(tmp_path, "filter", module), "--json").document
+    (call,) = [item for item in found["imports"] if item["name"] == "proxy_http_call"]
+    assert (call["permissions"], call["withheld"]) == (["network"], ["network"])
+    assert (
+        "calls proxy_http_call without permissions.network: the answer there is 10"
+        " (INTERNAL_FAILURE)"
+    ) in found["notes"]
+    asking = put(tmp_path, "asking", module, '[permissions]\nnetwork = ["auth"]\n')
+    assert "INTERNAL_FAILURE" not in tool("inspect", asking).out
+
+
 def test_a_proxy_wasm_filter_may_begin_with_the_memory_that_emscripten_gives_it(
     tool: Tool, tmp_path: Path
 ) -> None:
