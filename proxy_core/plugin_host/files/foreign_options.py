@@ -15,7 +15,8 @@ from proxy_core.plugin_host.faults import ManifestError
 TEXT_BYTES: Final = 64 * 1024
 MOST_UPSTREAMS: Final = 100
 _BASE: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]{1,300}")
-_KEYS: Final = ("kind", "root_id", "upstreams", "vm_config", "vm_id")
+_STOP: Final = "allow_on_headers_stop_iteration"
+_KEYS: Final = (_STOP, "kind", "root_id", "upstreams", "vm_config", "vm_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class ProxyWasmOptions:
     """What `proxy_on_vm_start` gets."""
     upstreams: Mapping[str, str] = field(default_factory=dict)
     """Where HTTP calls to an upstream of a name go: `scheme://host[:port]`."""
+    allow_on_headers_stop_iteration: bool | None = None
+    """Whether a head that is paused (1) waits while its body is shown; None: where nothing is
+    under way that could let it go on."""
 
 
 def parse_proxy_wasm(data: Mapping[str, Any]) -> ProxyWasmOptions:
@@ -44,12 +48,16 @@ def parse_proxy_wasm(data: Mapping[str, Any]) -> ProxyWasmOptions:
         raise ManifestError(
             f'proxy_wasm.kind is {kind!r}; it must be "http", "stream" or "background"'
         )
+    stop = data.get(_STOP)
+    if stop is not None and not isinstance(stop, bool):
+        raise ManifestError(f"proxy_wasm.{_STOP} is {stop!r}; it must be true or false")
     return ProxyWasmOptions(
         kind=kind,
         root_id=_text(data, "root_id"),
         vm_id=_text(data, "vm_id"),
         vm_config=_text(data, "vm_config").encode(),
         upstreams=_upstreams(data.get("upstreams", {})),
+        allow_on_headers_stop_iteration=stop,
     )
 
 

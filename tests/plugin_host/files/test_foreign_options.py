@@ -23,10 +23,11 @@ def test_all_of_it_is_read() -> None:
         vm_id = "v"
         vm_config = "text"
         upstreams = { auth = "https://127.0.0.1:8443" }
+        allow_on_headers_stop_iteration = false
         """
     )
     assert manifest.proxy_wasm == ProxyWasmOptions(
-        "stream", "r", "v", b"text", {"auth": "https://127.0.0.1:8443"}
+        "stream", "r", "v", b"text", {"auth": "https://127.0.0.1:8443"}, False
     )
 
 
@@ -41,6 +42,7 @@ def test_none_of_it_is_needed() -> None:
         ('kind = "grpc"', "kind"),
         ("root_id = 1", "root_id"),
         ("vm_config = {}", "vm_config"),
+        ("allow_on_headers_stop_iteration = 1", "true or false"),
         ("upstreams = 1", "upstreams"),
         ('upstreams = { a = "ftp://x" }', "upstreams.a"),
         ('upstreams = { a = "http://x/path" }', "upstreams.a"),

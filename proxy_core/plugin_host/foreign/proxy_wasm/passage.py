@@ -79,6 +79,7 @@ class Passage:
         self._entrance = entrance
         self._seconds = room.manifest.limits.deadline_ms / 1000
         self._closed_on_failure = room.manifest.on_failure == "closed"
+        self._stop_iteration = room.manifest.proxy_wasm.allow_on_headers_stop_iteration
         self._bodies = room.manifest.permissions.access_bodies
 
     async def message(
@@ -144,11 +145,11 @@ class Passage:
             return self._lost(stream, call)
         if action == PAUSE_WITHOUT_BUFFER and side.data:
             side.data.clear()
-        side.head_waits = (
-            followed
-            and action == PAUSE
-            and not (side.resumed or stream.instance.expects or stream.decided)
-        )
+        waits = self._stop_iteration
+        if waits is None:
+            waits = not stream.instance.expects
+        undecided = not (side.resumed or stream.decided)
+        side.head_waits = followed and action == PAUSE and waits and undecided
         goes_on = action == CONTINUE or side.head_waits
         if not goes_on and not await self._resumed(stream, side):
             if stream.instance.lost:

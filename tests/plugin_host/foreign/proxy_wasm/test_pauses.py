@@ -16,6 +16,7 @@ from proxy_core.model.message import ResponseHead
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure
+from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.files.manifest import Permissions
 from proxy_core.plugin_host.foreign.proxy_wasm import passage
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import StreamType
@@ -131,6 +132,39 @@ async def test_it_goes_on_when_asked_for_while_the_body_is_awaited(load: Load) -
     driven.room.may_answer.clear()
     assert await coming.ahead.source.read() == b"ab"
     coming.ahead.close()
+
+
+TICKS = on(
+    "configure",
+    2,
+    "(drop (call $set_tick_period_milliseconds (i32.const 60000))) (i32.const 1)",
+)
+MARK = add(0, (100, 1), (100, 1)) + CONTINUE
+
+
+@pytest.mark.parametrize(
+    ("allowed", "shown"), [(None, False), (True, True), (False, False)], ids=str
+)
+async def test_the_manifest_says_whether_a_filter_that_ticks_waits_for_the_body(
+    load: Load, allowed: bool | None, shown: bool
+) -> None:
+    options = ProxyWasmOptions(allow_on_headers_stop_iteration=allowed)
+    driven = load(
+        pausing(MARK, TICKS, texts={100: b"x"}),
+        deadline_ms=60_000 if shown else 30,
+        proxy_wasm=options,
+    )
+    coming = Coming(b"ab", b"")
+    await driven.request(coming.flow)
+    assert (b"x" in coming.flow.request.headers) is shown
+
+
+async def test_a_filter_that_may_not_wait_for_the_body_waits_to_be_let_go(load: Load) -> None:
+    options = ProxyWasmOptions(allow_on_headers_stop_iteration=False)
+    driven = load(pausing(MARK, texts={100: b"x"}), deadline_ms=30, proxy_wasm=options)
+    coming = Coming(b"ab", b"")
+    await driven.request(coming.flow)
+    assert "proxy_on_request_headers paused the flow" in driven.room.lines[-1]
 
 
 async def test_what_pauses_at_the_end_goes_on_after_the_deadline(load: Load) -> None:
