@@ -110,12 +110,15 @@ class Background:
                 f"HTTP call to {call.url}: {refusal}",
                 None if call.stream is None else call.stream.flow.id,
             )
-        finally:
+        except BaseException:
             instance.calls_under_way -= 1
+            raise
         counts = len(answer.headers), len(answer.body), len(answer.trailers)
         await self._back(
             "proxy_on_http_call_response", call.id, *counts, of=instance, answer=answer
         )
+        instance.calls_under_way -= 1
         if call.stream is not None:
             call.stream.calls -= 1
-            call.stream.wake()
+        for stream in instance.waiting:
+            stream.wake()

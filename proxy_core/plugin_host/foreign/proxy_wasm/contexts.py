@@ -181,6 +181,8 @@ class Instance:
         """Streams to look at once the guest has returned."""
         self.outbox: list[OutgoingCall] = []
         self.calls_under_way = 0
+        self.waiting: set[Stream] = set()
+        """Streams that are paused, and look again when a call is over."""
         self.news: deque[int] = deque()
         """Queues in which something is, once for each item."""
         self.on_news: Callable[[], object] | None = None

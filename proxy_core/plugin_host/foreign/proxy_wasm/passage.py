@@ -135,8 +135,8 @@ class Passage:
     ) -> int:
         """Make one callback, and wait where it pauses; return a hook's code.
 
-        A filter that pauses a head which is `followed` by its body, and expects nothing else, waits
-        for that body: such a pause holds back the head alone.
+        A filter that pauses a head which is `followed` by its body waits for that, as soon as
+        nothing else can let it go on: such a pause holds back the head alone.
         """
         side = stream.sides[kind]
         side.resumed = False
@@ -145,13 +145,13 @@ class Passage:
             return self._lost(stream, call)
         if action == PAUSE_WITHOUT_BUFFER and side.data:
             side.data.clear()
-        waits = self._stop_iteration
-        if waits is None:
-            waits = not stream.instance.expects
-        undecided = not (side.resumed or stream.decided)
-        side.head_waits = followed and action == PAUSE and waits and undecided
-        goes_on = action == CONTINUE or side.head_waits
-        if not goes_on and not await self._resumed(stream, side):
+        side.head_waits = False
+        if action == CONTINUE:
+            return _verdict(stream)
+        for_body = followed and action == PAUSE and self._stop_iteration is not False
+        if for_body and self._stop_iteration:
+            side.head_waits = not (side.resumed or stream.decided)
+        elif not await self._resumed(stream, side, or_idle=for_body):
             if stream.instance.lost:
                 return self._lost(stream, call)
             call.journal.write(LogLevel.ERROR, self._stuck(name), stream.flow.id)
@@ -165,18 +165,23 @@ class Passage:
         call.journal.write(LogLevel.ERROR, _LOST_CONTEXT, stream.flow.id)
         return FAILED
 
-    async def _resumed(self, stream: Stream, side: Side) -> bool:
+    async def _resumed(self, stream: Stream, side: Side, *, or_idle: bool = False) -> bool:
         """Wait until the filter lets a direction go on, or decides about it otherwise.
 
         False where it does not in time. While HTTP calls of the stream are under way, their time
-        counts.
+        counts. With `or_idle` the head waits for its body once nothing else can let it go on.
         """
         end = asyncio.get_running_loop().time() + LONGEST_PAUSE
+        instance = stream.instance
         side.wake = asyncio.Event()
+        instance.waiting.add(stream)
         try:
             while not (side.resumed or stream.decided):
-                if stream.instance.lost:
+                if instance.lost:
                     return False
+                if or_idle and not instance.expects:
+                    side.head_waits = True
+                    return True
                 side.wake.clear()
                 left = end - asyncio.get_running_loop().time()
                 try:
@@ -186,6 +191,7 @@ class Passage:
                     return False
         finally:
             side.wake = None
+            instance.waiting.discard(stream)
         return True
 
     async def _read_ahead(self, stream: Stream, call: HookCall, kind: StreamType) -> int:

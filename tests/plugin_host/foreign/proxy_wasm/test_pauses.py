@@ -12,6 +12,7 @@ from proxy_core.errors import UpstreamError
 from proxy_core.exchange.fetch import Fetched
 from proxy_core.exchange.sources import ReadAhead
 from proxy_core.model.flow import Flow
+from proxy_core.model.ids import FlowId
 from proxy_core.model.message import ResponseHead
 from proxy_core.plugin_host import codes as abi
 from proxy_core.plugin_host.codes import Hook
@@ -29,6 +30,11 @@ from tests.plugin_host.guests import make_flow
 
 Load = Callable[..., Driven]
 
+FIELDS = pack([(b":method", b"GET"), (b":path", b"/token"), (b":authority", b"auth"), (b"a", b"b")])
+FETCH = f"""(drop (call $http_call {text(100, 4)} {text(200, len(FIELDS))} {text(0, 0)}
+    {text(0, 0)} (i32.const 1000) (global.get $number)))"""
+RESUME = """(drop (call $set_effective_context (i32.const 2)))
+    (drop (call $continue_stream (i32.const 0)))"""
 WHOLE = f"(if (i32.eqz (local.get 2)) (then (return {PAUSE})))"
 """A body's callback waits for its end."""
 
@@ -108,20 +114,43 @@ async def test_a_filter_answers_in_the_middle_of_the_body(load: Load) -> None:
     assert (code, call.respond_body) == (abi.RESPOND, b"tea")
 
 
+async def test_a_head_waits_for_its_body_once_the_calls_of_other_flows_are_over(load: Load) -> None:
+    """Which might have let it go on: a filter may wait for one answer with several flows."""
+    first = "(if (i32.eq (local.get 0) (i32.const 2)) (then"
+    driven = load(
+        filter_of(
+            on("request_headers", 3, f"{first} {FETCH})) {PAUSE}"),
+            on("request_body", 3, MARK),
+            on("http_call_response", 5, RESUME, ""),
+            texts={100: b"xuth", 200: FIELDS},
+        )
+    )
+    driven.room.answers["http://auth/token"] = Fetched(ResponseHead(200), b"", ())
+    driven.room.may_answer.clear()
+    calling, coming = Coming(), Coming(b"ab", b"")
+    coming.flow.id = FlowId(18)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(driven.request(calling.flow))
+        await driven.room.until(lambda: bool(driven.room.asked))
+        waiting = group.create_task(driven.request(coming.flow))
+        await driven.room.until(lambda: len(driven.driver.streams) == 2)
+        await driven.room.until(
+            lambda: len(driven.driver.streams[FlowId(18)].instance.waiting) == 2
+        )
+        assert coming.side.reads == 0
+        driven.room.may_answer.set()
+    assert waiting.result()[0] == abi.CONTINUE
+    assert coming.flow.request.headers.get(b"x") == b"x"
+    calling.ahead.close()
+
+
 async def test_it_goes_on_when_asked_for_while_the_body_is_awaited(load: Load) -> None:
     """In its body's callback the filter asks another host, whose answer lets the flow go on."""
-    fields = pack(
-        [(b":method", b"GET"), (b":path", b"/token"), (b":authority", b"auth"), (b"a", b"b")]
-    )
-    fetch = f"""(drop (call $http_call {text(100, 4)} {text(200, len(fields))} {text(0, 0)}
-        {text(0, 0)} (i32.const 1000) (global.get $number)))"""
-    resume = """(drop (call $set_effective_context (i32.const 2)))
-        (drop (call $continue_stream (i32.const 0)))"""
     driven = load(
         pausing(
-            fetch + PAUSE,
-            on("http_call_response", 5, resume, ""),
-            texts={100: b"auth", 200: fields},
+            FETCH + PAUSE,
+            on("http_call_response", 5, RESUME, ""),
+            texts={100: b"auth", 200: FIELDS},
         )
     )
     driven.room.answers["http://auth/token"] = Fetched(ResponseHead(200), b"", ())
