@@ -120,5 +120,6 @@ class Background:
         instance.calls_under_way -= 1
         if call.stream is not None:
             call.stream.calls -= 1
+            call.stream.wake()
         for stream in instance.waiting:
             stream.wake()

@@ -243,6 +243,8 @@ class Passage:
         else:
             if problem is not None:
                 call.journal.write(LogLevel.ERROR, problem, stream.flow.id)
+            elif paused:
+                paused = not await self._let_go_by_a_call(stream, side)
         by = f"plugin {self._room.manifest.name}"
         head = stream.last_call.respond_head
         if stream.local_response and head is not None:
@@ -276,6 +278,17 @@ class Passage:
         if await self._resumed(stream, side):
             return False, None
         return False, _LOST_CONTEXT if stream.instance.lost else self._stuck(name)
+
+    async def _let_go_by_a_call(self, stream: Stream, side: Side) -> bool:
+        """Wait for the stream's own HTTP calls; whether one has let a paused piece go on.
+
+        Whoever sends may have nothing more to say before that.
+        """
+        while stream.calls and not (side.resumed or stream.decided or stream.instance.lost):
+            side.wake = asyncio.Event()
+            await side.wake.wait()
+        side.wake = None
+        return side.resumed or stream.decided or stream.instance.lost
 
     def _stuck(self, name: str) -> str:
         return (

@@ -264,6 +264,44 @@ async def test_what_was_let_go_between_two_pieces_goes_on_before_the_second(load
     assert await passing(b"cd", False) == b"ab"
 
 
+@pytest.mark.parametrize(
+    ("then", "goes_on"), [(RESUME, b"ab"), ("", b"")], ids=["lets", "does not"]
+)
+async def test_a_piece_waits_for_the_answer_that_lets_it_go(
+    load: Load, then: str, goes_on: bytes
+) -> None:
+    once = f"(if (result i32) (local.get 2) (then {CONTINUE}) (else {FETCH} {PAUSE}))"
+    driven = load(
+        filter_of(
+            on("request_body", 3, once),
+            on("http_call_response", 5, then, ""),
+            texts={100: b"auth", 200: FIELDS},
+        )
+    )
+    driven.room.answers["http://auth/token"] = Fetched(ResponseHead(200), b"", ())
+    flow = make_flow()
+    await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
+    assert passing is not None
+    assert await passing(b"ab", False) == goes_on
+    assert goes_on + await passing(b"cd", True) == b"abcd"
+
+
+async def test_bytes_of_a_tunnel_wait_for_the_answer_that_lets_them_go(load: Load) -> None:
+    resume = RESUME.replace("(i32.const 0)", "(i32.const 2)")
+    driven = load(
+        filter_of(
+            on("downstream_data", 3, FETCH + PAUSE),
+            on("http_call_response", 5, resume, ""),
+            texts={100: b"auth", 200: FIELDS},
+        )
+    )
+    driven.room.answers["http://auth/token"] = Fetched(ResponseHead(200), b"", ())
+    passing = driven.driver.tunnel_filter(make_flow())
+    assert passing is not None
+    assert await passing(True, b"ab", False) == b"ab"
+
+
 async def test_a_wait_that_is_given_up_loses_nothing() -> None:
     coming = Coming()
     woken = asyncio.Event()
