@@ -6,6 +6,7 @@ preceded by one that says how many were dropped.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from typing import Final, Protocol
@@ -22,14 +23,15 @@ LINE_BYTES: Final = 8 * 1024
 
 
 class LogRing:
-    """The newest lines of all plugins. Written on the core's loop, readable from any thread."""
+    """The newest lines of all plugins. For any thread."""
 
-    __slots__ = ("_lines", "_seq", "_topic", "dropped", "evicted")
+    __slots__ = ("_lines", "_lock", "_seq", "_topic", "dropped", "evicted")
 
     def __init__(self, limit: int, topic: Topic[LogLine] | None = None) -> None:
         """Keep at most `limit` (>= 1) lines, and publish each on `topic`."""
         self._lines: deque[LogLine] = deque(maxlen=limit)
         self._topic = topic
+        self._lock = threading.Lock()
         self._seq = 0
         self.dropped = 0
         """Lines that plugins wrote faster than they may, and that were never kept."""
@@ -45,21 +47,22 @@ class LogRing:
         at: float | None = None,
     ) -> LogLine:
         """Keep and publish one line; `plugin` is empty for the program itself."""
-        self._seq += 1
-        line = LogLine(
-            seq=self._seq,
-            plugin=plugin,
-            level=level,
-            time=time.time() if at is None else at,
-            flow_id=flow_id,
-            text=text,
-        )
-        lines = self._lines
-        if len(lines) == lines.maxlen:
-            self.evicted += 1
-        lines.append(line)
-        if self._topic is not None:
-            self._topic.publish(line)
+        with self._lock:  # guests write on threads too, and followers go by the order
+            self._seq += 1
+            line = LogLine(
+                seq=self._seq,
+                plugin=plugin,
+                level=level,
+                time=time.time() if at is None else at,
+                flow_id=flow_id,
+                text=text,
+            )
+            lines = self._lines
+            if len(lines) == lines.maxlen:
+                self.evicted += 1
+            lines.append(line)
+            if self._topic is not None:
+                self._topic.publish(line)
         return line
 
     def snapshot(self, plugin: str | None = None, limit: int | None = None) -> list[LogLine]:

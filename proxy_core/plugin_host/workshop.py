@@ -13,6 +13,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.code_cache import CodeCache
 from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.guest import Engine
+from proxy_core.plugin_host.short_turns import short_turns
 
 WORKERS: Final = 2
 """Threads that compile and load; one plugin that takes its time does not keep another waiting."""
@@ -51,7 +52,12 @@ class Workshop:
 
     def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have a worker do something."""
-        return asyncio.get_running_loop().run_in_executor(self.workers, work)
+
+        def beside_the_loop() -> T:
+            with short_turns:
+                return work()
+
+        return asyncio.get_running_loop().run_in_executor(self.workers, beside_the_loop)
 
     async def on_worker(self, work: Callable[[], T]) -> T:
         """Have a worker do something, and wait for it."""
@@ -99,6 +105,6 @@ def _open() -> tuple[Engine, str | None]:
 
 
 def _open_beside() -> Engine:
-    from proxy_core.plugin_host.runtime import OfficialEngine
+    from proxy_core.plugin_host.runtime import open_engine_beside
 
-    return OfficialEngine()
+    return open_engine_beside()

@@ -342,7 +342,8 @@ async def test_a_reload_ends_quarantine(host: Host) -> None:
 async def test_a_version_is_not_blamed_for_calls_that_fail_in_the_one_before(
     host: Host, alone: str
 ) -> None:
-    endless = f"single_instance = {alone}\n[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 200"
+    limits = "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 200\nmemory_mb = 4"
+    endless = f"single_instance = {alone}\n{limits}"
     await host.load("a", guest("(loop (br 0)) i32.const 0"), endless)
     async with asyncio.TaskGroup() as group:
         for _ in range(4):

@@ -30,9 +30,9 @@ from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
 from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.runtime.compiling import Compiler
 from proxy_core.plugin_host.runtime.memory import LinearMemory
 from proxy_core.plugin_host.runtime.settings import (
-    compile_code,
     describe_settings,
     deserialize_code,
     failure_of,
@@ -44,7 +44,7 @@ from proxy_core.plugin_host.runtime.settings import (
     serialize_code,
     value_type,
 )
-from proxy_core.plugin_host.runtime.short_turns import short_turns
+from proxy_core.plugin_host.short_turns import short_turns
 
 _TRAP_OF_EPOCH: Final = "INTERRUPT"
 _MASKS: Final = {"i32": 0xFFFFFFFF, "i64": 0xFFFFFFFFFFFFFFFF}
@@ -121,6 +121,7 @@ class OfficialEngine:
         config = make_config()
         config.epoch_interruption = True
         self.engine = wasmtime.Engine(config)
+        self._compiler = Compiler(self.engine, epochs=True)
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="plugin-guest")
         self.one_at_a_time = threading.Lock()
         self.keys = itertools.count(1)
@@ -128,7 +129,7 @@ class OfficialEngine:
 
     def compile(self, data: bytes) -> Code:
         """Compile a binary module. Raises ModuleRefused."""
-        return compile_code(self.engine, data)
+        return self._compiler.compile(data)
 
     def serialize(self, code: Code) -> bytes:
         """Return compiled code as bytes."""
@@ -151,7 +152,8 @@ class OfficialEngine:
         return guest
 
     def close(self) -> None:
-        """Stop the threads; a guest that is inside is cut short."""
+        """Stop the threads; a guest that is inside is cut short, and so is a compilation."""
+        self._compiler.close()
         self.thread.shutdown(wait=False, cancel_futures=True)
         self.watchdog.close()
 

@@ -36,6 +36,17 @@ def open_engine() -> tuple[Engine, str | None]:
     return OfficialEngine(), reason
 
 
+def open_engine_beside() -> Engine:
+    """Return an engine for guests that could keep the loop. Blocks some 10 ms."""
+    engine, weakness = open_engine()
+    engine.close()
+    if weakness is not None:
+        return OfficialEngine()
+    from proxy_core.plugin_host.runtime.beside import BesideEngine
+
+    return BesideEngine()
+
+
 def _why_not_even_try() -> str | None:
     if sys.version_info >= _CHECKED_STACKS:
         return f"Python {sys.version_info[0]}.{sys.version_info[1]} checks the C stack's bounds"

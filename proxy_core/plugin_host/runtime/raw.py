@@ -23,6 +23,7 @@ from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.runtime.compiling import Compiler
 from proxy_core.plugin_host.runtime.entry_points import (
     Callback,
     EntryPoints,
@@ -34,7 +35,6 @@ from proxy_core.plugin_host.runtime.entry_points import (
 from proxy_core.plugin_host.runtime.memory import WRITABLE, view_of
 from proxy_core.plugin_host.runtime.raw_guest import CHECK_EVERY, RawGuest
 from proxy_core.plugin_host.runtime.settings import (
-    compile_code,
     describe_settings,
     deserialize_code,
     first_line,
@@ -60,6 +60,7 @@ class RawEngine:
         self.library = library_version()
         self.settings = describe_settings()
         self._engine = wasmtime.Engine(make_config())
+        self._compiler = Compiler(self._engine, epochs=False)
         self._guests: dict[int, RawGuest] = {}
         self._keys = itertools.count(1)  # asked by several workers
         self._callbacks: dict[Import, Any] = {}
@@ -69,7 +70,7 @@ class RawEngine:
 
     def compile(self, data: bytes) -> Code:
         """Compile a binary module. Raises ModuleRefused."""
-        return compile_code(self._engine, data)
+        return self._compiler.compile(data)
 
     def serialize(self, code: Code) -> bytes:
         """Return compiled code as bytes."""
@@ -83,7 +84,7 @@ class RawEngine:
         self, code: Code, contract: Contract, limits: GuestLimits, call: HookCall
     ) -> RawGuest:
         """Make an instance and run its start function. Raises ModuleRefused, GuestFailure."""
-        guest = RawGuest(self, next(self._keys), limits, call)
+        guest = self.make_guest(next(self._keys), limits, call)
         self._guests[guest.key] = guest
         try:
             guest.start(code, contract)
@@ -91,6 +92,10 @@ class RawEngine:
             guest.close()
             raise
         return guest
+
+    def make_guest(self, key: int, limits: GuestLimits, call: HookCall) -> RawGuest:
+        """Make a guest of this engine's kind."""
+        return RawGuest(self, key, limits, call)
 
     def open_store(self) -> wasmtime.Store:
         """A new store of this engine."""
@@ -122,7 +127,8 @@ class RawEngine:
         self._guests.pop(key, None)
 
     def close(self) -> None:
-        """Nothing runs on its own here."""
+        """Stop what is being compiled."""
+        self._compiler.close()
 
     def _callback(self, item: Import) -> Any:
         if item not in self._callbacks:

@@ -52,7 +52,7 @@ from proxy_core.plugin_host.runtime.settings import (
     limit_store,
     not_instantiated,
 )
-from proxy_core.plugin_host.runtime.short_turns import short_turns
+from proxy_core.plugin_host.short_turns import short_turns
 
 SLICE_FUEL: Final = 100_000
 START_SLICE_FUEL: Final = 10_000_000
@@ -282,18 +282,29 @@ class RawGuest:
         self._slice_began = began = perf_counter()
         with short_turns:
             while not points.poll(future):
-                self._slice_began = perf_counter()
-                if self._slice_began > self._deadline:
+                try:
+                    self.between_slices()
+                except BaseException:
                     self._drop_future()
-                    raise self._too_late()
-                self._restore_slice()
+                    raise
         self.seconds = perf_counter() - began
 
-    def settle(self) -> None:
-        """Loading is over: hooks get their own fuel, deadline and short slices."""
+    def between_slices(self) -> None:
+        """Look at the deadline, and begin another slice. Raises DeadlineExceeded."""
+        self._slice_began = perf_counter()
+        if self._slice_began > self._deadline:
+            raise self._too_late()
+        self._restore_slice()
+
+    def end_loading(self) -> None:
+        """Hooks get their own fuel and deadline."""
         self._loading_until = 0.0
         self._fuel = self._limits.fuel
         self._full = Fuel(self._fuel)
+
+    def settle(self) -> None:
+        """Loading is over: hooks get their own fuel, deadline and short slices."""
+        self.end_loading()
         self._slice_fuel = SLICE_FUEL
         self._points.set_slice(self._context, SLICE_FUEL)
 
@@ -447,7 +458,8 @@ class RawGuest:
         if now > self._deadline:
             raise self._too_late()
         if self._cut:
-            if not self._loading_until and thread_time() - self._cut_at > OVERRUN_SECONDS:
+            on_loop = self._slice_fuel == SLICE_FUEL
+            if on_loop and thread_time() - self._cut_at > OVERRUN_SECONDS:
                 raise SliceOverrun(
                     "called the host too often without a loop or a call of its own in between"
                 )
@@ -472,22 +484,13 @@ class RawGuest:
         self, answer: int | Coroutine[Any, Any, int], item: Import, results: Any, trap: Any
     ) -> None:
         """Keep the guest where it is until the host function's answer is there, and give it."""
-
-        def give(number: int) -> None:
-            for kind in item.results:  # none or one
-                slot = results[0]
-                if kind == "i64":
-                    slot.kind, slot.of.i64 = _I64, number
-                else:
-                    slot.kind, slot.of.i32 = _I32, number
-
         if isinstance(answer, int):
-            give(answer)
+            give(answer, item, results)
             return
 
         async def answered() -> None:
             try:
-                give(await answer)
+                give(await answer, item, results)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
@@ -497,7 +500,7 @@ class RawGuest:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             answer.close()
-            raise GuestTrapped("called a function that waits while it was loaded") from None
+            raise waiting_while_loaded() from None
         self._answer = loop.create_task(answered())
 
     def has_its_answer(self) -> bool:
@@ -520,3 +523,18 @@ class RawGuest:
         self._stores.discard(self.key)
         if self._linker is not None:
             self._linker.close()
+
+
+def give(number: int, item: Import, results: Any) -> None:
+    """Put a host function's answer where the guest finds it."""
+    for kind in item.results:  # none or one
+        slot = results[0]
+        if kind == "i64":
+            slot.kind, slot.of.i64 = _I64, number
+        else:
+            slot.kind, slot.of.i32 = _I32, number
+
+
+def waiting_while_loaded() -> GuestTrapped:
+    """Say that nobody can wait for an answer where no loop runs."""
+    return GuestTrapped("called a function that waits while it was loaded")

@@ -10,7 +10,7 @@ from proxy_core.model.flow import Flow
 from tests.plugin_host.guests import make_flow
 
 SPIN: Final = "(loop (br 0))"
-ENDLESS_FUEL: Final = "[limits]\nfuel = 1_000_000_000\ndeadline_ms = 100"
+ENDLESS_FUEL: Final = "[limits]\nfuel = 1_000_000_000\ndeadline_ms = 100\nmemory_mb = 4"
 BODY: Final = b"the body"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
-from proxy_core.plugin_host.runtime.official import OfficialGuest
+from proxy_core.plugin_host.runtime.beside import GuestBeside
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest
 from tests.plugin_host.guests import Host, importing, make_flow, wasm
 from tests.plugin_host.hostile.host_calls import (
@@ -201,7 +201,7 @@ async def test_the_loop_turns_while_a_module_is_hostile(host: Host, name: str) -
     ],
 )
 async def test_the_loop_turns_while_a_guest_touches_new_memory(host: Host, body: str) -> None:
-    await host.load("busy", large(f"{body} unreachable", pages=160), "[limits]\nfuel = 4_100_000")
+    await host.load("busy", large(f"{body} unreachable", pages=96), "[limits]\nfuel = 4_100_000")
     generation = host.manager._plugins["busy"].generation
     assert generation is not None
     assert isinstance(generation.idle[0], RawGuest)
@@ -221,7 +221,7 @@ async def test_limits_that_let_one_instruction_take_long_put_a_plugin_beside_the
     beside = {
         name
         for name, generation in generations.items()
-        if generation is not None and isinstance(generation.idle[0], OfficialGuest)
+        if generation is not None and isinstance(generation.idle[0], GuestBeside)
     }
     assert beside == {"large", "wide"}
     await assert_the_loop_turns(host)

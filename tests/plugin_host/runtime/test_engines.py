@@ -23,6 +23,7 @@ from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
+from proxy_core.plugin_host.runtime.beside import BesideEngine
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import LOG, MEMORY, wasm
@@ -34,7 +35,9 @@ ENDLESS = GuestLimits(fuel=10**15, deadline_ms=600_000)
 SPIN = "(loop (br 0))"
 
 
-@pytest.fixture(params=[RawEngine, OfficialEngine], ids=["slices", "threads"])
+@pytest.fixture(
+    params=[RawEngine, BesideEngine, OfficialEngine], ids=["slices", "beside", "threads"]
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     made: Engine = request.param()
     yield made

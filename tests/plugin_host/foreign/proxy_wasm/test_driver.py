@@ -21,6 +21,7 @@ from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.files.manifest import Permissions
 from proxy_core.plugin_host.functions.header_block import pack
+from proxy_core.plugin_host.runtime.beside import BesideEngine
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.foreign.proxy_wasm.fake_room import Driven
@@ -38,7 +39,9 @@ from tests.plugin_host.guests import make_flow, respond_with
 Load = Callable[..., Driven]
 
 
-@pytest.fixture(params=[RawEngine, OfficialEngine], ids=["slices", "threads"])
+@pytest.fixture(
+    params=[RawEngine, BesideEngine, OfficialEngine], ids=["slices", "beside", "threads"]
+)
 async def load(request: pytest.FixtureRequest) -> AsyncIterator[Load]:
     """Make a driven filter; ended after the test."""
     engine = request.param()
@@ -156,7 +159,7 @@ async def test_a_context_that_is_not_done_is_kept_until_it_is(load: Load) -> Non
             on(
                 "configure",
                 2,
-                """(drop (call $set_tick_period_milliseconds (i32.const 20)))
+                """(drop (call $set_tick_period_milliseconds (i32.const 200)))
                (i32.const 1)""",
             ),
             texts={100: b"log"},
@@ -495,7 +498,7 @@ async def test_a_tick_lets_a_paused_flow_go_on(load: Load) -> None:
             on(
                 "configure",
                 2,
-                """(drop (call $set_tick_period_milliseconds (i32.const 20)))
+                """(drop (call $set_tick_period_milliseconds (i32.const 200)))
                (i32.const 1)""",
             ),
             on("request_headers", 3, PAUSE),

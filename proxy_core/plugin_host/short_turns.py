@@ -1,4 +1,4 @@
-"""The interpreter's lock changes hands sooner while guests run beside the loop.
+"""The interpreter's lock changes hands sooner while plugins are at work beside the loop.
 
 A thread that wants the lock waits for it up to the interpreter's switch interval, usually 5 ms, and
 the loop wants it each time it wakes. A guest that calls the host without end takes it anew before

@@ -11,7 +11,7 @@ from proxy_core.plugin_host.faults import GuestTrapped
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
-from proxy_core.plugin_host.runtime.short_turns import SECONDS, short_turns
+from proxy_core.plugin_host.short_turns import SECONDS, short_turns
 from tests.plugin_host.runtime.test_engines import instance, module
 
 USUAL = 0.003
