@@ -42,6 +42,7 @@ from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
 from proxy_core.net.bound import bind
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import Descriptors
@@ -133,8 +134,9 @@ class Core:
         upstream_tls = UpstreamTls(_tls_policy(settings))
         descriptors = Descriptors()
         tls_buffers = TlsBuffers()
+        buffers = Buffers.within(limits)
         dialer = Dialer(
-            clock, upstream_tls, limits, self.counters, ids, own, descriptors, tls_buffers
+            clock, upstream_tls, limits, self.counters, ids, own, descriptors, tls_buffers, buffers
         )
         self._pool = UpstreamPool(dialer, clock, limits, settings.lenient)
         self.plugins.fetcher = Fetcher(self._pool)
@@ -152,6 +154,7 @@ class Core:
             counters=self.counters,
             captures=captures,
             body_limit=limits.captured_body,
+            growing_limit=limits.captured_growing,
         )
         connections = Connections(
             ledger=ledger,
@@ -179,6 +182,7 @@ class Core:
             contexts=ServerContexts(authority),
             clock=clock,
             limits=limits,
+            buffers=buffers,
             ids=ids,
             tls_buffers=tls_buffers,
             descriptors=descriptors,

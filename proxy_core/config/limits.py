@@ -35,6 +35,8 @@ class Limits:
     """Bytes kept of each body; of a larger one only the first 64 KiB."""
     captured_total: int = 256 * MIB
     """Bytes of all flows in memory."""
+    captured_growing: int = 16 * MIB
+    """Bytes kept of the bodies of all flows that go on; what has not grown for longest is shed."""
     websocket_message: int = 128 * MIB
     """One WebSocket message, compressed or not; a larger one ends its connection (code 1009)."""
     websocket_held: int = 4 * MIB
@@ -43,6 +45,8 @@ class Limits:
     """Bytes of WebSocket messages kept of one flow; the oldest go first."""
     stream_buffer: int = 256 * 1024
     """Bytes of one body in flight before its sender is told to wait."""
+    stream_buffers: int = 4 * MIB
+    """Bytes of all bodies in flight before everybody is read in small bites."""
     head_timeout: float = 30.0
     """From a request's first byte to the end of its head."""
     informational_heads: int = 100

@@ -8,6 +8,7 @@ import time
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
 from proxy_core.exchange.capture import CaptureQueue
+from proxy_core.exchange.growing import Growing
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow, FlowKind, FlowState
@@ -26,8 +27,10 @@ class Ledger:
         counters: Counters,
         captures: CaptureQueue,
         body_limit: int,
+        growing_limit: int,
     ) -> None:
-        """`body_limit` is how many bytes of each body are kept."""
+        """`body_limit` is how many bytes of each body are kept, `growing_limit` while they come."""
+        self._growing = Growing(growing_limit)
         self._flows = flows
         self._news = bus.flows
         self._counters = counters
@@ -62,6 +65,7 @@ class Ledger:
         the beginnings of its bodies only.
         """
         flows = self._flows
+        self._growing.grew(flow)
         flows.weigh(flow)
         if flows.bytes > flows.max_bytes:
             flow.request_body.shed()
@@ -91,6 +95,7 @@ class Ledger:
         flow.ended = time.time()
         flow.state = FlowState.DONE if flow.error is None else FlowState.FAILED
         flow.compact()
+        self._growing.over(flow)
         self._counters.active -= 1
         self._flows.settle(flow)
         self._news.publish(flow)

@@ -9,12 +9,14 @@ from proxy_core.model.flow import Flow
 
 LIVE_INTERVAL = 0.25
 """Seconds between two news of one flow."""
+_GROWTH = 32 * 1024
+"""Bytes kept that are news by themselves: all flows together may keep so many."""
 
 
 class News:
     """Tells that a flow has grown, at once or `interval` seconds after it was told last."""
 
-    __slots__ = ("_flow", "_interval", "_loop", "_publish", "_timer", "_told")
+    __slots__ = ("_flow", "_interval", "_kept", "_loop", "_publish", "_timer", "_told")
 
     def __init__(
         self, flow: Flow, publish: Callable[[Flow], None], interval: float = LIVE_INTERVAL
@@ -25,10 +27,17 @@ class News:
         self._loop = asyncio.get_running_loop()
         self._told = self._loop.time() - interval
         self._timer: asyncio.TimerHandle | None = None
+        self._kept = 0
 
     def note(self) -> None:
         """Take note that there is something new."""
-        if self._timer is None:
+        flow = self._flow
+        kept = flow.request_body.kept_size + flow.response_body.kept_size
+        if kept > self._kept + _GROWTH:
+            self._kept = kept
+            self.cancel()
+            self._tell()
+        elif self._timer is None:
             at = self._told + self._interval
             if at <= self._loop.time():
                 self._tell()
@@ -44,3 +53,4 @@ class News:
         """Tell nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None

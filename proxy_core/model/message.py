@@ -309,10 +309,10 @@ class Body:
         self._room = _CUT if self.truncated else _REWRITTEN
         self._kept = data
 
-    def shed(self) -> None:
+    def shed(self, beginning: int = PREVIEW) -> None:
         """Keep a beginning only, and nothing of what is still to come, to save memory."""
-        if self._room >= 0:
-            self._kept = self.kept[:PREVIEW]
+        if self._room >= 0 or (self._room == _CUT and len(self._kept) > beginning):
+            self._kept = self.kept[:beginning]
             self._room = _CUT
 
     def compact(self) -> None:

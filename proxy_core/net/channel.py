@@ -1,8 +1,8 @@
 """A channel: one TCP connection as a coroutine sees it, in the clear or inside TLS.
 
 `receive` gives what arrived, `write` sends, `drain` waits while the peer is slow to read. What
-arrives while nobody receives is kept up to a bound; then the socket is read no further, and the
-sender feels it. TLS may begin at any point, with bytes that were read before it.
+arrives while nobody receives is kept up to a bound (`buffers`); then the socket is read no further,
+and the sender feels it. TLS may begin at any point, with bytes that were read before it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.tls_session import TlsInTls, TlsSession
 
@@ -22,23 +23,25 @@ _LAST_WORDS = 300.0
 """Seconds a closed connection has for what was written before."""
 
 
-class Channel(asyncio.Protocol):
+class Channel(asyncio.BufferedProtocol):
     """One connection. Use from its loop only, and `receive` in one task at a time."""
 
     __slots__ = (
+        "_buffers",
         "_clock",
         "_eof",
         "_error",
         "_expiry",
         "_incoming",
         "_incoming_size",
-        "_limit",
         "_loop",
         "_more",
+        "_narrow",
         "_paused",
         "_read_waiter",
         "_tls",
         "_transport",
+        "_unsent",
         "_write_blocked",
         "_write_waiters",
         "closed",
@@ -49,14 +52,14 @@ class Channel(asyncio.Protocol):
         "on_stopping",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, limit: int) -> None:
-        """Keep at most about `limit` bytes that nobody received yet, and as many unsent.
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, buffers: Buffers) -> None:
+        """Keep at most about `buffers.each` bytes that nobody received yet, and as many unsent.
 
-        What is read at once may be `limit` bytes itself: so no more is read beyond half of it.
+        What is read at once may be as many itself: so no more is read beyond half of it.
         """
         self._loop = loop
         self._clock = clock
-        self._limit = limit
+        self._buffers = buffers
         self._transport: asyncio.Transport
         self._incoming: bytes = b""
         self._more: list[bytes] | None = None
@@ -66,6 +69,10 @@ class Channel(asyncio.Protocol):
         self._paused = False
         self._read_waiter: asyncio.Future[None] | None = None
         self._write_blocked = False
+        self._unsent = 0
+        """Bytes that wait for the peer to read, as far as they count."""
+        self._narrow = False
+        """Few of them are enough to block the writer."""
         self._write_waiters: list[asyncio.Future[None]] = []
         self._tls: TlsSession | TlsInTls | None = None
         self._expiry = ""
@@ -86,10 +93,19 @@ class Channel(asyncio.Protocol):
         """Start watching deadlines."""
         self._transport = cast(asyncio.Transport, transport)
         self.closed = False
-        self._transport.set_write_buffer_limits(high=self._limit)
+        self._transport.set_write_buffer_limits(high=self._buffers.each)
         self._clock.watch(self)
         if self.on_made is not None:
             self.on_made(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where to put what arrives: as much as there is to read at once."""
+        buffers = self._buffers
+        return buffers.mouthful if buffers.held <= buffers.together else buffers.bite
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what arrived out of the room that all share."""
+        self.data_received(self._buffers.mouthful[:nbytes].tobytes())
 
     def data_received(self, data: bytes) -> None:
         """Keep what arrived and wake the receiver."""
@@ -103,8 +119,14 @@ class Channel(asyncio.Protocol):
             self._more.append(data)
         else:
             self._incoming = data
-        self._incoming_size += len(data)
-        if 2 * self._incoming_size > self._limit and not self._paused:
+        size = len(data)
+        self._incoming_size += size
+        buffers = self._buffers
+        buffers.held += size
+        if not self._paused and (
+            2 * self._incoming_size > buffers.each
+            or (buffers.held > buffers.together and self._read_waiter is None)
+        ):
             self._paused = True
             self._transport.pause_reading()
         self._wake_reader()
@@ -154,7 +176,10 @@ class Channel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake everybody."""
-        self.closed = True
+        if not self.closed:
+            self.closed = True
+            self._buffers.held -= self._incoming_size + self._unsent
+            self._unsent = 0
         self._eof = True
         if exc is not None and self._error is None:
             self._error = ConnectionLost(_reason(exc))
@@ -167,10 +192,17 @@ class Channel(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the peer reads slower than we write."""
         self._write_blocked = True
+        self._unsent = self._transport.get_write_buffer_size()
+        self._buffers.held += self._unsent
 
     def resume_writing(self) -> None:
         """Let writers go on."""
         self._write_blocked = False
+        self._buffers.held -= self._unsent
+        self._unsent = 0
+        if self._narrow and not self._buffers.tight:
+            self._narrow = False
+            self._transport.set_write_buffer_limits(high=self._buffers.each)
         self._wake_writer()
 
     def _wake_reader(self) -> None:
@@ -238,6 +270,8 @@ class Channel(asyncio.Protocol):
         if self._more is not None:
             data = b"".join([data, *self._more])
             self._more = None
+        if not self.closed:
+            self._buffers.held -= self._incoming_size
         self._incoming = b""
         self._incoming_size = 0
         if self._paused:
@@ -257,6 +291,8 @@ class Channel(asyncio.Protocol):
             rest = self.take()
             self._incoming = data + rest
             self._incoming_size = len(self._incoming)
+            if not self.closed:
+                self._buffers.held += self._incoming_size
 
     def write(self, data: bytes) -> None:
         """Send `data`; dropped silently where the connection is gone (`drain` tells)."""
@@ -269,6 +305,17 @@ class Channel(asyncio.Protocol):
                 self._error = error
                 return
         self._transport.write(data)
+        if self._write_blocked:
+            self._unsent += len(data)
+            self._buffers.held += len(data)
+        elif self._buffers.tight:
+            self._narrow = True
+            self._transport.set_write_buffer_limits(high=len(self._buffers.bite))
+
+    @property
+    def buffers(self) -> Buffers:
+        """What it shares with all others."""
+        return self._buffers
 
     @property
     def write_blocked(self) -> bool:

@@ -80,7 +80,7 @@ class Http2ClientStream(Http2Stream):
         self._upgrade = upgrade
         self._switched = False
         self._owed = 0
-        """Bytes of them that the client may not make up for yet."""
+        """What the client may send more on the connection, once this stream is over."""
         self._unwanted = 0
         """Bytes of body that were thrown away."""
         self._inward = Pace()
@@ -221,12 +221,13 @@ class Http2ClientStream(Http2Stream):
         )
 
     def _throw_away(self) -> None:
-        for data, credit in self._incoming:
+        for data, credit, owed in self._incoming:
+            self._buffers.held -= len(data)
             self._unwanted += len(data)
             if self._too_long:
-                self._owed += credit
+                self._owed += owed
             else:
-                self._link.give_credit(self.id, credit)
+                self._link.give_credit(self.id, credit, owed)
         self._incoming.clear()
 
     @property
@@ -237,7 +238,7 @@ class Http2ClientStream(Http2Stream):
         """See `Http2Stream.drop_incoming`."""
         super().drop_incoming()
         if self._owed:
-            self._link.give_credit(self.id, self._owed)  # the connection's part of it
+            self._link.give_credit(0, 0, self._owed)
 
     def await_end(self) -> None:
         """Let the client end its request, for a while, where its answer is complete.
@@ -321,6 +322,8 @@ class Http2Client(Http2Link):
                 task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks)
+            for stream in list(self.streams.values()):
+                self.drop(stream)  # what is left of it still waits for the client
             if isinstance(error, RemoteProtocolError):
                 await self.linger()
             await self.close()

@@ -12,6 +12,7 @@ from proxy_core.config import Limits, Mode
 from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
 from proxy_core.exchange.ports import Upstreams
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import Descriptors
 from proxy_core.net.guard import OwnAddresses
@@ -38,6 +39,7 @@ class ClientParts:
     contexts: ServerContextSource
     clock: Clock
     limits: Limits
+    buffers: Buffers
     ids: itertools.count[int]
     on_fault: Callable[[BaseException], None]
     """Told of errors that should not be: bugs."""

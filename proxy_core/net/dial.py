@@ -20,6 +20,7 @@ from proxy_core.model.connection import ServerConnection, TlsFacts
 from proxy_core.model.counters import Counters
 from proxy_core.model.host_names import to_a_labels
 from proxy_core.model.ids import ConnectionId
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
 from proxy_core.net.descriptors import EXHAUSTED, Descriptors
@@ -47,10 +48,12 @@ class Dialer:
         own: OwnAddresses,
         descriptors: Descriptors | None = None,
         tls_buffers: TlsBuffers | None = None,
+        buffers: Buffers | None = None,
     ) -> None:
         self._own = own
         self._descriptors = descriptors or Descriptors()
         self._tls_buffers = tls_buffers or TlsBuffers()
+        self._buffers = buffers or Buffers.within(limits)
         self._clock = clock
         self._tls = tls
         self._limits = limits
@@ -94,7 +97,7 @@ class Dialer:
         return server, channel
 
     async def _connect_tcp(self, server: ServerConnection, host: str, port: int) -> Channel:
-        channel = Channel(asyncio.get_running_loop(), self._clock, self._limits.stream_buffer)
+        channel = Channel(asyncio.get_running_loop(), self._clock, self._buffers)
         where = join_host_port(host, port)
         tried: dict[str, str] = {}
         try:

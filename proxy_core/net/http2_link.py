@@ -201,14 +201,15 @@ class Http2Link(Listener):
         if stream.complete:
             self.drop(stream)
 
-    def give_credit(self, stream_id: int, size: int) -> None:
-        """Let the peer send more on a stream."""
-        self.engine.give_credit(stream_id, size)
+    def give_credit(self, stream_id: int, size: int, of_all: int) -> None:
+        """Let the peer send `size` bytes more on a stream, `of_all` on the connection."""
+        self.engine.give_credit(stream_id, size, of_all)
         self._flush_soon()
 
     def drop(self, stream: Http2Stream) -> None:
         """Forget a stream that is over."""
         stream.drop_incoming()
+        stream.drop_outgoing()
         if stream.complete and not self.channel.write_blocked:
             self.engine.budget.finished()
         self.clock.forget(stream)
@@ -240,7 +241,7 @@ class Http2Link(Listener):
         """See `Listener.on_data`."""
         stream = self.streams.get(stream_id)
         if stream is None:
-            self.give_credit(stream_id, credit)
+            self.give_credit(stream_id, credit, credit)
         else:
             stream.feed(data, credit)
 

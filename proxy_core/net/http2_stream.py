@@ -24,6 +24,7 @@ class Http2Stream:
     """One stream: what came and was not read, what is to go and was not sent."""
 
     __slots__ = (
+        "_buffers",
         "_drainers",
         "_dribbled",
         "_end",
@@ -53,7 +54,9 @@ class Http2Stream:
         self.deadline = NEVER
         self._expiry = ""
         self._link = link
-        self._incoming: deque[tuple[bytes, int]] = deque()
+        self._incoming: deque[tuple[bytes, int, int]] = deque()
+        """What came: each with what it is worth of the stream's window, and the connection's."""
+        self._buffers = link.channel.buffers
         self._ended = False
         self._failure: Int3rceptorError | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -77,8 +80,17 @@ class Http2Stream:
     # --- what comes; the link calls these
 
     def feed(self, data: bytes, credit: int) -> None:
-        """Queue a piece of body."""
-        self._incoming.append((data, credit))
+        """Queue a piece of body.
+
+        While there is memory streams hold each other back no more than others' connections.
+        """
+        buffers = self._buffers
+        buffers.held += len(data)
+        if buffers.held > buffers.together:
+            self._incoming.append((data, credit, credit))
+        else:
+            self._link.give_credit(0, 0, credit)
+            self._incoming.append((data, credit, 0))
         self.wake()
 
     def end(self, trailers: list[Field] | None) -> None:
@@ -91,8 +103,7 @@ class Http2Stream:
         """Note that the stream is broken; what came before can still be read."""
         if self._failure is None:
             self._failure = error
-        self._out.clear()
-        self._out_size = 0
+        self.drop_outgoing()
         self.wake()
         self._wake_drainers()
 
@@ -132,8 +143,9 @@ class Http2Stream:
     def read_nowait(self) -> bytes | None:
         """See `BodySource.read_nowait`."""
         while self._incoming:
-            data, credit = self._incoming.popleft()
-            self._link.give_credit(self.id, credit)
+            data, credit, owed = self._incoming.popleft()
+            self._buffers.held -= len(data)
+            self._link.give_credit(self.id, credit, owed)
             if data:
                 return data
         return b"" if self._ended else None
@@ -167,6 +179,7 @@ class Http2Stream:
             return
         self._out.append(data)
         self._out_size += len(data)
+        self._buffers.held += len(data)
         self._link.mark(self)
 
     def send_end(self, trailers: list[Field] | None) -> None:
@@ -232,6 +245,7 @@ class Http2Stream:
 
     def _emit_data(self, engine: Http2Engine) -> None:
         out = self._out
+        waiting = self._out_size
         room = engine.room(self.id)
         limit = engine.max_frame
         size = 0
@@ -252,6 +266,7 @@ class Http2Stream:
                 engine.budget.sent(size, room > 0 or not out)
             if last:
                 self._finished = True
+        self._buffers.held -= waiting - self._out_size
         if out:
             if size <= TINY_BYTES:
                 self._dribbled += size
@@ -280,4 +295,12 @@ class Http2Stream:
     def drop_incoming(self) -> None:
         """Give back the credit of what nobody will read."""
         while self._incoming:
-            self._link.give_credit(self.id, self._incoming.popleft()[1])
+            data, credit, owed = self._incoming.popleft()
+            self._buffers.held -= len(data)
+            self._link.give_credit(self.id, credit, owed)
+
+    def drop_outgoing(self) -> None:
+        """Forget what cannot be sent any more."""
+        self._out.clear()
+        self._buffers.held -= self._out_size
+        self._out_size = 0

@@ -56,9 +56,8 @@ class Listener:
         return bound.address
 
     def _accept(self) -> Channel:
-        channel = Channel(
-            asyncio.get_running_loop(), self._parts.clock, self._parts.limits.stream_buffer
-        )
+        parts = self._parts
+        channel = Channel(asyncio.get_running_loop(), parts.clock, parts.buffers)
         channel.on_made = self._made
         return channel
 

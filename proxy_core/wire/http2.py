@@ -28,7 +28,8 @@ from proxy_core.wire.http2_listener import Listener
 from proxy_core.wire.http2_state import own_settings
 
 _MAX_FRAME = 16384  # we ask for no larger ones
-_CONNECTION_WINDOW = 2**24 * 4  # streams are held back one by one, not by each other
+ROOM_FOR_STREAMS = 2 * 1024 * 1024
+_DEFAULT_WINDOW = 65_535
 _ALL_STREAMS = 2**31 - 1
 _LEAVING = b"leaving."
 
@@ -40,12 +41,14 @@ class Http2Engine:
         "_broken",
         "_closed",
         "_h2",
+        "_lent",
         "_listener",
         "_max_fields",
         "_max_target",
         "_methods",
         "_to_come",
         "_trailers",
+        "_wide",
         "budget",
     )
 
@@ -74,6 +77,10 @@ class Http2Engine:
         self._broken: list[int] = []
         """Streams that we broke off, with events of theirs still to be told."""
         self._closed = False
+        self._lent = 0
+        """Bytes that the connection's window is wider than it should be."""
+        self._wide = False
+        """The peer may send `ROOM_FOR_STREAMS` bytes more on all streams."""
         self._listener = listener
         self._max_target = max_target
         self._methods: dict[int, bytes] = {}
@@ -82,7 +89,9 @@ class Http2Engine:
     def begin(self) -> None:
         """Send the preface and settings (RFC 9113, section 3.4)."""
         self._h2.initiate_connection()
-        self._h2.increment_flow_control_window(_CONNECTION_WINDOW)
+        wider = self._h2.local_settings.initial_window_size - _DEFAULT_WINDOW
+        if wider > 0:  # one stream is not held back by the connection
+            self._h2.increment_flow_control_window(wider)
 
     def receive_data(self, data: bytes) -> bool:
         """Take bytes and tell the listener what they mean; return whether there is more of that.
@@ -103,7 +112,8 @@ class Http2Engine:
                     continue
                 if self._broken and getattr(event, "stream_id", 0) in self._broken:
                     if isinstance(event, h2_events.DataReceived):
-                        self.give_credit(event.stream_id or 0, event.flow_controlled_length or 0)
+                        credit = event.flow_controlled_length or 0
+                        self.give_credit(event.stream_id or 0, credit, credit)
                     continue
                 handler(self, event)
         except H2Error as error:
@@ -187,7 +197,7 @@ class Http2Engine:
         if to_come is not None:
             to_come -= len(data)
             if to_come < 0:
-                self.give_credit(stream_id, credit)
+                self.give_credit(stream_id, credit, credit)
                 self._malformed(
                     stream_id,
                     RemoteProtocolError(f"{-to_come} bytes of body beyond its content-length"),
@@ -319,17 +329,31 @@ class Http2Engine:
         if not self._closed:
             self._h2.send_data(stream_id, data, end)
 
-    def give_credit(self, stream_id: int, size: int) -> None:
-        """Let the peer send as many bytes more as have been used."""
+    def give_credit(self, stream_id: int, size: int, of_all: int) -> None:
+        """Let the peer send `size` bytes more on a stream, `of_all` on all of them together."""
+        paid = min(of_all, self._lent)
+        self._lent -= paid
         try:
-            self._h2.acknowledge_received_data(size, stream_id)
-        except (H2Error, KeyError):
-            return  # the stream is gone, and its credit with it
+            if of_all and not self._wide:
+                # Only now: most connections never carry a body this way, and where memory is tight
+                # none is to be begun that many hold still in.
+                self._wide = True
+                self._h2.increment_flow_control_window(ROOM_FOR_STREAMS)
+            self._h2.acknowledge_of_all(of_all - paid)
+            self._h2.acknowledge_of_one(size, stream_id)
+        except H2Error:
+            return  # the connection is over
 
     def widen(self, stream_id: int, size: int) -> None:
-        """Let the peer send so many bytes more on a stream alone, before it has used any."""
+        """Let the peer send so many bytes on a stream at once, whatever it has used.
+
+        The connection's window has to be as wide, and is given no credit until that is used up.
+        """
         try:
             self._h2.increment_flow_control_window(size, stream_id)
+            if size > self._lent:
+                self._h2.increment_flow_control_window(size - self._lent)
+                self._lent = size
         except (H2Error, KeyError, ValueError):
             return  # the stream is gone, or may send as much as can be said
 

@@ -31,6 +31,7 @@ from hyperframe.frame import (
     HeadersFrame,
     RstStreamFrame,
     SettingsFrame,
+    WindowUpdateFrame,
 )
 
 from proxy_core.wire.hpack_memo import MemoDecoder, MemoEncoder
@@ -186,6 +187,20 @@ class Connection(H2Connection):
     def say(self, frames: list[Frame]) -> None:
         """Send frames that the library does not send while a connection goes on."""
         self._prepare_for_sending(frames)
+
+    def acknowledge_of_all(self, size: int) -> None:
+        """Let the peer send so many bytes more on all streams; the library ties that to one."""
+        increment = self._inbound_flow_control_window_manager.process_bytes(size)
+        if increment:
+            frame = WindowUpdateFrame(0)
+            frame.window_increment = increment
+            self._prepare_for_sending([frame])
+
+    def acknowledge_of_one(self, size: int, stream_id: int) -> None:
+        """Let the peer send so many bytes more on a stream; harmless where it is over."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream.open:
+            self._prepare_for_sending(stream.acknowledge_received_data(size))
 
     def forget(self, stream_id: int) -> None:
         """Keep no more of a stream that is over than how it ended."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from proxy_core.bus.bus import Bus
 from proxy_core.bus.flow_ring import FlowRing
+from proxy_core.config import Limits
 from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
@@ -64,6 +65,7 @@ class House:
             counters=self.counters,
             captures=self.captures,
             body_limit=body_limit,
+            growing_limit=Limits().captured_growing,
         )
         self.exchange = Exchange(
             ledger=ledger,

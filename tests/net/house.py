@@ -18,6 +18,7 @@ from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.model.counters import Counters
 from proxy_core.model.flow import Flow
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.guard import ClientGuard
 from proxy_core.net.listener import Listener
@@ -66,6 +67,7 @@ class House:
             counters=self.counters,
             captures=CaptureQueue(self.hooks),
             body_limit=limits.captured_body,
+            growing_limit=limits.captured_growing,
         )
         exchange = Exchange(ledger=ledger, hooks=self.hooks, upstreams=self.pool, held=HeldFlows())
         parts = ClientParts(
@@ -76,6 +78,7 @@ class House:
             contexts=self.contexts,
             clock=wires.clock,
             limits=limits,
+            buffers=Buffers.within(limits),
             ids=itertools.count(1),
             on_fault=self.faults.append,
             passthrough=passthrough or Passthrough(),

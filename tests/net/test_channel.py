@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from proxy_core.errors import ConnectionLost, ConnectionTimeout
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
 from tests.net.wires import Peer, Wires, send_until_blocked
@@ -329,3 +330,64 @@ async def test_addresses_are_those_of_the_two_ends(wires: Wires) -> None:
     assert channel.peer_address() == peer.sock.getsockname()
     assert channel.local_address() == peer.sock.getpeername()
     assert channel.socket is not None
+
+
+# --- what all keep together
+
+
+async def test_what_nobody_takes_counts_until_it_is_taken_or_the_connection_is_gone(
+    wires: Wires,
+) -> None:
+    buffers = Buffers(65536, 2**20)
+    channel, peer = await wires.open(buffers=buffers)
+    other, other_peer = await wires.open(buffers=buffers)
+    await peer.send(b"one")
+    await other_peer.send(b"four")
+    await until(lambda: buffers.held == 7)
+    channel.unread(b"and ")
+    assert buffers.held == 11
+    assert channel.take() == b"and one"
+    assert buffers.held == 4
+    other.abort()
+    await until(lambda: other.closed)
+    assert buffers.held == 0
+    assert other.take() == b"four"
+    assert buffers.held == 0
+
+
+async def test_what_a_peer_does_not_read_counts_until_it_does(wires: Wires) -> None:
+    buffers = Buffers(65536, 2**30)
+    channel, peer = await wires.open(buffers=buffers)
+    sent = await block(channel)
+    assert buffers.held >= 65536
+    channel.write(b"more")
+    await peer.read_exactly(sent + 4)
+    await channel.drain()
+    assert buffers.held == 0
+
+
+async def test_where_it_is_tight_little_is_read_that_nobody_waits_for(wires: Wires) -> None:
+    buffers = Buffers(2**20, 0)
+    buffers.held = 1
+    channel, peer = await wires.open(buffers=buffers)
+    peer.sock.setblocking(False)
+    peer.sock.send(bytes(200_000))
+    await until(lambda: channel.has_unread)
+    await wires.turn()
+    assert len(channel.take()) <= len(buffers.bite)
+    buffers.held = 0
+    buffers.together = 2**20
+    assert len(await channel.receive()) > len(buffers.bite)
+
+
+async def test_where_it_is_tight_little_is_written_that_nobody_reads(wires: Wires) -> None:
+    buffers = Buffers(2**20, 0)
+    buffers.held = 1
+    channel, peer = await wires.open(buffers=buffers)
+    sent = await block(channel)
+    assert buffers.held - 1 < 2**18
+    buffers.together = 2**30
+    await peer.read_exactly(sent)
+    await channel.drain()
+    channel.write(bytes(2**19))
+    assert not channel.write_blocked

@@ -306,11 +306,13 @@ async def test_body_that_nobody_wants_is_not_kept_while_its_answer_waits(
     side: Side, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[int] = []
+    of_connection: list[int] = []
     give_credit = Http2Engine.give_credit
 
-    def noted(engine: Http2Engine, stream_id: int, size: int) -> None:
+    def noted(engine: Http2Engine, stream_id: int, size: int, of_all: int) -> None:
         given.append(size)
-        give_credit(engine, stream_id, size)
+        of_connection.append(of_all)
+        give_credit(engine, stream_id, size, of_all)
 
     monkeypatch.setattr(Http2Engine, "give_credit", noted)
     side.run = answer_early
@@ -328,7 +330,7 @@ async def test_body_that_nobody_wants_is_not_kept_while_its_answer_waits(
     await side.client.flush()
     reset = await side.client.next(h2.events.StreamReset, number)
     assert reset.error_code == ErrorCodes.NO_ERROR
-    assert sum(given) == size  # the connection has all its room back
+    assert sum(of_connection) == size  # the connection has all its room back
 
 
 async def test_client_may_send_no_more_than_is_read(side: Side) -> None:

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from proxy_core.net.buffers import Buffers
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
 
@@ -189,17 +190,21 @@ class Wires:
         """Close a socket with the others."""
         self._sockets.append(sock)
 
-    async def attach(self, sock: socket.socket, limit: int = 65536) -> Channel:
+    async def attach(
+        self, sock: socket.socket, limit: int = 65536, buffers: Buffers | None = None
+    ) -> Channel:
         """Make a channel of a connected socket."""
         loop = asyncio.get_running_loop()
-        channel = Channel(loop, self.clock, limit)
+        channel = Channel(loop, self.clock, buffers or Buffers(limit, 64 * limit))
         await loop.create_connection(lambda: channel, sock=sock)
         self._channels.append(channel)
         return channel
 
-    async def open(self, limit: int = 65536) -> tuple[Channel, Peer]:
+    async def open(
+        self, limit: int = 65536, buffers: Buffers | None = None
+    ) -> tuple[Channel, Peer]:
         near, far = self.pair()
-        return await self.attach(near, limit), Peer(far)
+        return await self.attach(near, limit, buffers), Peer(far)
 
     async def close(self) -> None:
         for task in self._tasks:

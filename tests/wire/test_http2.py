@@ -63,7 +63,7 @@ class Notes(Listener):
             data = bytes(self.told.pop()[2]) + data  # type: ignore[call-overload]
         self.told.append(("data", stream_id, data))
         assert self.engine is not None
-        self.engine.give_credit(stream_id, credit)
+        self.engine.give_credit(stream_id, credit, credit)
 
     def on_end(self, stream_id: int, trailers: list[Field] | None) -> None:
         self.told.append(("end", stream_id, trailers))
@@ -322,7 +322,7 @@ def test_secrets_are_never_indexed() -> None:
 def test_goodbyes_and_resets_after_the_end_are_harmless() -> None:
     ours, _ = engine(client_side=False)
     ours.reset(1, CANCEL)
-    ours.give_credit(1, 10)
+    ours.give_credit(1, 10, 10)
     ours.forget(1)
     ours.close()
     ours.close()
