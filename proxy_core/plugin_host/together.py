@@ -21,10 +21,11 @@ from proxy_core.model.verdict import CONTINUE, Verdict
 
 MANY: Final = 4
 """Flows in one turn from which on those of the next turn wait for each other."""
-AT_ONCE: Final = 16
-"""Flows that go through all plugins before the next ones do."""
+AT_ONCE: Final = 32
+"""At most so many flows go through all plugins before the next ones do."""
 TURN_SECONDS: Final = 0.001
-"""How long they may take before other work of the loop has its turn."""
+"""How long they may take before other work of the loop has its turn; where plugins take long, fewer
+go at once."""
 
 Answer = Coroutine[Any, Any, Verdict] | None
 """What is to be awaited for a flow's verdict; None where it just goes on."""
@@ -33,7 +34,7 @@ Answer = Coroutine[Any, Any, Verdict] | None
 class Together:
     """One hook's flows."""
 
-    __slots__ = ("_all", "_alone", "_came", "_expected", "_later", "_many", "_waiting")
+    __slots__ = ("_all", "_alone", "_at_once", "_came", "_expected", "_later", "_many", "_waiting")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Together:
         """Ask about one flow with `alone`, about several, in order, with `together`."""
         self._alone = alone
         self._all = together
+        self._at_once = MANY
         self._came = 0
         self._expected = False
         """Whether the end of this turn is looked out for."""
@@ -70,10 +72,12 @@ class Together:
         self._many = self._came >= MANY
         self._came = 0
         self._expected = False
-        began = perf_counter()
+        ends = perf_counter() + TURN_SECONDS
         try:
-            while self._waiting and perf_counter() - began < TURN_SECONDS:
+            while self._waiting:
                 self._ask_next()
+                if perf_counter() > ends:
+                    break
         finally:
             if self._waiting:
                 self._came = len(self._waiting)
@@ -81,16 +85,21 @@ class Together:
 
     def _ask_next(self) -> None:
         asked: list[tuple[Flow, asyncio.Future[Verdict]]] = []
-        while self._waiting and len(asked) < AT_ONCE:
+        while self._waiting and len(asked) < self._at_once:
             pair = self._waiting.popleft()
             if not pair[1].done():  # its exchange may be over
                 asked.append(pair)
+        began = perf_counter()
         try:
             answers = self._all([flow for flow, _ in asked])
         except BaseException as error:
             for _, future in asked:
                 future.set_exception(error)
             raise
+        if perf_counter() - began > TURN_SECONDS:
+            self._at_once = max(1, self._at_once // 2)
+        elif self._at_once < AT_ONCE:
+            self._at_once *= 2
         for (_, future), answer in zip(asked, answers, strict=True):
             if answer is None:
                 future.set_result(CONTINUE)

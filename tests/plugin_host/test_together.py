@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+import itertools
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
 
 import pytest
@@ -82,27 +83,46 @@ async def test_after_a_turn_with_few_the_next_are_asked_about_at_once(asked: Ask
     assert (asked.together, asked.alone) == ([[one]], [other])
 
 
-async def test_so_many_at_once_and_the_others_behind_them(asked: Asked) -> None:
+async def test_as_many_at_once_as_take_little_time(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "TURN_SECONDS", 1e9)
     await asked.warm_up()
-    flows = [make_flow() for _ in range(2 * AT_ONCE + 1)]
+    flows = [make_flow() for _ in range(4 * AT_ONCE)]
     await asyncio.gather(*(asked.come(flow) for flow in flows))
-    assert [len(those) for those in asked.together] == [AT_ONCE, AT_ONCE, 1]
+    sizes = [len(those) for those in asked.together]
+    assert sizes[:5] == [MANY, 2 * MANY, 4 * MANY, AT_ONCE, AT_ONCE]
     assert [flow for those in asked.together for flow in those] == flows
 
 
-async def test_others_of_the_loop_have_their_turn_in_between(
+async def test_others_of_the_loop_have_their_turn_where_plugins_take_long(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(together, "TURN_SECONDS", 1.0)
+    monkeypatch.setattr(together, "perf_counter", itertools.count(step=0.6).__next__)
     await asked.warm_up()
-    monkeypatch.setattr(together, "TURN_SECONDS", 0.0)
-    clock: Iterator[float] = iter([0.0, -1.0, 1.0, 2.0, 1.0, 3.0, 2.0, 4.0])
-    monkeypatch.setattr(together, "perf_counter", lambda: next(clock))
-    tasks = [asked.come(make_flow()) for _ in range(2 * AT_ONCE)]
-    await asyncio.sleep(0)  # they come
-    await asyncio.sleep(0)  # the first are asked about
-    assert len(asked.together) == 1
+    flows = [make_flow() for _ in range(4 * MANY)]
+    tasks = [asked.come(flow) for flow in flows]
+    known: list[int] = []
+    while not all(task.done() for task in tasks):
+        await asyncio.sleep(0)
+        known.append(len(asked.together))
+    assert known[-1] == 3
+    assert {1, 2, 3} <= set(known)  # one more in each turn
+    assert [flow for those in asked.together for flow in those] == flows
+
+
+async def test_where_plugins_take_long_fewer_go_at_once(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "TURN_SECONDS", 1.0)
+    monkeypatch.setattr(together, "perf_counter", itertools.count(step=1.1).__next__)
+    await asked.warm_up()
+    tasks = [asked.come(make_flow()) for _ in range(3 * MANY)]
     await asyncio.gather(*tasks)
-    assert [len(those) for those in asked.together] == [AT_ONCE, AT_ONCE]
+    sizes = [len(those) for those in asked.together]
+    assert sizes[:3] == [MANY, MANY // 2, 1]
+    assert set(sizes[3:]) == {1}
 
 
 async def test_nobody_asks_about_an_exchange_that_is_over(asked: Asked) -> None:
@@ -162,7 +182,7 @@ async def test_a_fault_is_told_to_those_it_met_and_stops_nobody_after_them(asked
     tasks = [asked.come(make_flow()) for _ in range(AT_ONCE + 1)]
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert [str(result) for result in results] == ["broken"] * len(tasks)
-    assert len(faults) == 2
+    assert len(faults) == len(asked.together) > 1
     asked.error = None
     assert await asked.come(make_flow()) is CONTINUE
 
