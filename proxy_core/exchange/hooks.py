@@ -7,6 +7,7 @@ Slots may be replaced at any await: the exchange reads a slot once per use.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from proxy_core.errors import (
 )
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.flow import Flow
+from proxy_core.model.headers import Field
 from proxy_core.model.verdict import Respond, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 
@@ -54,6 +56,17 @@ class AnsweredByHook(RefusedByHook):
 BodyFilter = Callable[[bytes, bool], Awaitable[bytes]]
 """(piece, whether it is the end) -> what goes on in its place. The end comes once, with or without
 bytes in it. Raises RefusedByHook, which ends the exchange."""
+
+
+class TrailersToo(ABC):
+    """A `BodyFilter` that is shown trailers with a body's end, and may put others there."""
+
+    trailers: list[Field] | None = None
+
+    @abstractmethod
+    async def __call__(self, data: bytes, ended: bool) -> bytes:
+        """See `BodyFilter`; with the end `trailers` are those that came, and then those to send."""
+
 
 TunnelFilter = Callable[[bool, bytes, bool], Awaitable[bytes]]
 """(whether the client sent it, bytes, whether it is that side's end) -> what goes on. Raises

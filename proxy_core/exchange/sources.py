@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from proxy_core.exchange.hooks import BodyFilter
+from proxy_core.exchange.hooks import BodyFilter, TrailersToo
 from proxy_core.exchange.ports import BodySource
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.headers import Field
@@ -134,12 +134,13 @@ class Filtered:
         body_filter: BodyFilter,
         first: bytes = b"",
         ended: bool = False,
+        trailers: list[Field] | None = None,
     ) -> None:
         self._rest = rest
         self._filter = body_filter
         self._first = first
         self._ended = ended
-        self.trailers = rest.trailers if ended else None
+        self.trailers = trailers
 
     async def read(self) -> bytes:
         """See `BodySource.read`."""
@@ -150,10 +151,19 @@ class Filtered:
             if not data:
                 self._ended = True
                 self.trailers = self._rest.trailers
-            out = await self._filter(data, not data)
+            out = await self._show(data, not data)
             if out:
                 return out
         return b""
+
+    async def _show(self, data: bytes, ended: bool) -> bytes:
+        shown = self._filter
+        if not ended or not isinstance(shown, TrailersToo):
+            return await shown(data, ended)
+        shown.trailers = self.trailers
+        out = await shown(data, ended)
+        self.trailers = shown.trailers
+        return out
 
     def read_nowait(self) -> bytes | None:
         """See `BodySource.read_nowait`: a hook may take its time."""
@@ -275,11 +285,21 @@ class ReadAhead:
             self._resumable.append(source)
         return await source.next(woken)
 
+    @property
+    def trailers(self) -> list[Field] | None:
+        """See `OpenBody.trailers`."""
+        return self.source.trailers
+
     def pass_through(
-        self, by: str, body_filter: BodyFilter, first: bytes = b"", ended: bool = False
+        self,
+        by: str,
+        body_filter: BodyFilter,
+        first: bytes = b"",
+        ended: bool = False,
+        trailers: list[Field] | None = None,
     ) -> None:
         """See `OpenBody.pass_through`."""
-        self.source = Filtered(self.source, body_filter, first, ended)
+        self.source = Filtered(self.source, body_filter, first, ended, trailers)
         self.seen_by.append(by)
 
     def close(self) -> None:

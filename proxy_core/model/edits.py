@@ -52,11 +52,16 @@ class OpenBody(Protocol):
         body_filter: Callable[[bytes, bool], Awaitable[bytes]],
         first: bytes = b"",
         ended: bool = False,
+        trailers: list[Field] | None = None,
     ) -> None:
         """Have what is read from now on come through a plugin's filter, behind `first`.
 
-        With `ended` there is nothing behind it.
+        With `ended` there is nothing behind it but `trailers`.
         """
+
+    @property
+    def trailers(self) -> list[Field] | None:
+        """What came behind the body, once its end was read."""
 
     def close(self) -> None:
         """Stop reading, where somebody still does."""

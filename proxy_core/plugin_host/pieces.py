@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from proxy_core.errors import RefusedByHook
-from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter
+from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, TrailersToo
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import Block, Respond, Verdict
 from proxy_core.plugin_host import codes
@@ -54,9 +54,21 @@ def one_after_the_other(filters: list[BodyFilter]) -> BodyFilter | None:
     if len(filters) < 2:
         return filters[0] if filters else None
 
-    async def through(data: bytes, ended: bool) -> bytes:
-        for each in filters:
-            data = await each(data, ended)
-        return data
+    return _Row(filters)
 
-    return through
+
+class _Row(TrailersToo):
+    """Filters one behind the other."""
+
+    def __init__(self, filters: list[BodyFilter]) -> None:
+        self._filters = filters
+
+    async def __call__(self, data: bytes, ended: bool) -> bytes:
+        for each in self._filters:
+            if ended and isinstance(each, TrailersToo):
+                each.trailers = self.trailers
+                data = await each(data, ended)
+                self.trailers = each.trailers
+            else:
+                data = await each(data, ended)
+        return data

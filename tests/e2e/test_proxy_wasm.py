@@ -137,6 +137,19 @@ def test_text_answers_amid_a_body_that_is_not_gathered(
     assert (answer.status, answer.body) == (418, b"tea")
 
 
+def test_text_marks_trailers_of_a_body_in_chunks(serve: Serve, origin: BackgroundOrigin) -> None:
+    served = serve(
+        filter_of(
+            on("response_trailers", 2, add(3, (100, 6), (110, 2)) + CONTINUE),
+            texts={100: b"x-mark", 110: b"it"},
+        )
+    )
+    answer = served.curl(f"{served.url}/trailers", "--raw", "-H", "TE: trailers")
+    tail = answer.body.rpartition(b"\r\n0\r\n")[2].lower()
+    assert b"x-checksum: 5f70bf18\r\n" in tail
+    assert b"x-mark: it\r\n" in tail
+
+
 async def test_text_marks_bytes_of_a_tunnel(serve: Serve, origin: BackgroundOrigin) -> None:
     served = serve(MARK, '[proxy_wasm]\nkind = "stream"')
     wires = Wires(served.proxy)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from functools import partial
 from typing import Final
 
 from proxy_core.exchange.hooks import BodyFilter, TunnelFilter
@@ -25,7 +24,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.background import Background
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import Peer, StreamType
 from proxy_core.plugin_host.foreign.proxy_wasm.contexts import Instance, Stream
 from proxy_core.plugin_host.foreign.proxy_wasm.entrance import Entrance
-from proxy_core.plugin_host.foreign.proxy_wasm.passage import MESSAGES, Passage
+from proxy_core.plugin_host.foreign.proxy_wasm.passage import MESSAGES, Passage, Pieces
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.hook.draft import ResponseDraft
@@ -34,7 +33,9 @@ MOST_CONTEXTS: Final = 10_000
 """Flows that a filter knows at a time; others pass it by."""
 MOST_UNFINISHED: Final = 1000
 """Contexts of flows that are over, and that the filter wants kept."""
-_HTTP: Final = tuple(name for each in MESSAGES.values() for name in (each.head, each.body))
+_HTTP: Final = tuple(
+    name for each in MESSAGES.values() for name in (each.head, each.body, each.trailers)
+)
 _STREAM: Final = (
     "proxy_on_new_connection",
     "proxy_on_downstream_data",
@@ -184,10 +185,9 @@ class ProxyWasmDriver:
         stream = self.streams.get(flow.id)
         if stream is None or stream.is_tunnel or stream.sides[kind].shown or not self._bodies:
             return None
-        if not self._entrance.has(MESSAGES[kind].body):
+        if not self._entrance.has(MESSAGES[kind].body, MESSAGES[kind].trailers):
             return None
-        call = self._room.call(hook, flow)
-        return partial(self._passage.piece, stream, call, kind)
+        return Pieces(self._passage, stream, self._room.call(hook, flow), kind)
 
     # Tunnels.
 

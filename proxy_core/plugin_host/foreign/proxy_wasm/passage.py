@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from proxy_core.errors import RefusedByHook
-from proxy_core.exchange.hooks import AnsweredByHook
+from proxy_core.exchange.hooks import AnsweredByHook, TrailersToo
 from proxy_core.model.edits import WholeBody
+from proxy_core.model.headers import Field
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.verdict import Respond
 from proxy_core.plugin_host import codes as abi
@@ -206,6 +206,7 @@ class Passage:
             return abi.CONTINUE
         side.data = bytearray()
         ended, paused, problem = False, True, None
+        trailers: list[Field] | None = None
         try:
             while paused and not (side.resumed or stream.decided or stream.instance.lost):
                 side.wake = asyncio.Event()
@@ -213,11 +214,14 @@ class Passage:
                 if piece is not None:
                     side.data += piece
                     ended = not piece
+                    if ended:
+                        side.trailers = trailers = list(opened.trailers or ())
                     paused, problem = await self._show_piece(stream, call, kind, side, ended)
         finally:
-            side.wake, side.shown = None, True
-            going_on = partial(self.piece, stream, self._room.call(call.hook, flow), kind)
-            opened.pass_through(self._room.manifest.name, going_on, _take(side), ended)
+            side.wake, side.shown, side.trailers = None, True, None
+            rest = Pieces(self, stream, self._room.call(call.hook, flow), kind)
+            name = self._room.manifest.name
+            opened.pass_through(name, rest, _take(side), ended, trailers or None)
         if stream.instance.lost:
             return self._lost(stream, call)
         if problem is not None:
@@ -264,7 +268,12 @@ class Passage:
         """
         name, size = _PIECES[kind], len(side.data or b"")
         side.resumed = False
-        action = await self._entrance.about(stream, call, name, size, ended)
+        if ended and side.trailers and self._entrance.has(MESSAGES[kind].trailers):
+            # They are the end; the filter has been shown all of the body.
+            name = MESSAGES[kind].trailers
+            action = await self._entrance.about(stream, call, name, len(side.trailers))
+        else:
+            action = await self._entrance.about(stream, call, name, size, ended)
         if action == LOST:
             return False, _LOST_CONTEXT if self._closed_on_failure else None
         if action == CONTINUE or side.resumed:
@@ -303,6 +312,33 @@ class Passage:
         side.resumed = False
         if code != abi.CONTINUE:
             raise RefusedByHook(f"ended by plugin {self._room.manifest.name}")
+
+
+class Pieces(TrailersToo):
+    """What one message's body goes through on its way: a `BodyFilter`."""
+
+    def __init__(self, passage: Passage, stream: Stream, call: HookCall, kind: StreamType) -> None:
+        self._passage = passage
+        self._stream = stream
+        self._call = call
+        self._kind = kind
+
+    async def __call__(self, data: bytes, ended: bool) -> bytes:
+        """See `BodyFilter`."""
+        side = self._stream.sides[self._kind]
+        out = b""
+        if ended:
+            trailers = self.trailers
+            if data and trailers:  # which are shown by themselves
+                out = await self._passage.piece(self._stream, self._call, self._kind, data, False)
+                data = b""
+            side.trailers = list(trailers or ())
+        try:
+            out += await self._passage.piece(self._stream, self._call, self._kind, data, ended)
+        finally:
+            if ended:
+                self.trailers, side.trailers = side.trailers or None, None
+        return out
 
 
 def _verdict(stream: Stream) -> int:

@@ -10,7 +10,8 @@ import pytest
 
 from proxy_core.errors import UpstreamError
 from proxy_core.exchange.fetch import Fetched
-from proxy_core.exchange.sources import ReadAhead
+from proxy_core.exchange.hooks import TrailersToo
+from proxy_core.exchange.sources import Filtered, ReadAhead
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.message import ResponseHead
@@ -22,6 +23,7 @@ from proxy_core.plugin_host.files.manifest import Permissions
 from proxy_core.plugin_host.foreign.proxy_wasm import passage
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import StreamType
 from proxy_core.plugin_host.functions.header_block import pack
+from proxy_core.plugin_host.pieces import one_after_the_other
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.exchange.fakes import Side
 from tests.plugin_host.foreign.proxy_wasm.fake_room import Driven
@@ -311,3 +313,49 @@ async def test_a_wait_that_is_given_up_loses_nothing() -> None:
     coming.side.coming_trailers = [(b"sum", b"1")]
     assert await coming.rest() == b"ab"
     assert coming.ahead.source.trailers == [(b"sum", b"1")]
+
+
+TRAILED = (
+    on("request_body", 3, PAUSE),
+    on("request_trailers", 2, add(1, (100, 1), (100, 1)) + MARK),
+)
+
+
+async def test_trailers_of_a_body_that_streams_are_shown_and_let_all_of_it_go(load: Load) -> None:
+    driven = load(filter_of(*TRAILED, texts={100: b"x"}))
+    flow = make_flow()
+    await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
+    assert passing is not None
+    source = Side()
+    source.coming_trailers = [(b"sum", b"1")]
+    source.body(b"ab", b"")
+    filtered = Filtered(source, one_after_the_other([passing, same]) or same)
+    assert [await filtered.read(), await filtered.read()] == [b"ab", b""]
+    assert filtered.trailers == [(b"sum", b"1"), (b"x", b"x")]
+
+
+async def same(data: bytes, ended: bool) -> bytes:
+    return data
+
+
+async def test_a_head_that_waits_goes_on_behind_the_trailers(load: Load) -> None:
+    driven = load(filter_of(on("request_headers", 3, PAUSE), *TRAILED, texts={100: b"x"}))
+    coming = Coming(b"ab", b"")
+    coming.side.coming_trailers = [(b"sum", b"1")]
+    await driven.request(coming.flow)
+    assert coming.flow.request.headers.get(b"x") == b"x"
+    assert await coming.rest() == b"ab"
+    assert coming.ahead.trailers == [(b"sum", b"1"), (b"x", b"x")]
+
+
+async def test_trailers_may_be_added_at_the_end_of_a_body_that_streams(load: Load) -> None:
+    driven = load(
+        filter_of(on("request_body", 3, add(1, (100, 1), (100, 1)) + CONTINUE), texts={100: b"x"})
+    )
+    flow = make_flow()
+    await driven.driver.hook(Hook.REQUEST, driven.room.call(Hook.REQUEST, flow))
+    passing = driven.driver.body_filter(Hook.REQUEST, flow)
+    assert isinstance(passing, TrailersToo)
+    assert await passing(b"ab", True) == b"ab"
+    assert passing.trailers == [(b"x", b"x")]
