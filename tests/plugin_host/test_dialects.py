@@ -163,7 +163,7 @@ async def test_a_drivers_verdict_is_the_flows(host: Host, drivers: list[Recorder
 async def test_a_failure_costs_the_instance_and_not_the_flow(
     host: Host, drivers: list[Recorder.Driver], action: str, why: str
 ) -> None:
-    guests = Newcomers("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "GuestBeside", "OfficialGuest")
     await host.load("a", MODULE, "[limits]\nfuel = 100_000")
     flow = flow_to(f"/{action}")
     assert await host.request(flow) is CONTINUE
@@ -240,7 +240,7 @@ async def test_bodies_are_gathered_and_filtered_as_drivers_want(
 async def test_a_driver_takes_leave_before_its_generation_ends(
     host: Host, drivers: list[Recorder.Driver]
 ) -> None:
-    guests = Newcomers("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "GuestBeside", "OfficialGuest")
     await host.load("a", MODULE)
     assert (await host.manager.reload("a")).ok
     assert await host.request(flow_to("/count")) is CONTINUE

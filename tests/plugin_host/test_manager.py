@@ -513,7 +513,7 @@ async def test_a_cancelled_reload_changes_nothing(host: Host) -> None:
 async def test_what_a_cancelled_reload_builds_is_closed(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guests = Newcomers("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "GuestBeside", "OfficialGuest")
     await host.load("a", PASS)
     building, cancelled = threading.Event(), threading.Event()
     build = Blueprint.build

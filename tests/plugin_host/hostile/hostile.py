@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy_core.model.edits import WholeBody
@@ -21,6 +21,14 @@ class Hostile:
     module: bytes
     why: str
     manifest: str = ""
+
+
+def beside(hostile: Hostile) -> Hostile:
+    """Give a module so much memory that it runs beside the loop."""
+    manifest = hostile.manifest.replace("memory_mb = 4", "memory_mb = 64") or "[limits]"
+    if "memory_mb" not in manifest:
+        manifest += "\nmemory_mb = 64"
+    return replace(hostile, manifest=manifest)
 
 
 def attacked() -> Flow:

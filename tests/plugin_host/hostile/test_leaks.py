@@ -7,7 +7,9 @@ times. `pytest -m slow tests/plugin_host/hostile` takes an hour at most: every m
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +24,20 @@ from proxy_core.plugin_host.logs import StartLog
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import Host, guest, living
-from tests.plugin_host.hostile.hostile import ENDLESS_FUEL, Hostile, attacked
+from tests.plugin_host.hostile.hostile import ENDLESS_FUEL, Hostile, attacked, beside
 from tests.plugin_host.hostile.modules import AT_THE_DOOR, IN_A_HOOK
 from tests.waiting import until
 
-THINGS = ("Generation", "RawGuest", "OfficialGuest", "Store", "Module", "HookCall", "HostSide")
+THINGS = (
+    "Generation",
+    "RawGuest",
+    "GuestBeside",
+    "OfficialGuest",
+    "Store",
+    "Module",
+    "HookCall",
+    "HostSide",
+)
 MOST_GROWTH = 8 * 1024 * 1024
 SLOW_KINDS = {"endless memory growth", "endless table growth"}
 QUICK = [
@@ -48,13 +59,24 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
 
 
+def held() -> tuple[int, ...]:
+    """How many descriptors, threads and tasks there are."""
+    return (
+        len(list(Path("/proc/self/fd").iterdir())),
+        threading.active_count(),
+        len(asyncio.all_tasks()),
+    )
+
+
 async def assert_nothing_is_left(work: Callable[[int], Awaitable[None]], times: int) -> None:
     """Do it `times` times, and compare with how it was after a tenth of them."""
     await work(times // 10)
-    things, memory = living(*THINGS), resident()
+    things, memory, before = living(*THINGS), resident(), held()
     await work(times - times // 10)
     await until(lambda: living(*THINGS) <= things)  # a worker may hold one until its next turn
     assert resident() - memory < MOST_GROWTH
+    # Workers are started as they are needed, a few in all.
+    assert all(now - then < 10 for now, then in zip(held(), before, strict=True))
 
 
 def hook_failures(host: Host) -> Callable[[int], Awaitable[None]]:
@@ -83,9 +105,13 @@ def refusals(
     return work
 
 
-async def test_nothing_is_left_behind_by_ten_thousand_failures_of_all_kinds(host: Host) -> None:
+@pytest.mark.parametrize("place", [replace, beside])
+async def test_nothing_is_left_behind_by_ten_thousand_failures_of_all_kinds(
+    host: Host, place: Callable[[Hostile], Hostile]
+) -> None:
     for number, name in enumerate(QUICK):
-        await host.load(f"h{number}", IN_A_HOOK[name].module, IN_A_HOOK[name].manifest)
+        hostile = place(IN_A_HOOK[name])
+        await host.load(f"h{number}", hostile.module, hostile.manifest)
     rounds = 10_000 // len(QUICK) + 1
     await assert_nothing_is_left(hook_failures(host), rounds)
     assert sum(host.status(f"h{number}").calls for number in range(len(QUICK))) >= 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -16,7 +17,14 @@ from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from tests.plugin_host.guests import LOG, MEMORY, Host, Newcomers, guest, make_flow, wasm
 from tests.plugin_host.hostile.host_calls import ODD_SHAPES
-from tests.plugin_host.hostile.hostile import ENDLESS_FUEL, SPIN, assert_unharmed, attacked
+from tests.plugin_host.hostile.hostile import (
+    ENDLESS_FUEL,
+    SPIN,
+    Hostile,
+    assert_unharmed,
+    attacked,
+    beside,
+)
 from tests.plugin_host.hostile.modules import (
     ABORT,
     ADD_HEADER,
@@ -26,6 +34,11 @@ from tests.plugin_host.hostile.modules import (
     SIZE,
 )
 from tests.waiting import until
+
+
+def on_the_loop(hostile: Hostile) -> Hostile:
+    return hostile
+
 
 TRAPS = {
     "unreachable": "unreachable",
@@ -50,9 +63,12 @@ async def test_hostile_modules_are_refused_at_the_door(host: Host, name: str) ->
     assert await host.request(make_flow()) is CONTINUE
 
 
+@pytest.mark.parametrize("place", [on_the_loop, beside])
 @pytest.mark.parametrize("name", IN_A_HOOK)
-async def test_hostile_hooks_do_not_harm_the_flow(host: Host, name: str) -> None:
-    hostile = IN_A_HOOK[name]
+async def test_hostile_hooks_do_not_harm_the_flow(
+    host: Host, name: str, place: Callable[[Hostile], Hostile]
+) -> None:
+    hostile = place(IN_A_HOOK[name])
     await host.load("good", guest("i32.const 0"))
     await host.load("hostile", hostile.module, hostile.manifest)
     flow = attacked()
@@ -183,7 +199,7 @@ async def test_the_last_words_of_a_plugin_end(host: Host, name: str) -> None:
     module = wasm(
         f'(module {ABORT} {SIZE} {MEMORY} {HOOK} (func (export "plugin_shutdown") {body}))'
     )
-    guests = Newcomers("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "GuestBeside", "OfficialGuest")
     await host.load("hostile", module, ENDLESS_FUEL)
     assert (await host.manager.reload("hostile")).ok
     assert await host.request(attacked()) is CONTINUE

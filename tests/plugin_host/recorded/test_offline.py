@@ -58,7 +58,7 @@ async def test_a_trap_gives_a_fresh_instance_and_no_quarantine(tmp_path: Path) -
 async def test_a_plugin_that_traps_at_its_start_leaves_nothing_behind(tmp_path: Path) -> None:
     hook = '(func (export "on_request") (result i32) i32.const 0)'
     module = wasm(f"(module {MEMORY} {hook} (func $s unreachable) (start $s))")
-    guests = Newcomers("RawGuest", "OfficialGuest")
+    guests = Newcomers("RawGuest", "GuestBeside", "OfficialGuest")
     host = OfflineHost(source(tmp_path, module))
     with pytest.raises(GuestTrapped):
         await host.__aenter__()
