@@ -1,4 +1,4 @@
-"""Many bytes copied between Python and memory that is not Python's, past the interpreter's lock.
+"""Many bytes copied so that others get at the interpreter's lock meanwhile.
 
 To copy a mebibyte that is new to the process takes most of a millisecond, and whoever holds the
 lock so long holds the loop.
@@ -7,6 +7,10 @@ lock so long holds the loop.
 from __future__ import annotations
 
 import ctypes
+from typing import Final
+
+PIECE: Final = 1024 * 1024
+"""Bytes copied under the lock at a time."""
 
 new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
     ("PyBytes_FromStringAndSize", ctypes.pythonapi)
@@ -32,3 +36,28 @@ def copy_out(address: int, length: int) -> bytes:
 def copy_in(address: int, data: bytes) -> None:
     """Write `data` to memory that is not Python's."""
     _move(address, address_of_bytes(data), len(data))
+
+
+def slice_of(source: bytes | bytearray, start: int, end: int) -> bytes:
+    """Return `source[start:end]`, from 0 on; `source` may grow meanwhile, and not shrink."""
+    end = min(end, len(source))
+    if end - start <= PIECE or (isinstance(source, bytes) and not start and end == len(source)):
+        return bytes(source[start:end])
+    made: bytes = new_bytes(None, end - start)
+    to = address_of_bytes(made)
+    for at in range(start, end, PIECE):
+        piece = bytes(source[at : min(at + PIECE, end)])
+        ctypes.memmove(to + at - start, piece, len(piece))
+    return made
+
+
+def splice(target: bytearray, start: int, size: int, data: bytes) -> None:
+    """Do `target[start : start + size] = data`."""
+    if len(target) + len(data) <= PIECE:
+        target[start : start + size] = data
+        return
+    rest = slice_of(target, start + size, len(target))
+    del target[start:]
+    for part in (data, rest):
+        for at in range(0, len(part), PIECE):
+            target += part[at : at + PIECE]

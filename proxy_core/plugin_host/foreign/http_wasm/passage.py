@@ -15,6 +15,7 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_11, ResponseHead
+from proxy_core.plugin_host.byte_copies import slice_of, splice
 from proxy_core.plugin_host.hook.draft import ResponseDraft
 
 WRITTEN_BYTES: Final = 16 * 1024 * 1024
@@ -50,7 +51,7 @@ class BodyAccess:
         source = self._data if self._written is None else self._written
         if source is None:
             return None
-        piece = bytes(source[self._position : self._position + most])
+        piece = slice_of(source, self._position, self._position + most)
         self._position += len(piece)
         return piece, self._position >= len(source)
 
@@ -61,14 +62,14 @@ class BodyAccess:
         if self._written is None:
             self._written = bytearray()
             self._position = 0
-        self._written += piece
+        splice(self._written, len(self._written), 0, piece)
         return True
 
     @property
     def edited(self) -> bytes | None:
         """What the body has become; None where it is as it came."""
         if self._written is not None:
-            return bytes(self._written)
+            return slice_of(self._written, 0, len(self._written))
         return self._data if self._begun else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from proxy_core.plugin_host.byte_copies import slice_of, splice
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INVALID_MEMORY,
@@ -53,7 +54,7 @@ def _get_bytes(
     data = _find(host, number)
     if isinstance(data, int):
         return data
-    return give(host, bytes(data[start : start + most]), address_at, length_at)
+    return give(host, slice_of(data, start, start + most), address_at, length_at)
 
 
 def _get_status(host: HostSide, number: int, length_at: int, flags_at: int) -> int:
@@ -81,10 +82,10 @@ def _set_bytes(host: HostSide, number: int, start: int, size: int, ptr: int, len
         return deny(host, "proxy_set_buffer_bytes")
     if not host.memory.holds(ptr, length):
         return INVALID_MEMORY
-    kept = len(data) - len(data[start : start + size])
+    kept = len(data) - max(0, min(len(data), start + size) - start)
     if kept + length > BUFFER_BYTES:
         return BAD_ARGUMENT
-    data[start : start + size] = host.memory.read(ptr, length) or b""
+    splice(data, start, size, host.memory.read(ptr, length) or b"")
     return OK
 
 
