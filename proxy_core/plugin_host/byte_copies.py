@@ -10,7 +10,8 @@ import ctypes
 from typing import Final
 
 PIECE: Final = 1024 * 1024
-"""Bytes copied under the lock at a time."""
+"""Bytes copied under the lock, or in one turn of the loop: what is new to the process has to be
+given to it, page by page."""
 
 new_bytes = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t)(
     ("PyBytes_FromStringAndSize", ctypes.pythonapi)

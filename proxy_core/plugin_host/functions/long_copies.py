@@ -9,14 +9,11 @@ from __future__ import annotations
 import asyncio
 import ctypes
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final
+from typing import Any
 
-from proxy_core.plugin_host.byte_copies import address_of_bytes, new_bytes
+from proxy_core.plugin_host.byte_copies import PIECE, address_of_bytes, new_bytes
 from proxy_core.plugin_host.codes import BAD_POINTER
 from proxy_core.plugin_host.functions.host_side import GuestMemory
-
-PIECE: Final = 1024 * 1024
-"""Bytes copied in one turn: what is new to the process has to be given to it, page by page."""
 
 Copying = int | Coroutine[Any, Any, int]
 """What a host function that waits answers with."""

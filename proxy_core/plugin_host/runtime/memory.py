@@ -10,14 +10,12 @@ import ctypes
 from collections.abc import Callable
 from typing import Final
 
-from proxy_core.plugin_host.byte_copies import copy_in, copy_out
+from proxy_core.plugin_host.byte_copies import PIECE, copy_in, copy_out
 
 PAGE: Final = 64 * 1024
 WRITABLE: Final = 0x200  # PyBUF_WRITE
 LONG: Final = 4096
 """Bytes; whatever is done to more of them takes its time."""
-VERY_LONG: Final = 1024 * 1024
-"""More bytes than this are copied without the interpreter's lock."""
 view_of = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)(
     ("PyMemoryView_FromMemory", ctypes.pythonapi)
 )
@@ -86,7 +84,7 @@ class LinearMemory:
             self._on_long()
         if not self.holds(offset, length):
             return None
-        if length > VERY_LONG:
+        if length > PIECE:
             return copy_out(self._address + offset, length)
         return self._view[offset : offset + length].tobytes()
 
@@ -96,7 +94,7 @@ class LinearMemory:
             self._on_long()
         if not self.holds(offset, length):
             return False
-        if length > VERY_LONG:
+        if length > PIECE:
             copy_in(self._address + offset, data)
         else:
             self._view[offset : offset + length] = data

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy_core.plugin_host.byte_copies import PIECE
 from proxy_core.plugin_host.codes import BAD_POINTER, OK
-from proxy_core.plugin_host.functions.long_copies import PIECE, Copying, give, take
+from proxy_core.plugin_host.functions.long_copies import Copying, give, take
 from proxy_core.plugin_host.runtime.memory import LinearMemory
 
 SIZE = 4 * PIECE
