@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
+from proxy_core.plugin_host.faults import GuestTrapped
 from proxy_core.plugin_host.hook.call import HookCall
+
+MOST_NESTED: Final = 16
+"""Calls back into a guest, each from within the one before: every one takes a stack of its own."""
 
 ValueType = Literal["i32", "i64", "f32", "f64"]
 
@@ -34,27 +38,37 @@ class GuestMemory(Protocol):
 class HostSide:
     """One guest as its host functions see it. `call` is replaced before each entry."""
 
-    __slots__ = ("call", "enter", "memory", "state", "unfinished")
+    __slots__ = ("_depth", "_enter", "call", "memory", "state", "unfinished")
 
     def __init__(
         self, call: HookCall, memory: GuestMemory, enter: Callable[..., int] | None = None
     ) -> None:
         self.call = call
         self.memory = memory
-        self.enter = enter or _nothing_to_enter
-        """Call an export while a host function runs: (name, *arguments) -> result.
-
-        For something short, as an allocation: the loop waits for it. Raises GuestFailure, which
-        the host function lets through.
-        """
+        self._enter = enter or _nothing_to_enter
+        self._depth = 0
         self.state: Any = None
         """What a foreign ABI's host functions keep for this instance."""
         self.unfinished: dict[int, bytes] = {}
         """What it wrote to standard output (1) and error (2) since its last line ended."""
 
+    def enter(self, entry: str, *arguments: int) -> int:
+        """Call an export while a host function runs.
+
+        For something short, as an allocation: the loop waits for it. Raises GuestFailure, which
+        the host function lets through.
+        """
+        if self._depth == MOST_NESTED:
+            raise GuestTrapped(f"called itself through the host, {MOST_NESTED} times over")
+        self._depth += 1
+        try:
+            return self._enter(entry, *arguments)
+        finally:
+            self._depth -= 1
+
     def forget(self) -> None:
         """Let go of the guest, which is closing."""
-        self.enter = _nothing_to_enter
+        self._enter = _nothing_to_enter
         self.state = None
 
 

@@ -22,6 +22,7 @@ from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide, V
 from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
+from proxy_core.plugin_host.runtime.beside import BesideEngine
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import MEMORY, wasm
@@ -32,7 +33,9 @@ ADD = '(func (export "add") (param i32 i64) (result i64) (i64.add (i64.extend_i3
 ROOM = GuestLimits(fuel=10**11)
 
 
-@pytest.fixture(params=[RawEngine, OfficialEngine], ids=["slices", "threads"])
+@pytest.fixture(
+    params=[RawEngine, BesideEngine, OfficialEngine], ids=["slices", "beside", "threads"]
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     made: Engine = request.param()
     yield made
@@ -117,6 +120,18 @@ async def test_calls_back_nest(engine: Engine) -> None:
 
     guest = loaded(engine, NESTED, NESTED_ENTRIES, HostFunction("ask", 0, I32, "i32", ask))
     assert await enter(guest, "f", 5) == 5
+    guest.close()
+
+
+async def test_calls_back_that_nest_without_end_are_stopped(engine: Engine) -> None:
+    def ask(host: HostSide, depth: int) -> int:
+        return host.enter("deeper", depth)
+
+    limits = GuestLimits(fuel=10**11, deadline_ms=60_000)
+    function = HostFunction("ask", 0, I32, "i32", ask)
+    guest = loaded(engine, NESTED, NESTED_ENTRIES, function, limits=limits)
+    with pytest.raises(GuestTrapped, match="called itself through the host, 16 times over"):
+        await enter(guest, "f", 1)
     guest.close()
 
 
