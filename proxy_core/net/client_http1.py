@@ -29,6 +29,8 @@ from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
 from proxy_core.wire.http1_encode import encode_response_head
 
 _CONTINUE = 100
+_PATIENCE = 1.0
+"""Seconds that a client waits to be told to send its body, after which we tell it."""
 _JOIN_BELOW = 16384
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
@@ -41,6 +43,7 @@ class Http1Client:
         "_body_read",
         "_channel",
         "_chunked",
+        "_continued",
         "_gone",
         "_held_back",
         "_keep_alive",
@@ -87,6 +90,8 @@ class Http1Client:
         """The connection was handed over, or broken off."""
         self._held_back = False
         """The client may wait to be told to send its body (RFC 9110, section 10.1.1)."""
+        self._continued = False
+        """It was told so by us, for the origin said nothing."""
 
     async def run(self) -> RequestReceived | None:
         """Serve requests until the connection ends; return a CONNECT that is to be tunnelled."""
@@ -164,6 +169,7 @@ class Http1Client:
         self._keep_alive = received.keep_alive
         self._body_read = received.length == 0
         self._held_back = received.expect_continue
+        self._continued = False
         self.head_sent = False
         self.trailers = None
         if self._body_read:
@@ -236,7 +242,7 @@ class Http1Client:
                 if data is not None:
                     return data
                 self._channel.allow(self._limits.body_timeout, "the request's body stopped coming")
-                received = await self._channel.receive()
+                received = await self._receive_body()
                 self._channel.allow_for_ever()
                 self._reader.receive_data(received)
                 if not received and self._reader.next_event() is None:
@@ -244,12 +250,36 @@ class Http1Client:
         except (ConnectionLost, ConnectionTimeout, TlsError) as error:
             raise self._lost(error) from error
 
+    async def _receive_body(self) -> bytes:
+        """Wait for bytes; tell a client to send them that was told nothing for too long.
+
+        Origins should do so, but some that speak HTTP/2 do not, and not all clients go on by
+        themselves.
+        """
+        if self._held_back:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    data = await self._channel.receive()
+            except TimeoutError:
+                self._encourage()
+            else:
+                self._held_back = False  # it does not wait
+                return data
+        return await self._channel.receive()
+
+    def _encourage(self) -> None:
+        if self._held_back and not self.head_sent:
+            self.send_informational(ResponseHead(_CONTINUE))
+            self._continued = True
+
     # --- the response
 
     def send_informational(self, head: ResponseHead) -> None:
         """See `ClientStream.send_informational`."""
         if head.status == _CONTINUE:
             self._held_back = False
+            if self._continued:
+                return
         if self._request.head.version == HTTP_11:  # RFC 9110, section 15.2
             self._channel.write(encode_response_head(head, 0))
 

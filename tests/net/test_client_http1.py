@@ -12,6 +12,7 @@ from proxy_core.model.connection import ClientConnection
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
 from proxy_core.model.message import ResponseHead
+from proxy_core.net import client_http1
 from proxy_core.net.channel import Channel
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.clock import Clock
@@ -194,6 +195,44 @@ async def test_continue_goes_to_the_client_before_it_sends_its_body(side: Side) 
     assert await side.peer.read_head() == b"HTTP/1.1 100 Continue\r\n\r\n"
     await side.peer.send(b"hi")
     assert (await side.answer())[1] == b"/|hi"
+
+
+async def test_client_that_was_told_nothing_is_told_to_go_on_once(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(client: Http1Client, received: RequestReceived) -> None:
+        body = await read_body(client)
+        client.send_informational(ResponseHead(100))  # too late to be of use
+        respond(client, body)
+
+    monkeypatch.setattr(client_http1, "_PATIENCE", 0.001)
+    side.serve(run)
+    lines = ("Expect: 100-continue", "Content-Length: 4")
+    for body in (b"that", b"more"):
+        await side.peer.send(request("/", *lines, method="POST"))
+        assert await side.peer.read_head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await side.peer.send(body[:2])
+        await side.wires.turn()
+        await side.peer.send(body[2:])
+        head, answer = await side.answer()
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert answer == body
+
+
+async def test_client_that_does_not_wait_is_told_nothing(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_http1, "_PATIENCE", 3600)
+    side.serve()
+    lines = ("Expect: 100-continue", "Content-Length: 4")
+    await side.peer.send(request("/", *lines, method="POST"))
+    await side.wires.turn()
+    await side.peer.send(b"th")
+    await side.wires.turn()
+    monkeypatch.setattr(client_http1, "_PATIENCE", 0)
+    await side.wires.turn()
+    await side.peer.send(b"at")
+    assert (await side.answer())[1] == b"/|that"
 
 
 async def test_http_1_0_client_gets_no_informational_answer(side: Side) -> None:
