@@ -28,7 +28,7 @@ from proxy_core.wire.http2_listener import Listener
 from proxy_core.wire.http2_state import own_settings
 
 _MAX_FRAME = 16384  # we ask for no larger ones
-ROOM_FOR_STREAMS = 2 * 1024 * 1024
+ROOM_FOR_STREAMS = 1024 * 1024
 _DEFAULT_WINDOW = 65_535
 _ALL_STREAMS = 2**31 - 1
 _LEAVING = b"leaving."
