@@ -7,7 +7,6 @@ task of its own, because an origin may answer before it has read everything (RFC
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 
@@ -102,5 +101,4 @@ class Upload:
         task = self._task
         if task is not None and not task.done():
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait([task])  # to await the task itself would hide that we are cancelled
