@@ -318,6 +318,8 @@ class Http2Client(Http2Link):
                 self._refuse(error)
         finally:
             self.channel.on_stopping = None
+            for stream in self.streams.values():
+                self.clock.forget(stream)  # which would keep it, and all of this, for ever
             for task in self._tasks:
                 task.cancel()
             if self._tasks:

@@ -402,6 +402,22 @@ async def test_head_that_does_not_end_is_cut_off(side: Side, begun: bytes) -> No
     assert "head took too long" in str(side.refused[0])
 
 
+async def test_client_that_leaves_is_forgotten_with_its_streams(side: Side) -> None:
+    begun = asyncio.Event()
+
+    async def wait(stream: Http2ClientStream, received: RequestReceived) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    side.run = wait
+    _, serving = side.serve()
+    await side.ask()
+    await begun.wait()
+    side.client.peer.close()
+    await serving
+    assert len(side.clock) == 0
+
+
 async def test_body_that_stops_within_its_frame_is_no_head(side: Side) -> None:
     side.serve()
     number = await side.ask(end=False)
