@@ -60,9 +60,7 @@ class Http2Bytes:
     def close(self) -> None:
         """See `ByteStream.close`."""
         self.write_eof()
-        self._link.flush()
-        if self._stream.complete:
-            self._link.drop(self._stream)
+        self._stream.finish()
 
     def abort(self) -> None:
         """See `ByteStream.abort`."""

@@ -292,6 +292,10 @@ class Http2Stream:
         """Whether both sides are."""
         return self._finished and self._ended
 
+    def finish(self) -> None:
+        """Note that nobody reads it any more; what was sent may still wait for the peer."""
+        raise NotImplementedError
+
     def drop_incoming(self) -> None:
         """Give back the credit of what nobody will read."""
         while self._incoming:

@@ -52,6 +52,7 @@ class Http2UpstreamStream(Http2Stream):
         "_switched",
         "_upstream",
         "_websocket",
+        "left",
         "reused",
         "server",
     )
@@ -60,6 +61,8 @@ class Http2UpstreamStream(Http2Stream):
         super().__init__(upstream, 0)
         self.server = upstream.server
         self.reused = reused
+        self.left = False
+        """Nobody reads what the origin may still say."""
         self._upstream = upstream
         self._heads: list[ResponseReceived] = []
         self._answered = False
@@ -156,6 +159,23 @@ class Http2UpstreamStream(Http2Stream):
         self._link.reset(self, CANCEL)
         if self._failure is None:
             self.fail(UpstreamError("the exchange was given up"))
+
+    def finish(self) -> None:
+        """See `Http2Stream.finish`: the origin has a while to end its side as well."""
+        self.left = True
+        self._link.flush()
+        if self.complete or self._failure is not None:
+            self._link.drop(self)
+        else:
+            limits = self._link.limits
+            seconds = limits.unwanted_timeout if self.sent else limits.idle_timeout
+            self.allow(seconds, "did not end its stream")
+
+    def expire(self) -> None:
+        """See `Perishable.expire`; nobody else would end a stream that was left."""
+        super().expire()
+        if self.left:
+            self._link.reset(self, CANCEL)
 
     def become_bytes(self) -> ByteStream:
         """See `UpstreamStream.become_bytes`."""
@@ -260,7 +280,9 @@ class Http2Upstream(Http2Link):
             self._retire()
 
     def settle(self, stream: Http2Stream) -> None:
-        """See `Http2Link.settle`: the exchange releases the stream."""
+        """See `Http2Link.settle`: the exchange releases the stream, unless it has left it."""
+        if isinstance(stream, Http2UpstreamStream) and stream.left:
+            super().settle(stream)
 
     def drop(self, stream: Http2Stream) -> None:
         """See `Http2Link.drop`."""

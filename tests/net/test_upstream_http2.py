@@ -210,6 +210,27 @@ async def test_websocket_is_asked_for_by_extended_connect_and_becomes_bytes(side
     assert not side.upstream.streams
 
 
+@pytest.mark.parametrize("ends", [True, False], ids=["ends late", "does not end"])
+async def test_websocket_that_was_left_leaves_no_stream_behind(side: Side, ends: bool) -> None:
+    stream = side.upstream.open_stream()
+    stream.send_head(UPGRADE, 0, None, b"websocket")
+    number = await side.origin.next_id()
+    side.origin.h2.send_headers(number, OK)
+    await side.origin.flush()
+    await stream.read_head()
+    stream.become_bytes().close()
+    await side.origin.next(h2.events.StreamEnded, number)
+    assert side.upstream.streams
+    if ends:
+        side.origin.h2.end_stream(number)
+        await side.synced()
+    else:
+        side.upstream.clock.sweep(LIMITS.unwanted_timeout + 1)
+        await side.origin.next(h2.events.StreamReset, number)
+    assert not side.upstream.streams
+    assert not side.upstream._open
+
+
 async def test_websocket_that_is_turned_down_leaves_no_stream_behind(side: Side) -> None:
     stream = side.upstream.open_stream()
     stream.send_head(UPGRADE, 0, None, b"websocket")
