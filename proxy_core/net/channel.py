@@ -407,6 +407,8 @@ class Channel(asyncio.BufferedProtocol):
         (RFC 9112, section 9.6). So end our side, read on a while, then close.
         """
         self.write_eof()
+        if isinstance(self._error, ConnectionTimeout):
+            self._error = None  # what was late has had its answer
         self.allow(seconds, "lingering")
         with contextlib.suppress(ConnectionLost, ConnectionTimeout, TlsError):
             while max_bytes > 0:

@@ -298,6 +298,18 @@ async def test_linger_ends_with_its_time(wires: Wires, clock: Clock) -> None:
     await until(lambda: channel.closed)
 
 
+async def test_linger_waits_for_who_was_late_before(wires: Wires, clock: Clock) -> None:
+    channel, peer = await wires.open()
+    channel.allow(1.0, "late")
+    clock.sweep(2.0)
+    channel.write(b"too late")
+    lingering = wires.start(channel.linger(2.0, 1000))
+    assert await peer.read_to_end() == b"too late"
+    assert not lingering.done()
+    peer.end()
+    await lingering
+
+
 async def test_loss_is_told_once(wires: Wires) -> None:
     channel, peer = await wires.open()
     lost: list[None] = []
