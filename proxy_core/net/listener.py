@@ -50,8 +50,12 @@ class Listener:
         batch = min(_BATCH, self._parts.descriptors.batch)
         bound = await bind(host, port, "--listen", self._parts.own)
         for sock in bound.sockets:
-            server = await loop.create_server(self._accept, sock=sock, backlog=batch)
+            # In two steps: sockets of a server that is cancelled in the one would be nobody's.
+            server = await loop.create_server(
+                self._accept, sock=sock, backlog=batch, start_serving=False
+            )
             self._servers.append(server)
+            await server.start_serving()
             _lengthen_queue(sock.fileno())
         return bound.address
 
