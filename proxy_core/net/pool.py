@@ -196,6 +196,7 @@ class UpstreamPool:
         shared = [connection for group in self._shared.values() for connection in group]
         self._shared.clear()
         self._idle.clear()
+        self._idle_count = 0
         for connection in shared:
             await connection.close()
         self._dialer.close()
