@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,22 +26,17 @@ def explore(scenario: Scenario, known: Sequence[Scenario], data_dir: Path) -> Ex
     Where it waits as those do that are `known`, nothing is tried once more.
     """
     found = Explored()
-    gc.collect()
-    gc.freeze()  # what is there already takes no time to be looked through after each run
-    try:
-        with quick():
-            for other in known:
-                places = run_once(other, data_dir, None).seen
-                found.tried.update((place, fault) for place in places for fault in Fault)
-            run_once(scenario, data_dir, None)  # or what breaks would say nothing
-            more = True
-            while more:
-                before = len(found.tried)
-                try:
-                    run_once(scenario, data_dir, found.tried)
-                except Broken as error:
-                    found.broken.append(str(error))
-                more = len(found.tried) > before
-    finally:
-        gc.unfreeze()
+    with quick():
+        for other in known:
+            places = run_once(other, data_dir, None).seen
+            found.tried.update((place, fault) for place in places for fault in Fault)
+        run_once(scenario, data_dir, None)  # or what breaks would say nothing
+        more = True
+        while more:
+            before = len(found.tried)
+            try:
+                run_once(scenario, data_dir, found.tried)
+            except Broken as error:
+                found.broken.append(str(error))
+            more = len(found.tried) > before
     return found

@@ -49,7 +49,10 @@ async def _nothing(self: object) -> None:
 @contextlib.contextmanager
 def quick() -> Iterator[None]:
     """Spare every run what takes long and tells nothing."""
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked through after each run
     with (
+        contextlib.ExitStack() as stack,
         mock.patch.object(
             proxy_core.core, "UpstreamTls", side_effect=lambda policy: _upstream_tls()
         ),
@@ -57,6 +60,7 @@ def quick() -> Iterator[None]:
         mock.patch.object(PluginManager, "start", _nothing),
         mock.patch.object(PluginManager, "stop", _nothing),
     ):
+        stack.callback(gc.unfreeze)
         yield
 
 

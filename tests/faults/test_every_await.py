@@ -21,6 +21,8 @@ from tests.faults import (
     http1_scenarios,
     http2_scenarios,
     tunnel_scenarios,
+    way_in_scenarios,
+    way_out_scenarios,
     websocket_scenarios,
 )
 from tests.faults.explore import explore
@@ -38,7 +40,12 @@ MESSAGES = [
     *hook_scenarios.SCENARIOS,
     *websocket_scenarios.SCENARIOS,
 ]
-CONNECTIONS = [*http2_scenarios.SCENARIOS, *tunnel_scenarios.SCENARIOS]
+CONNECTIONS = [
+    *http2_scenarios.SCENARIOS,
+    *tunnel_scenarios.SCENARIOS,
+    *way_in_scenarios.SCENARIOS,
+    *way_out_scenarios.SCENARIOS,
+]
 KNOWN = 2
 """The first scenarios of each kind wait where the others do as well, and are tried for them."""
 CASES = [
@@ -48,6 +55,8 @@ CASES = [
         hook_scenarios,
         http2_scenarios,
         tunnel_scenarios,
+        way_in_scenarios,
+        way_out_scenarios,
         websocket_scenarios,
     )
     for number, scenario in enumerate(module.SCENARIOS)
