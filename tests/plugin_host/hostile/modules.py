@@ -99,6 +99,30 @@ AT_THE_DOOR: Final[dict[str, Hostile]] = {
         wasm(f'(module (memory (export "memory") i64 1) {HOOK})'), "not a valid module"
     ),
     "two memories": Hostile(module("(memory 1)"), "not a valid module"),
+    "table of 64 bits": Hostile(module("(table i64 1 funcref)"), "not a valid module"),
+    "pages of one byte": Hostile(
+        wasm(f'(module (memory (export "memory") 1 (pagesize 1)) {HOOK})'), "not a valid module"
+    ),
+    "threads": Hostile(
+        module("(func (drop (i32.atomic.rmw.add (i32.const 0) (i32.const 1))))"),
+        "not a valid module",
+    ),
+    "exceptions": Hostile(module("(tag $t) (func (throw $t))"), "not a valid module"),
+    "garbage collection": Hostile(
+        module("(type $s (struct (field i32))) (func (drop (struct.new_default $s)))"),
+        "not a valid module",
+    ),
+    "references to functions": Hostile(
+        module("(type $f (func)) (func (param (ref $f)) (call_ref $f (local.get 0)))"),
+        "not a valid module",
+    ),
+    "stack switching": Hostile(
+        module(
+            "(type $f (func)) (type $c (cont $f)) (func $g) (elem declare func $g)"
+            " (func (drop (cont.new $c (ref.func $g))))"
+        ),
+        "not a valid module",
+    ),
     # imports
     "imported memory": Hostile(
         wasm(f'(module (import "env" "memory" (memory 1)) {HOOK})'), "memory"
@@ -194,6 +218,52 @@ IN_A_HOOK: Final[dict[str, Hostile]] = {
     "endless loop": Hostile(guest(f"{SPIN} i32.const 0"), "used up its fuel"),
     "endless loop, endless fuel": Hostile(
         guest(f"{SPIN} i32.const 0"), "within 100 ms", ENDLESS_FUEL
+    ),
+    "endless tail calls": Hostile(
+        guest("call $r i32.const 0", imports="(func $r return_call $r)"), "used up its fuel"
+    ),
+    "endless tail calls through a table": Hostile(
+        guest(
+            "call $r i32.const 0",
+            imports="(type $t (func)) (table funcref (elem $r)) "
+            "(func $r (return_call_indirect (type $t) (i32.const 0)))",
+        ),
+        "within 100 ms",
+        ENDLESS_FUEL,
+    ),
+    "endless host calls through a table": Hostile(
+        guest(
+            "(loop (drop (call_indirect (type $t) (i32.const 0))) (br 0)) i32.const 0",
+            imports=f"{SIZE} (type $t (func (result i32))) (table funcref (elem $get_memory_size))",
+        ),
+        "within 100 ms",
+        ENDLESS_FUEL,
+    ),
+    "endless branches by a table": Hostile(
+        guest(f"(loop (br_table {'0 ' * 1000} (i32.const 999))) i32.const 0"), "used up its fuel"
+    ),
+    "endless copies of elements": Hostile(
+        guest(
+            "(loop (table.copy (i32.const 0) (i32.const 1) (i32.const 9999)) (br 0)) i32.const 0",
+            imports="(table 10000 funcref)",
+        ),
+        "used up its fuel",
+    ),
+    "elements past the end": Hostile(
+        guest(
+            "(table.init $e (i32.const 1) (i32.const 0) (i32.const 2)) i32.const 0",
+            imports="(table 2 funcref) (func $f) (elem $e func $f $f)",
+        ),
+        "trapped",
+    ),
+    "memory grown to its limit and touched": Hostile(
+        guest(
+            "(local $i i32) (drop (memory.grow (i32.const 95)))"
+            "(loop (i32.store (local.get $i) (i32.const 1))"
+            " (local.set $i (i32.add (local.get $i) (i32.const 4096))) (br 0)) i32.const 0"
+        ),
+        "out of bounds",
+        "[limits]\nmemory_mb = 6",
     ),
     "endless recursion": Hostile(
         guest("call $r i32.const 0", imports="(func $r call $r call $r)"), "its stack"
