@@ -190,6 +190,7 @@ class UpstreamTls:
         # The same on every Python: a trusted intermediate is enough, as in 3.13, but what browsers
         # let pass is not refused for its form, as 3.13 would.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.hostname_checks_common_name = False  # RFC 9110, section 4.3.4
         context.load_default_certs()
         if self._extra is not None:
             context.load_verify_locations(cadata=self._extra)

@@ -45,15 +45,19 @@ def make(
     begin_in_days: float = -1,
     end_in_days: float = 30,
     usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    alternative: bool = True,
 ) -> Pair:
-    """Make a certificate for `name`, self-signed where there is no `issuer`."""
+    """Make a certificate for `name`, self-signed where there is no `issuer`.
+
+    Without `alternative` names it has the subject's common name only.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     try:
-        alternative: x509.GeneralName = x509.IPAddress(ip_address(name))
+        other: x509.GeneralName = x509.IPAddress(ip_address(name))
     except ValueError:
-        alternative = x509.DNSName(name.replace(" ", "-"))
+        other = x509.DNSName(name.replace(" ", "-"))
     signer = issuer.key if issuer else key
     builder = (
         x509.CertificateBuilder()
@@ -64,12 +68,13 @@ def make(
         .not_valid_before(now + begin_in_days * DAY)
         .not_valid_after(now + end_in_days * DAY)
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
     )
+    if alternative:
+        builder = builder.add_extension(x509.SubjectAlternativeName([other]), critical=False)
     if not ca:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return Pair(builder.sign(signer, hashes.SHA256()), key)

@@ -34,6 +34,10 @@ _CERTIFICATES = {
         make("other.example", issuer=CA),
         b"the certificate of localhost is for other names; pass --insecure-hosts ",
     ),
+    "common name alone": (
+        make("localhost", issuer=CA, alternative=False),
+        b"the certificate of localhost is for other names; pass --insecure-hosts ",
+    ),
     "self-signed": (
         make("localhost"),
         b"the certificate of localhost is self-signed; pass --upstream-ca FILE ",
