@@ -22,6 +22,13 @@ from proxy_core.net.tls_session import TlsInTls, TlsSession
 _LAST_WORDS = 300.0
 """Seconds a closed connection has for what was written before."""
 
+_REST_AFTER = 1.0
+"""Seconds without a byte after which a connection that is idle may rest."""
+
+
+class FellIdle(Exception):
+    """Nothing has come for a while, and nothing is owed: who reads may put itself away."""
+
 
 class Channel(asyncio.BufferedProtocol):
     """One connection. Use from its loop only, and `receive` in one task at a time."""
@@ -32,6 +39,7 @@ class Channel(asyncio.BufferedProtocol):
         "_eof",
         "_error",
         "_expiry",
+        "_idle_until",
         "_incoming",
         "_incoming_size",
         "_loop",
@@ -73,9 +81,11 @@ class Channel(asyncio.BufferedProtocol):
         """Bytes that wait for the peer to read, as far as they count."""
         self._narrow = False
         """Few of them are enough to block the writer."""
-        self._write_waiters: list[asyncio.Future[None]] = []
+        self._write_waiters: list[asyncio.Future[None]] | None = None
         self._tls: TlsSession | TlsInTls | None = None
         self._expiry = ""
+        self._idle_until: float | None = None
+        """The deadline, while the one before it is for `receive` to raise FellIdle."""
         self.closed = True
         self.deadline = NEVER
         self.on_made: Callable[[Channel], None] | None = None
@@ -84,8 +94,9 @@ class Channel(asyncio.BufferedProtocol):
         """Called once, when the connection is gone in both directions."""
         self.on_stopping: Callable[[], None] | None = None
         """Called when the listener stops, so that what is under way can end well."""
-        self.on_activity: Callable[[], None] | None = None
-        """Called when anything arrives, the end included; for connections lying idle."""
+        self.on_activity: Callable[[Channel], object] | None = None
+        """Called when anything arrives that nobody waits for, the end included, or is late; for
+        connections lying idle."""
 
     # --- the loop's side
 
@@ -212,11 +223,11 @@ class Channel(asyncio.BufferedProtocol):
             if not waiter.done():
                 waiter.set_result(None)
         elif self.on_activity is not None:
-            self.on_activity()
+            self.on_activity(self)
 
     def _wake_writer(self) -> None:
-        waiters, self._write_waiters = self._write_waiters, []
-        for waiter in waiters:
+        waiters, self._write_waiters = self._write_waiters, None
+        for waiter in waiters or ():
             if not waiter.done():
                 waiter.set_result(None)
 
@@ -225,26 +236,53 @@ class Channel(asyncio.BufferedProtocol):
     def allow(self, seconds: float, expiry: str) -> None:
         """Give what comes next so many seconds; `expiry` says what was late, for people."""
         self.deadline = self._clock.now + seconds
+        self._idle_until = None
         self._expiry = expiry
 
     def allow_for_ever(self) -> None:
         """Lift the deadline."""
         self.deadline = NEVER
+        self._idle_until = None
+
+    def allow_idle(self, seconds: float, expiry: str) -> None:
+        """As `allow`, to who has nothing to do until something comes; and `doze`."""
+        self.allow(seconds, expiry)
+        self.doze()
+
+    def doze(self) -> None:
+        """Have `receive` raise FellIdle, once, where it waits for a while; the deadline stays."""
+        rest_at = self._clock.now + _REST_AFTER
+        if rest_at < self.deadline:
+            self._idle_until = self.deadline
+            self.deadline = rest_at
 
     def expire(self) -> None:
         """Fail every wait, because the deadline passed; break off what was being closed."""
+        if self._idle_until is not None:
+            self.deadline, self._idle_until = self._idle_until, None
+            if self.deadline >= self._clock.now:
+                self._fall_idle()
+                return
+            self.deadline = NEVER
         if self._transport.is_closing():
             self._transport.abort()
         self._error = ConnectionTimeout(self._expiry)
         self._wake_reader()
         self._wake_writer()
 
+    def _fall_idle(self) -> None:
+        waiter = self._read_waiter
+        if waiter is None:
+            self.doze()  # who reads is about to
+        elif not waiter.done():
+            waiter.set_exception(FellIdle())
+
     # --- the coroutine's side
 
     async def receive(self) -> bytes:
         """Return what arrived, at least one byte; `b""` when the peer has ended its side.
 
-        Raises ConnectionLost, ConnectionTimeout or TlsError.
+        Raises ConnectionLost, ConnectionTimeout or TlsError; FellIdle only after `doze`.
         """
         while not self._incoming_size:
             if self._error is not None:
@@ -334,6 +372,8 @@ class Channel(asyncio.BufferedProtocol):
     def writable(self) -> asyncio.Future[None]:
         """Return what is done when it is worth asking `write_blocked` and `closed` again."""
         waiter = self._loop.create_future()
+        if self._write_waiters is None:
+            self._write_waiters = []
         self._write_waiters.append(waiter)
         return waiter
 
@@ -426,7 +466,7 @@ class Channel(asyncio.BufferedProtocol):
 
     def local_address(self) -> tuple[str, int]:
         """Our end's IP address and port."""
-        return _address(self._transport.get_extra_info("sockname"))
+        return _shared_address(*_address(self._transport.get_extra_info("sockname")))
 
     @property
     def socket(self) -> socket.socket | None:
@@ -450,6 +490,12 @@ def _shared(host: str) -> str:
     IPv4 on a socket that takes both families is called what it is called on others.
     """
     return host.removeprefix(_MAPPED) if "." in host else host
+
+
+@lru_cache(maxsize=64)
+def _shared_address(host: str, port: int) -> tuple[str, int]:
+    """Return an equal pair: many connections come to few addresses."""
+    return host, port
 
 
 def _reason(exc: Exception) -> str:

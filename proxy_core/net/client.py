@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from proxy_core.config import ReverseMode, SocksMode, TransparentMode
 from proxy_core.errors import (
@@ -31,7 +31,7 @@ from proxy_core.model.connection import ClientConnection, ServerConnection, TlsF
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
 from proxy_core.model.message import RequestHead, join_authority, split_authority
-from proxy_core.net.channel import Channel
+from proxy_core.net.channel import Channel, FellIdle
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.net.client_http2 import Http2Client
 from proxy_core.net.client_parts import ClientParts
@@ -44,6 +44,7 @@ from proxy_core.net.last_words import closing_answer
 from proxy_core.net.routing import Router
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
+from proxy_core.wire.http2_folded import Folded
 from proxy_core.wire.sniff import Protocol
 from proxy_core.wire.tls_hello import ClientHello
 
@@ -53,17 +54,30 @@ _SERVER_FIRST_GRACE = 0.25
 _Step: TypeAlias = "Coroutine[Any, Any, _Step | None]"
 
 
+class _Rest(NamedTuple):
+    """What a connection on which nothing happens needs to go on."""
+
+    router: Router
+    inside: bool
+    """A tunnel; in HTTP/1."""
+    http2: Folded | None
+
+
 class ClientSession:
-    """Serves one accepted connection from the first byte to the last."""
+    """Serves one accepted connection from the first byte to the last.
 
-    __slots__ = ("_channel", "_client", "_dialled", "_parts", "_way")
+    One on which nothing happens for a while rests: `run` returns, and goes on when called again.
+    """
 
-    def __init__(self, parts: ClientParts, channel: Channel) -> None:
+    __slots__ = ("_client", "_dialled", "_parts", "_rest", "_way", "channel")
+
+    def __init__(self, parts: ClientParts, way: Way, channel: Channel) -> None:
         self._parts = parts
-        self._channel = channel
+        self.channel = channel
+        self._rest: _Rest | None = None
         self._dialled: tuple[ServerConnection, ByteStream] | None = None
         """A tunnel's way to its server, while nobody knows yet whether its bytes go there as is."""
-        self._way = Way(parts)
+        self._way = way
         self._client = ClientConnection(
             ConnectionId(next(parts.ids)),
             channel.peer_address(),
@@ -72,23 +86,39 @@ class ClientSession:
             time.time(),
         )
 
+    @property
+    def rests(self) -> bool:
+        """Whether `run` returned for the connection to rest, and not because it ended."""
+        return self._rest is not None
+
     async def run(self) -> None:
-        """Serve until the connection ends; failures of the client end here."""
+        """Serve until the connection ends, or rests; failures of the client end here."""
+        step: _Step | None = self._begin() if self._rest is None else self._wake(self._rest)
         try:
-            if await self._parts.connections.admit(self._client, None) is not None:
-                self._channel.abort()
-                return
-            self._channel.allow(self._parts.limits.head_timeout, "the request's head took too long")
-            step: _Step | None = self._begin()
             while step is not None:
                 step = await step
         except (ConnectionLost, ConnectionTimeout, TlsError):
-            self._channel.abort()
+            self.channel.abort()
         finally:
-            self._drop_dialled()
-            self._client.closed = time.time()
+            if self._rest is None:
+                self._drop_dialled()
+                self.note_end()
+
+    def note_end(self) -> None:
+        """Take note that the connection has ended; `run` does so by itself."""
+        self._client.closed = time.time()
+
+    def _wake(self, rest: _Rest) -> _Step:
+        self._rest = None
+        if rest.http2 is not None:
+            return self._speak_http2(rest.router, rest.http2)
+        return self._speak_http1(rest.router, rest.inside, rested=True)
 
     async def _begin(self) -> _Step | None:
+        if await self._parts.connections.admit(self._client, None) is not None:
+            self.channel.abort()
+            return None
+        self.channel.allow(self._parts.limits.head_timeout, "the request's head took too long")
         mode = self._parts.mode
         if isinstance(mode, SocksMode):
             return self._speak_socks()
@@ -96,7 +126,7 @@ class ClientSession:
             return self._speak_transparent()
         if isinstance(mode, ReverseMode) and mode.scheme in ("tcp", "tls"):
             return self._carry_bytes(self._way.tunnel_to(mode.host, mode.port))
-        protocol, _ = await sniff_protocol(self._channel)
+        protocol, _ = await sniff_protocol(self.channel)
         return self._speak(protocol, None)
 
     def _refuse_ourselves(self, tunnel: Tunnel, protocol: Protocol | None) -> _Step | None:
@@ -111,10 +141,10 @@ class ClientSession:
         why = "the firewall turns the proxy's own connections back to it; see docs/transparent.md"
         self._parts.connections.refuse(self._client, _unknown_request("http", ""), why, 508)
         if protocol is Protocol.HTTP1:
-            self._channel.write(closing_answer(508, why))
-            await self._channel.linger(2.0, 65536)
+            self.channel.write(closing_answer(508, why))
+            await self.channel.linger(2.0, 65536)
         else:
-            self._channel.close()
+            self.channel.close()
 
     def _speak(self, protocol: Protocol | None, tunnel: Tunnel | None) -> _Step:
         secured = tunnel is not None and tunnel.secured
@@ -137,10 +167,10 @@ class ClientSession:
 
     async def _speak_tls(self, tunnel: Tunnel | None) -> _Step | None:
         parts = self._parts
-        self._channel.allow(parts.limits.head_timeout, "the TLS handshake took too long")
+        self.channel.allow(parts.limits.head_timeout, "the TLS handshake took too long")
         host = self._way.default_host(tunnel, self._client.local[0])
         try:
-            hello = await read_hello(self._channel)
+            hello = await read_hello(self.channel)
             offer = offer_of(hello)
             self._client = replace(self._client, tls=offer)
             passed = self._way.passed_through(tunnel, hello.sni)
@@ -153,7 +183,7 @@ class ClientSession:
             context.set_alpn_protocols(self._way.protocols(tunnel))
             host = sni or host
             session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
-            await self._channel.start_tls(session)
+            await self.channel.start_tls(session)
         except (TlsError, RemoteProtocolError, CaError, ConnectionTimeout) as error:
             self._refuse_tls(tunnel, host, error)
             return None
@@ -184,7 +214,7 @@ class ClientSession:
             chosen = None if server.tls is None else server.tls.alpn
             context.set_alpn_protocols([] if chosen is None else [chosen])
             session = TlsSession(context, server_side=True, buffers=parts.tls_buffers)
-            await self._channel.start_tls(session)
+            await self.channel.start_tls(session)
         except (TlsError, CaError, ConnectionTimeout) as error:
             connection.close()
             self._refuse_tls(tunnel, host, error)
@@ -212,16 +242,18 @@ class ClientSession:
         head = tunnel.head if tunnel is not None else _unknown_request("https", host)
         who = "" if isinstance(error, UpstreamError) else f"TLS with the client failed for {host}: "
         self._parts.connections.refuse(self._client, head, f"{who}{error}")
-        self._channel.close()
+        self.channel.close()
 
     # --- HTTP
 
-    async def _speak_http1(self, router: Router, inside: bool) -> _Step | None:
+    async def _speak_http1(
+        self, router: Router, inside: bool, rested: bool = False
+    ) -> _Step | None:
         """Serve requests; `inside` a tunnel there can be no other one."""
         self._drop_dialled()
         parts = self._parts
         http = Http1Client(
-            self._channel,
+            self.channel,
             self._client,
             router,
             parts.limits,
@@ -229,17 +261,21 @@ class ClientSession:
             self._refuse,
             parts.lenient,
         )
-        connect = await http.run()
+        try:
+            connect = await http.run(rested)
+        except FellIdle:
+            self._rest = _Rest(router, inside, None)
+            return None
         if connect is None:
             return None
         http.release_channel()
         return self._connect(connect.head, inside)
 
-    async def _speak_http2(self, router: Router) -> None:
+    async def _speak_http2(self, router: Router, folded: Folded | None = None) -> None:
         self._drop_dialled()
         parts = self._parts
-        await Http2Client(
-            self._channel,
+        folded = await Http2Client(
+            self.channel,
             self._client,
             router,
             parts.clock,
@@ -247,7 +283,10 @@ class ClientSession:
             parts.exchange.run,
             self._refuse,
             parts.on_fault,
+            folded,
         ).serve()
+        if folded is not None:
+            self._rest = _Rest(router, False, folded)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         head = _unknown_request("http", "")
@@ -272,10 +311,10 @@ class ClientSession:
             await self._admit(tunnel, taken)
         except (RefusedByHook, RemoteProtocolError, UpstreamError) as error:
             self._parts.connections.refuse(self._client, tunnel.head, str(error), error.status)
-            self._channel.write(answers.refused(error))
-            await self._channel.linger(2.0, 65536)
+            self.channel.write(answers.refused(error))
+            await self.channel.linger(2.0, 65536)
             return None
-        self._channel.write(answers.granted)
+        self.channel.write(answers.granted)
         return self._enter(tunnel)
 
     async def _admit(self, tunnel: Tunnel, taken: bool) -> None:
@@ -294,7 +333,7 @@ class ClientSession:
         if has_come_back(tunnel.head, parts.pseudonym):
             raise UpstreamError(CAME_BACK, 508)
         if self._way.carries_bytes_only(tunnel):
-            self._channel.allow_for_ever()
+            self.channel.allow_for_ever()
             self._dialled = await parts.upstreams.connect(tunnel.route())
 
     def _drop_dialled(self) -> None:
@@ -307,32 +346,32 @@ class ClientSession:
         """Find out what is spoken in a tunnel, and speak it."""
         if self._dialled is not None:
             return self._await_first_word(tunnel, self._dialled[1])
-        self._channel.allow(self._parts.limits.head_timeout, "nothing came through the tunnel")
+        self.channel.allow(self._parts.limits.head_timeout, "nothing came through the tunnel")
         try:
             async with asyncio.timeout(_SERVER_FIRST_GRACE):
-                protocol, data = await sniff_protocol(self._channel)
+                protocol, data = await sniff_protocol(self.channel)
         except TimeoutError:
             return self._refuse_ourselves(tunnel, None) or self._ask_server_first(tunnel)
         if data:
             return self._refuse_ourselves(tunnel, protocol) or self._speak(protocol, tunnel)
-        self._channel.close()
+        self.channel.close()
         return None
 
     async def _speak_socks(self) -> _Step | None:
         parts = self._parts
         try:
-            wanted = await accept_socks(self._channel, parts.passwords)
+            wanted = await accept_socks(self.channel, parts.passwords)
         except RemoteProtocolError as error:
             parts.connections.refuse(self._client, _unknown_request("http", ""), str(error))
-            await self._channel.linger(2.0, 65536)
+            await self.channel.linger(2.0, 65536)
             return None
         if wanted is None:
-            self._channel.close()
+            self.channel.close()
             return None
         return await self._open(self._way.tunnel_to(wanted.host.lower(), wanted.port), OVER_SOCKS)
 
     async def _speak_transparent(self) -> _Step | None:
-        sock = self._channel.socket
+        sock = self.channel.socket
         wanted = None if sock is None else original_destination(sock)
         if wanted is None or self._parts.own.is_own(*wanted):
             self._parts.connections.refuse(
@@ -340,7 +379,7 @@ class ClientSession:
                 _unknown_request("http", ""),
                 "the firewall has not turned this connection here; see docs/transparent.md",
             )
-            self._channel.close()
+            self.channel.close()
             return None
         return self._enter(self._way.tunnel_to(*wanted))
 
@@ -351,30 +390,30 @@ class ClientSession:
             self._dialled = await parts.upstreams.connect(tunnel.route())
         except UpstreamError as error:
             if tunnel.secured:  # somebody may type a request, and is told why there is no answer
-                protocol, _ = await sniff_protocol(self._channel)
+                protocol, _ = await sniff_protocol(self.channel)
                 if protocol in (Protocol.HTTP1, Protocol.HTTP2):
                     return self._speak(protocol, tunnel)
             parts.connections.refuse(self._client, tunnel.head, str(error))
-            self._channel.close()
+            self.channel.close()
             return None
         return self._await_first_word(tunnel, self._dialled[1])
 
     async def _await_first_word(self, tunnel: Tunnel, server: ByteStream) -> _Step | None:
-        self._channel.allow(self._parts.limits.idle_timeout, "nothing came through the tunnel")
-        if await server_speaks_first(self._channel, server):
+        self.channel.allow(self._parts.limits.idle_timeout, "nothing came through the tunnel")
+        if await server_speaks_first(self.channel, server):
             return self._carry_bytes(tunnel)
-        protocol, data = await sniff_protocol(self._channel)
+        protocol, data = await sniff_protocol(self.channel)
         if data:
             return self._speak(protocol, tunnel)
-        self._channel.close()
+        self.channel.close()
         return None
 
     async def _carry_bytes(self, tunnel: Tunnel) -> None:
-        self._channel.allow_for_ever()
+        self.channel.allow_for_ever()
         route = self._way.bytes_route(tunnel)
         dialled, self._dialled = self._dialled, None
         await self._parts.connections.tunnel(
-            self._client, tunnel.head, self._channel, route, dialled
+            self._client, tunnel.head, self.channel, route, dialled
         )
 
 

@@ -93,10 +93,15 @@ class Http1Client:
         self._continued = False
         """It was told so by us, for the origin said nothing."""
 
-    async def run(self) -> RequestReceived | None:
-        """Serve requests until the connection ends; return a CONNECT that is to be tunnelled."""
+    async def run(self, rested: bool = False) -> RequestReceived | None:
+        """Serve requests until the connection ends; return a CONNECT that is to be tunnelled.
+
+        Raises FellIdle between two requests: another one may go on then, which is told that it
+        `rested`.
+        """
         while True:
-            received = await self._next_request()
+            received = await self._next_request(rested)
+            rested = False
             if received is None:
                 return None
             if received.head.method == b"CONNECT":
@@ -114,9 +119,12 @@ class Http1Client:
             self._reader.start_next()
             del received, self._request  # the next one may be long in coming
 
-    async def _next_request(self) -> RequestReceived | None:
+    async def _next_request(self, rested: bool) -> RequestReceived | None:
         reader, channel, limits = self._reader, self._channel, self._limits
-        channel.allow(limits.idle_timeout, "no request came")
+        if rested:
+            channel.doze()
+        else:
+            channel.allow_idle(limits.idle_timeout, "no request came")
         begun = False
         event = None
         try:

@@ -33,6 +33,7 @@ from proxy_core.wire.http1_fields import shown
 from proxy_core.wire.http2_budget import TINY_BYTES
 from proxy_core.wire.http2_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from proxy_core.wire.http2_fields import response_fields
+from proxy_core.wire.http2_folded import Folded
 
 _SMALL = 256
 """A piece of body with fewer bytes may be one of many."""
@@ -267,6 +268,7 @@ class Http2Client(Http2Link):
     """One client connection that speaks HTTP/2."""
 
     __slots__ = (
+        "_folded",
         "_frame",
         "_frame_came",
         "_last_stream",
@@ -274,6 +276,7 @@ class Http2Client(Http2Link):
         "_leaving",
         "_on_fault",
         "_refuse",
+        "_resumes",
         "_run_exchange",
         "_tasks",
         "client",
@@ -290,9 +293,13 @@ class Http2Client(Http2Link):
         run_exchange: Callable[[Http2ClientStream, RequestReceived], Awaitable[None]],
         refuse: Callable[[RemoteProtocolError], None],
         on_fault: Callable[[BaseException], None],
+        folded: Folded | None = None,
     ) -> None:
-        """`refuse` is told of what is no request; `on_fault` of errors that should not be."""
-        super().__init__(channel, clock, limits, client_side=False)
+        """`refuse` is told of what is no request; `on_fault` of errors that should not be.
+
+        `folded` is what `serve` returned to another one before.
+        """
+        super().__init__(channel, clock, limits, client_side=False, folded=folded)
         self.client = client
         self.router = router
         self._run_exchange = run_exchange
@@ -306,29 +313,52 @@ class Http2Client(Http2Link):
         self._leaving = False
         self._last_stream: int | None = None
         """The last stream that is served, where we have said so."""
+        self._resumes = folded is not None
+        self._folded: Folded | None = None
 
-    async def serve(self) -> None:
-        """Serve streams until the connection ends, then end what they still do."""
-        self.channel.allow(self.limits.idle_timeout, "no request came")
+    async def serve(self) -> Folded | None:
+        """Serve streams until the connection ends, then end what they still do.
+
+        Where it rests instead, return what another one needs to go on with it.
+        """
+        if self._resumes:
+            self.channel.doze()
+        else:
+            self.channel.allow_idle(self.limits.idle_timeout, "no request came")
         self.channel.on_stopping = self.leave
         error: Exception | None = None
         try:
-            error = await self.run()
+            error = await self.run(begun=self._resumes)
             if isinstance(error, RemoteProtocolError):
                 self._refuse(error)
         finally:
             self.channel.on_stopping = None
-            for stream in self.streams.values():
-                self.clock.forget(stream)  # which would keep it, and all of this, for ever
-            for task in self._tasks:
-                task.cancel()
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-            for stream in list(self.streams.values()):
-                self.drop(stream)  # what is left of it still waits for the client
-            if isinstance(error, RemoteProtocolError):
-                await self.linger()
-            await self.close()
+            if self._folded is None:
+                await self._end(error)
+            else:
+                del self.engine  # which knows us: only the garbage collector would find the two
+        return self._folded
+
+    async def _end(self, error: Exception | None) -> None:
+        for stream in self.streams.values():
+            self.clock.forget(stream)  # which would keep it, and all of this, for ever
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for stream in list(self.streams.values()):
+            self.drop(stream)  # what is left of it still waits for the client
+        if isinstance(error, RemoteProtocolError):
+            await self.linger()
+        await self.close()
+
+    def may_rest(self) -> bool:
+        """See `Http2Link.may_rest`."""
+        if not (self.streams or self._tasks or self._flush_due or self._leaving):
+            self._folded = self.engine.fold()
+        if self._folded is None:
+            self.channel.doze()
+        return self._folded is not None
 
     # --- what is too slow
 
@@ -458,8 +488,7 @@ class Http2Client(Http2Link):
         """See `Http2Link.drop`."""
         super().drop(stream)
         if not self.streams:
-            self.fall_idle()
-            self.channel.allow(self.limits.idle_timeout, "no request came")
+            self.channel.allow_idle(self.limits.idle_timeout, "no request came")
             self._close_if_done()
 
     def on_malformed(self, stream_id: int, error: RemoteProtocolError) -> None:

@@ -8,7 +8,7 @@ from proxy_core.model.headers import Headers
 from proxy_core.model.message import RequestHead, join_authority
 from proxy_core.net.client_parts import ClientParts
 from proxy_core.net.client_tunnel import Tunnel
-from proxy_core.net.routing import FixedRouter, ReverseRouter, Router, shared_route
+from proxy_core.net.routing import ReverseRouter, Router, shared_router
 
 _HTTP = ("h2", "http/1.1")
 _HTTP1 = ("http/1.1",)
@@ -44,9 +44,7 @@ class Way:
         """Return what routes requests; `owner` is as in `Route`."""
         parts = self._parts
         if tunnel is not None:
-            return FixedRouter(
-                scheme, shared_route(scheme, tunnel.host, tunnel.port, sni, tunnel.via, owner)
-            )
+            return shared_router(scheme, tunnel.host, tunnel.port, sni, tunnel.via, owner)
         mode = parts.mode
         if isinstance(mode, ReverseMode):
             origin = Route(

@@ -18,12 +18,13 @@ from proxy_core.errors import (
     TlsError,
 )
 from proxy_core.model.headers import Field
-from proxy_core.net.channel import Channel
+from proxy_core.net.channel import Channel, FellIdle
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_stream import Http2Stream
 from proxy_core.wire.http2 import Http2Engine
 from proxy_core.wire.http2_budget import Http2Budget
 from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR
+from proxy_core.wire.http2_folded import Folded
 from proxy_core.wire.http2_listener import Listener
 
 _LAST_SECONDS = 1.0
@@ -47,7 +48,15 @@ class Http2Link(Listener):
         "streams",
     )
 
-    def __init__(self, channel: Channel, clock: Clock, limits: Limits, client_side: bool) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        clock: Clock,
+        limits: Limits,
+        client_side: bool,
+        folded: Folded | None = None,
+    ) -> None:
+        """`folded` is the connection to go on with, where it has begun."""
         self.channel = channel
         self.clock = clock
         self.limits = limits
@@ -63,6 +72,7 @@ class Http2Link(Listener):
             max_target=limits.target_bytes,
             max_fields=limits.header_count,
             budget=Http2Budget(budget, limits.http2_forgiven, lambda: clock.now),
+            folded=folded,
         )
         self.deadline = NEVER
         """When to look again at what stands still; see `expire`."""
@@ -71,12 +81,23 @@ class Http2Link(Listener):
         self._dirty: list[Http2Stream] = []
         self._flush_due = False
 
-    async def run(self) -> Exception | None:
-        """Serve the connection until it ends; return why, where it did not end well."""
+    async def run(self, begun: bool = False) -> Exception | None:
+        """Serve the connection until it ends or rests; return why, where it did not end well."""
         try:
-            self.engine.begin()
-            self.flush()
-            while data := await self.channel.receive():
+            if not begun:
+                self.engine.begin()
+                self.flush()
+            while True:
+                try:
+                    data = await self.channel.receive()
+                except FellIdle:
+                    if self._cut is not None:  # meanwhile
+                        raise self._cut from None
+                    if self.may_rest():
+                        break
+                    continue
+                if not data:
+                    break
                 size = len(data)
                 while self.engine.receive_data(data):
                     self.flush()
@@ -97,6 +118,10 @@ class Http2Link(Listener):
         finally:
             self.clock.forget(self)
         return None
+
+    def may_rest(self) -> bool:
+        """Put what has to live on aside, and return whether that was done; nothing has come."""
+        return False
 
     # --- what stands still
 

@@ -1,4 +1,8 @@
-"""The listening sockets, and the tasks that serve what they accept."""
+"""The listening sockets, and the tasks that serve what they accept.
+
+A connection on which nothing happens has no task: it rests, and anything that happens to it, a
+deadline too, gives it one.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from proxy_core.net.bound import bind
 from proxy_core.net.channel import Channel
 from proxy_core.net.client import ClientSession
 from proxy_core.net.client_parts import ClientParts
+from proxy_core.net.client_way import Way
 from proxy_core.net.guard import ClientGuard
 from proxy_core.net.last_words import closing_answer
 
@@ -40,9 +45,17 @@ class Listener:
         self._counters = counters
         self._on_fault = on_fault
         self._servers: list[asyncio.Server] = []
-        self._tasks: dict[asyncio.Task[None], Channel] = {}
+        self._way = Way(parts)
+        self._tasks: dict[asyncio.Task[None], ClientSession] = {}
+        self._resting: dict[Channel, ClientSession] = {}
+        self._wake_up = self._wake  # one object for all that rest
         self.refused = 0
         """Connections turned away because there were too many."""
+
+    @property
+    def resting(self) -> int:
+        """How many connections have no task, as nothing happens on them."""
+        return len(self._resting)
 
     async def start(self, host: str, port: int) -> str:
         """Listen; return `host:port` with the real port. Raises ListenError."""
@@ -78,12 +91,31 @@ class Listener:
                 channel.abort()
             return
         channel.on_made = None
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(ClientSession(self._parts, channel).run())
-        self._tasks[task] = channel
         self._counters.client_connections += 1
+        self._serve(ClientSession(self._parts, self._way, channel))
+
+    def _serve(self, session: ClientSession) -> None:
+        task = asyncio.get_running_loop().create_task(session.run())
+        self._tasks[task] = session
         task.add_done_callback(self._done)
-        channel.on_lost = task.cancel  # nobody is there to be served any more
+        session.channel.on_lost = task.cancel  # nobody is there to be served any more
+
+    def _let_rest(self, session: ClientSession) -> None:
+        channel = session.channel
+        channel.on_lost = None
+        channel.on_activity = self._wake_up
+        self._resting[channel] = session
+        if channel.has_unread or channel.ended:
+            self._wake(channel)  # it came while the task ended
+
+    def _wake(self, channel: Channel) -> None:
+        session = self._resting.pop(channel)
+        channel.on_activity = None
+        if channel.closed:
+            session.note_end()
+            self._counters.client_connections -= 1
+        else:
+            self._serve(session)
 
     @property
     def _speaks_http(self) -> bool:
@@ -105,7 +137,13 @@ class Listener:
         return parts.descriptors.refusal
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        channel = self._tasks.pop(task)
+        session = self._tasks.pop(task)
+        channel = session.channel
+        if session.rests:
+            if self._servers:
+                self._let_rest(session)
+                return
+            session.note_end()
         self._counters.client_connections -= 1
         channel.on_lost = None
         channel.close()
@@ -117,7 +155,11 @@ class Listener:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        for channel in list(self._tasks.values()):
+        for channel in list(self._resting):
+            self._wake(channel)
+        await asyncio.sleep(0)  # they have begun by then, and can say goodbye
+        for session in list(self._tasks.values()):
+            channel = session.channel
             if channel.on_stopping is not None:
                 channel.on_stopping()
         loop = asyncio.get_running_loop()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from functools import partial
 
 from proxy_core.config import Limits
 from proxy_core.errors import UpstreamError
@@ -160,7 +159,7 @@ class UpstreamPool:
         self._idle.setdefault(upstream.route, []).append(upstream)
         self._idle_count += 1
         channel = upstream.channel
-        channel.on_activity = partial(self._drop_idle, upstream)
+        channel.on_activity = lambda _: self._drop_idle(upstream)
         channel.allow(self._limits.upstream_idle, "nothing to do")
 
     def _drop_idle(self, upstream: Http1Upstream) -> None:

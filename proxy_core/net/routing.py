@@ -120,11 +120,11 @@ class ReverseRouter(FixedRouter):
 
 
 @lru_cache(maxsize=1024)
-def shared_route(
+def shared_router(
     scheme: str, host: str, port: int, sni: str, via: Parent | None, owner: int
-) -> Route:
-    """Return a route; many connections lead to the same place, and each keeps its route."""
-    return Route(scheme, host, port, sni, via=via, owner=owner)
+) -> FixedRouter:
+    """Return a router; many connections lead to the same place, and each keeps its router."""
+    return FixedRouter(scheme, Route(scheme, host, port, sni, via=via, owner=owner))
 
 
 @lru_cache(maxsize=1024)

@@ -77,9 +77,9 @@ class Http2Engine:
         self._broken: list[int] = []
         """Streams that we broke off, with events of theirs still to be told."""
         self._closed = False
-        self._lent = 0
+        self._lent = 0 if folded is None else folded.lent
         """Bytes that the connection's window is wider than it should be."""
-        self._wide = False
+        self._wide = folded is not None and folded.wide
         """The peer may send `ROOM_FOR_STREAMS` bytes more on all streams."""
         self._listener = listener
         self._max_target = max_target
@@ -381,9 +381,13 @@ class Http2Engine:
     def fold(self) -> Folded | None:
         """Return what another engine needs to go on with an idle connection.
 
-        None while there is more to it: streams, half a frame, nuisance that was not forgiven yet.
+        None while there is more to it: streams, a part of a frame or of a head, nuisance that was
+        not forgiven yet.
         """
-        return fold(self._h2) if self.budget.empty and not self._closed else None
+        if self._closed or not self.budget.empty:
+            return None
+        folded = fold(self._h2)
+        return None if folded is None else folded._replace(lent=self._lent, wide=self._wide)
 
     def leave(self) -> None:
         """Say that we are about to go (RFC 9113, section 6.8); `on_leave_seen` follows."""

@@ -75,6 +75,9 @@ class Folded(NamedTuple):
     decoder: PackedTable
     encoder_size: int
     closed: ClosedStreams | None
+    lent: int = 0
+    """As `Http2Engine` has it, and so has `wide`."""
+    wide: bool = False
 
 
 def fold(connection: Connection) -> Folded | None:

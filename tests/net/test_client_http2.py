@@ -28,6 +28,7 @@ from proxy_core.net.clock import Clock
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, RequestReceived
 from proxy_core.wire.http2 import Http2Engine
+from proxy_core.wire.http2_folded import Folded
 from tests.net.h2_peer import REQUEST, Fields, H2Peer
 from tests.net.wires import Wires, send_until_blocked
 from tests.waiting import until
@@ -74,7 +75,9 @@ class Side:
     async def _run(self, stream: Http2ClientStream, received: RequestReceived) -> None:
         await self.run(stream, received)
 
-    def serve(self) -> tuple[Http2Client, asyncio.Task[None]]:
+    def serve(
+        self, folded: Folded | None = None
+    ) -> tuple[Http2Client, asyncio.Task[Folded | None]]:
         facts = ClientConnection(
             ConnectionId(1), ("192.0.2.1", 1), ("192.0.2.2", 2), "regular", 0.0
         )
@@ -87,6 +90,7 @@ class Side:
             self._run,
             self.refused.append,
             self.faults.append,
+            folded,
         )
         return http, self.wires.start(http.serve())
 
