@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -15,6 +16,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from h2.connection import H2Connection
+from h2.events import Event, StreamEnded
 
 from tests.e2e.conftest import StartProxy
 from tests.e2e.harness import BackgroundOrigin, ProxyProcess
@@ -129,15 +132,23 @@ def start_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S
 
 
 IDLE = 2000
-OWN_PAGE = b"GET http://int3rceptor.internal/ HTTP/1.1\r\nHost: int3rceptor.internal\r\n\r\n"
+IN_TLS = 150
+OWN_NAME = "int3rceptor.internal"
+OWN_PAGE = f"GET http://{OWN_NAME}/ HTTP/1.1\r\nHost: {OWN_NAME}\r\n\r\n".encode()
+AT_REST = 2.5
+"""Seconds after which a client on which nothing happens costs no more than it has to."""
+
+
+def need_descriptors(count: int) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < count + 500:
+        pytest.skip("too few file descriptors are allowed here; raise ulimit -n")
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["silent", "kept alive"])
 def test_idle_connections_take_little_memory_and_leave_room_for_more(
     start_proxy: StartProxy, kept: bool
 ) -> None:
-    if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < IDLE + 500:
-        pytest.skip("too few file descriptors are allowed here; raise ulimit -n")
+    need_descriptors(IDLE)
 
     def use(clients: list[socket.socket]) -> None:
         for client in clients if kept else []:
@@ -154,6 +165,67 @@ def test_idle_connections_take_little_memory_and_leave_room_for_more(
         assert read_answer(late).startswith(b"HTTP/1.1 200")
         assert not turned_away(clients.open)
         assert (proxy.memory() - before) / IDLE < 20_000
+
+
+@pytest.mark.parametrize("alpn", ["http/1.1", "h2"])
+def test_idle_connections_in_tls_take_little_memory_and_are_served_again(
+    start_proxy: StartProxy, tmp_path: Path, alpn: str
+) -> None:
+    need_descriptors(3 * IN_TLS)
+    config = tmp_path / "int3rceptor.toml"
+    config.write_text("[limits]\ncaptured_total = 1\n", encoding="ascii")  # flows are no clients
+    proxy = start_proxy("--config", str(config))
+    context = proxy.context(alpn)
+    opened: list[InTls] = []
+
+    with ExitStack() as stack:
+
+        def open_more() -> None:
+            for _ in range(IN_TLS):
+                client = InTls(proxy.port, context)
+                opened.append(stack.enter_context(contextlib.closing(client)))
+
+        open_more()
+        time.sleep(AT_REST)
+        before = proxy.memory()
+        open_more()
+        time.sleep(AT_REST)
+        open_more()  # in the room that those before have left
+        assert (proxy.memory() - before) / (2 * IN_TLS) < 20_000
+        for client in opened[::50]:
+            client.ask()
+
+
+class InTls:
+    """A client that has asked the proxy for its own page, in TLS and a tunnel, and stays."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain.sendall(f"CONNECT {OWN_NAME}:443 HTTP/1.1\r\nHost: {OWN_NAME}\r\n\r\n".encode())
+        assert plain.recv(65536).startswith(b"HTTP/1.1 200")
+        self._sock = context.wrap_socket(plain, server_hostname=OWN_NAME)
+        self._h2: H2Connection | None = None
+        if self._sock.selected_alpn_protocol() == "h2":
+            self._h2 = H2Connection()
+            self._h2.initiate_connection()
+        self.ask()
+
+    def ask(self) -> None:
+        if self._h2 is None:
+            self._sock.sendall(f"GET / HTTP/1.1\r\nHost: {OWN_NAME}\r\n\r\n".encode())
+            assert read_answer(self._sock).startswith(b"HTTP/1.1 200")
+            return
+        number = self._h2.get_next_available_stream_id()
+        fields = [(":method", "GET"), (":scheme", "https"), (":authority", OWN_NAME)]
+        self._h2.send_headers(number, [*fields, (":path", "/")], end_stream=True)
+        seen: set[type[Event]] = set()
+        while StreamEnded not in seen:
+            self._sock.sendall(self._h2.data_to_send())
+            seen |= {type(event) for event in self._h2.receive_data(self._sock.recv(65536))}
+        self._sock.sendall(self._h2.data_to_send())
+
+    def close(self) -> None:
+        self._sock.close()
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
