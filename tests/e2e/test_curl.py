@@ -196,6 +196,19 @@ def test_hop_by_hop_fields_do_not_get_past_the_proxy(curl: Curl, origin: Backgro
         assert answer.values(name) == []
 
 
+@pytest.mark.parametrize("flag", ["--http1.1", "--http2"])
+def test_a_connection_that_rested_for_seconds_carries_the_next_request(
+    curl: Curl, origin: BackgroundOrigin, flag: str
+) -> None:
+    url = site(origin, "https") + "/headers?rested"
+    every_2_5_seconds = ("--rate", "24/m")
+    new_connections = ("-w", "%{stderr}\n%{http_code} %{http_version} %{num_connects}")
+    answer = curl(url, flag, *every_2_5_seconds, *new_connections, url)
+    assert (answer.code, answer.status) == (0, 200), answer.problem
+    assert answer.problem.split()[-1] == "1"  # made for the first of the two transfers
+    assert answer.connect == 0  # for the second
+
+
 def test_an_origin_sees_origin_form_and_its_own_host(curl: Curl, origin: BackgroundOrigin) -> None:
     curl(site(origin, "http") + "/headers?form", "-H", "Host: elsewhere.example")
     record = origin.recording.of("/headers")[-1]
