@@ -272,8 +272,8 @@ class Channel(asyncio.BufferedProtocol):
 
     def _fall_idle(self) -> None:
         waiter = self._read_waiter
-        if waiter is None:
-            self.doze()  # who reads is about to
+        if waiter is None or not self._clock.lets_rest():
+            self.doze()  # who reads is about to; or there are others enough
         elif not waiter.done():
             waiter.set_exception(FellIdle())
 

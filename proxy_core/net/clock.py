@@ -13,6 +13,9 @@ from typing import Protocol
 SWEEP_INTERVAL = 0.5
 NEVER = float("inf")
 
+_REST_AT_ONCE = 500
+"""Connections that go to rest in one sweep: it takes up to 50 us each, and others wait."""
+
 
 class Perishable(Protocol):
     """What can be late."""
@@ -28,6 +31,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self._may_rest = 0
         self._watched: set[Perishable] = set()
 
     def watch(self, item: Perishable) -> None:
@@ -37,6 +41,11 @@ class Clock:
     def forget(self, item: Perishable) -> None:
         """Watch `item` no longer; harmless when it was not watched."""
         self._watched.discard(item)
+
+    def lets_rest(self) -> bool:
+        """Whether one more connection may go to rest in this sweep; counts it."""
+        self._may_rest -= 1
+        return self._may_rest >= 0
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -51,6 +60,7 @@ class Clock:
     def sweep(self, now: float) -> None:
         """Set the time, in seconds, and expire what is past its deadline, each once."""
         self.now = now
+        self._may_rest = _REST_AT_ONCE
         late = [item for item in self._watched if item.deadline < now]
         for item in late:
             item.deadline = NEVER

@@ -11,6 +11,7 @@ import h2.events
 import pytest
 
 from proxy_core.config import Limits
+from proxy_core.net import clock as clock_module
 from proxy_core.net.client_http1 import Http1Client
 from proxy_core.wire.http2 import Http2Engine
 from proxy_core.wire.http2_budget import GOAWAY
@@ -135,6 +136,25 @@ async def test_what_served_a_client_is_gone_while_it_rests(house: House) -> None
     finally:
         gc.enable()
     assert left == []
+
+
+async def test_many_that_fall_idle_at_once_go_to_rest_a_few_at_a_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_module, "_REST_AT_ONCE", 2)
+    clients = [house.client() for _ in range(5)]
+    for client in clients:
+        await ask(house, client)
+    await until(lambda: not house.counters.active)
+    await house.wires.turn()
+    seen = []
+    for _ in range(3):
+        house.wires.clock.sweep(house.wires.clock.now + 1.1)
+        await house.wires.turn()
+        seen.append(house.listener.resting)
+    assert seen == [2, 4, 5]
+    for client in clients:
+        await ask(house, client)
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["end", "reset"])
