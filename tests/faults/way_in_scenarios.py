@@ -71,11 +71,14 @@ async def loop(world: World) -> None:
     """The firewall turns the proxy's own connection back to it."""
     client = world.client(1)
     where = ORIGIN_ADDRESS, 9
-    world.dialer._own.dials(client.sock.getsockname(), where)
-    with mock.patch.object(client_module, "original_destination", return_value=where):
-        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await client.read_to_end()).startswith(b"HTTP/1.1 508 ")
-    world.dialer._own.dials_no_more(client.sock.getsockname(), where)
+    ends = client.sock.getsockname(), where
+    world.dialer._own.dials(*ends)
+    try:
+        with mock.patch.object(client_module, "original_destination", return_value=where):
+            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.read_to_end()).startswith(b"HTTP/1.1 508 ")
+    finally:
+        world.dialer._own.dials_no_more(*ends)
 
 
 _METHODS = b"\x05\x01\x02"
