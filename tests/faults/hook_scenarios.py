@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from proxy_core.exchange.fetch import Fetcher
 from proxy_core.exchange.held import Decision
-from proxy_core.exchange.hooks import BodyFilter
+from proxy_core.exchange.hooks import AnsweredByHook, BodyFilter, TrailersToo
 from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
-from proxy_core.model.verdict import CONTINUE, Block, Hold, Verdict
+from proxy_core.model.headers import Headers
+from proxy_core.model.message import ResponseHead
+from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
 from tests.faults.http1_scenarios import OK, ask, head
 from tests.faults.world import LIMITS, ORIGIN, ORIGIN_ADDRESS, Scenario, World
 
@@ -142,6 +144,130 @@ async def unread_body(world: World) -> None:
     world.answered += 1
 
 
+class _Trailers(TrailersToo):
+    """Sees trailers with the end."""
+
+    async def __call__(self, data: bytes, ended: bool) -> bytes:
+        await asyncio.sleep(0)
+        return data
+
+
+def with_trailers(world: World) -> None:
+    piece_by_piece(world)
+    hooks = world.core.hooks
+    hooks.request_stream = hooks.response_stream = lambda flow: _Trailers()
+
+
+def reading_ahead(world: World) -> None:
+    """Hooks that keep heads back until they have read the body behind them."""
+    everything(world)
+    hooks = world.core.hooks
+
+    async def through(data: bytes, ended: bool) -> bytes:
+        return data
+
+    async def read(flow: Flow) -> Verdict:
+        opened = flow.open_body
+        if opened is not None:
+            pieces: list[bytes] = []
+            while piece := await opened.next(asyncio.Event().wait()):
+                pieces.append(piece)
+            opened.pass_through("a test", through, b"".join(pieces), True, opened.trailers)
+        return CONTINUE
+
+    hooks.request = hooks.response = read
+    hooks.request_body = hooks.response_body = lambda flow: False
+
+
+async def invited(world: World) -> None:
+    """The client waits to be asked for its body, which a hook does."""
+    client = world.client()
+    await client.send(head(world, b"POST", b"Content-Length: 6", b"Expect: 100-continue"))
+    await client.read_head()
+    await client.send(b"abc")
+    await asyncio.sleep(0.01)
+    await client.send(b"def")
+    origin = await world.accept()
+    await origin.read_until(b"def")
+    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+    await asyncio.sleep(0.01)
+    await origin.send(b"def")
+    await client.read_until(b"def")
+    world.answered += 1
+
+
+def reading_some(world: World) -> None:
+    """Hooks that stop reading while a piece is still on its way, and let the heads go."""
+    reading_ahead(world)
+
+    async def through(data: bytes, ended: bool) -> bytes:
+        return data
+
+    async def read(flow: Flow) -> Verdict:
+        opened = flow.open_body
+        if opened is not None:
+            first = await opened.next(asyncio.Event().wait()) or b""
+            assert await opened.next(asyncio.sleep(0)) is None
+            opened.pass_through("a test", through, first)
+        return CONTINUE
+
+    world.core.hooks.request = world.core.hooks.response = read
+
+
+async def in_three(world: World) -> None:
+    """Bodies of three pieces, each of which is waited for."""
+    client = world.client()
+    await client.send(head(world, b"POST", b"Content-Length: 9") + b"abc")
+    origin = await world.accept()
+    await client.send(b"def")
+    await origin.read_until(b"def")
+    await client.send(b"ghi")
+    await origin.read_until(b"ghi")
+    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
+    await client.read_until(b"abc")
+    for word in (b"def", b"ghi"):
+        await origin.send(word)
+        await client.read_until(word)
+    world.answered += 1
+
+
+ANSWER = Respond("a test", ResponseHead(200, b"OK", Headers([(b"content-length", b"2")])), b"ok")
+
+
+def answering(world: World) -> None:
+    """A hook answers in the place of the origin, and others see its answer."""
+    everything(world)
+    world.core.hooks.request = _slowly(ANSWER)  # type: ignore[assignment]
+
+
+async def answered(world: World) -> None:
+    client = world.client()
+    await client.send(head(world))
+    await client.read_until(b"ok")
+    world.answered += 1
+
+
+def answering_midway(world: World) -> None:
+    """A hook answers when it has seen some of the body."""
+    piece_by_piece(world)
+
+    def through(flow: Flow) -> BodyFilter:
+        async def each(data: bytes, ended: bool) -> bytes:
+            await asyncio.sleep(0)
+            raise AnsweredByHook(ANSWER)
+
+        return each
+
+    world.core.hooks.request_stream = through
+
+
+async def answered_midway(world: World) -> None:
+    client = world.client()
+    await client.send(head(world, b"POST", b"Content-Length: 6") + b"abc")
+    await client.read_until(b"ok")
+    world.answered += 1
+
+
 def blocked(world: World) -> None:
     everything(world)
     world.core.hooks.response = _slowly(Block("a test"))  # type: ignore[assignment]
@@ -218,6 +344,11 @@ SCENARIOS = [
     Scenario("bodies that are too large", large_bodies, settings=SMALL, prepare=too_large),
     Scenario("other bodies", other_bodies, prepare=edited),
     Scenario("another body unread", unread_body, prepare=edited_unread),
+    Scenario("trailers", post, prepare=with_trailers),
+    Scenario("bodies that are read ahead", invited, prepare=reading_ahead),
+    Scenario("bodies of which some is read ahead", in_three, prepare=reading_some),
+    Scenario("an answer of a hook", answered, prepare=answering),
+    Scenario("an answer of a hook to a part of a body", answered_midway, prepare=answering_midway),
     Scenario("an answer that is blocked", blocked_answer, prepare=blocked),
     Scenario("messages that are held", let_go, prepare=held),
     Scenario("a plugin's own requests", fetches),

@@ -71,6 +71,7 @@ ABOUT_CONNECTIONS = (
     "net/client_tls.py",
     "net/dial.py",
     "net/first_bytes.py",
+    "net/happy_eyeballs.py",
     "net/http2_link.py",
     "net/http2_stream.py",
     "net/listener.py",
@@ -83,13 +84,23 @@ ABOUT_CONNECTIONS = (
 
 NEVER_WAITS = {
     (
+        "exchange/sources.py",
+        "Resumable.next",
+        "await self.read()",
+    ): "what is read has been there before",
+    (
+        "net/listener.py",
+        "Listener.start",
+        "await loop.create_server(self._accept, sock=sock, backlog=batch, start_serving=False)",
+    ): "the sockets are there already",
+    (
         "exchange/websocket.py",
         "_Session.run",
         "self._time",
     ): "a time limit, which is asynchronous in form only",
     (
         "net/client_http2.py",
-        "Http2Client.serve",
+        "Http2Client._end",
         "await self.close()",
     ): "`Http2Link.close` waits for nothing",
     (

@@ -224,7 +224,9 @@ class World:
         return self._tasks.unfinished()
 
     def clients(self) -> list[Channel]:
-        return [c for one in self.core._listeners for c in one._tasks.values() if not c.closed]
+        served = [one.channel for each in self.core._listeners for one in each._tasks.values()]
+        rest = [channel for each in self.core._listeners for channel in each._resting]
+        return [channel for channel in (*served, *rest) if not channel.closed]
 
     def origins(self) -> list[Channel]:
         return [channel for channel in self.dialer._open if not channel.closed]
@@ -320,7 +322,7 @@ class World:
         for owner in self._tasks.ancestors(task):
             for listener in self.core._listeners:
                 if owner in listener._tasks:
-                    channel = listener._tasks[owner]
+                    channel = listener._tasks[owner].channel
                     return [] if channel.closed else [channel]
         return self.clients()
 
