@@ -154,7 +154,7 @@ class Core:
             counters=self.counters,
             captures=captures,
             body_limit=limits.captured_body,
-            growing_limit=limits.captured_growing,
+            growing_limit=min(limits.captured_growing, limits.captured_total),
         )
         connections = Connections(
             ledger=ledger,

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from proxy_core.model.log_line import LogLevel
@@ -27,6 +28,7 @@ from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.guest import Code, Engine, Guest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import PluginLog, StartLog
+from proxy_core.plugin_host.short_turns import short_turns
 
 SHUTDOWN: Final = "plugin_shutdown"
 MOST_INSTANCES: Final = 4
@@ -215,9 +217,8 @@ class Generation:
         if self._building or self.count >= self._most or not self._waiting():
             return
         log = StartLog(self.blueprint.manifest.limits.log_lines_per_second)
-        loop = asyncio.get_running_loop()
         try:
-            building = loop.run_in_executor(self._workers, self.blueprint.build, log)
+            building = short_turns.start(self._workers, partial(self.blueprint.build, log))
         except RuntimeError as error:  # the host has stopped
             self._fail(GuestFailure(f"cannot be started: {error}"))
             return
@@ -272,9 +273,8 @@ class Generation:
             return
         log = StartLog(self.blueprint.manifest.limits.log_lines_per_second)
         guest.host.call = self.blueprint.start_call(log)
-        loop = asyncio.get_running_loop()
         try:
-            ending = loop.run_in_executor(self._workers, _shut_down, guest)
+            ending = short_turns.start(self._workers, partial(_shut_down, guest))
         except RuntimeError:  # the host has stopped, and did not wait any longer
             self._close(guest)
             return

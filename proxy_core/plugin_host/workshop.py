@@ -52,12 +52,7 @@ class Workshop:
 
     def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Have a worker do something."""
-
-        def beside_the_loop() -> T:
-            with short_turns:
-                return work()
-
-        return asyncio.get_running_loop().run_in_executor(self.workers, beside_the_loop)
+        return short_turns.start(self.workers, work)
 
     async def on_worker(self, work: Callable[[], T]) -> T:
         """Have a worker do something, and wait for it."""

@@ -338,6 +338,20 @@ async def test_a_reload_ends_quarantine(host: Host) -> None:
     assert host.status("a").state is PluginState.READY
 
 
+async def test_guests_that_spin_on_the_loop_do_not_keep_a_load_waiting(host: Host) -> None:
+    minutes = "[limits]\nfuel = 1_000_000_000_000\ndeadline_ms = 60_000\nmemory_mb = 4"
+    await host.load("a", guest("(loop (br 0)) i32.const 0"), minutes)
+    loop = asyncio.get_running_loop()
+    spinning = [loop.create_task(host.request(make_flow())) for _ in range(4)]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        await host.load(f"b{_}", PASS)
+    assert not any(task.done() for task in spinning)
+    for task in spinning:
+        task.cancel()
+    await asyncio.wait(spinning)
+
+
 @pytest.mark.parametrize("alone", ["true", "false"])
 async def test_a_version_is_not_blamed_for_calls_that_fail_in_the_one_before(
     host: Host, alone: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVarTuple
 
 from proxy_core.errors import RefusedByHook
 from proxy_core.exchange.bodies import may_be_gathered
@@ -35,6 +35,9 @@ MESSAGE_BYTES: Final = 64 * 1024 * 1024
 """Of a WebSocket's messages that are kept until its end; the last of them."""
 
 Trailers = list[Field] | None
+
+
+About = TypeVarTuple("About")
 
 
 @dataclass(slots=True)
@@ -149,7 +152,7 @@ class Rerun:
             targets.append(join_authority(flow.request.host, flow.request.port, "http"))
         for target in targets:
             step = Step(Hook.CONNECT, flow, Payload())
-            if not await self._ask(step, hook(ConnectAttempt(flow.client, target))):
+            if not await self._ask(step, hook, ConnectAttempt(flow.client, target)):
                 return False
         return True
 
@@ -159,7 +162,7 @@ class Rerun:
         if hooks.request is not None:
             step = Step(Hook.REQUEST, flow, body)
             self._show(step, hooks.request_body)
-            if not await self._ask(step, hooks.request(flow)):
+            if not await self._ask(step, hooks.request, flow):
                 return False
             body = step.payload
         body = await self._stream(Hook.REQUEST_CHUNK, hooks.request_stream, body)
@@ -176,7 +179,7 @@ class Rerun:
         if hooks.response is not None:
             step = Step(Hook.RESPONSE, flow, body)
             self._show(step, hooks.response_body)
-            if not await self._ask(step, hooks.response(flow)):
+            if not await self._ask(step, hooks.response, flow):
                 return
             body = step.payload
         body = await self._stream(Hook.RESPONSE_CHUNK, hooks.response_stream, body)
@@ -210,7 +213,7 @@ class Rerun:
         hook = self._plugin.hooks.websocket_message
         assert hook is not None
         step = Step(Hook.WEBSOCKET_MESSAGE, flow, Payload(message.payload), True, message)
-        await self._ask(step, hook(flow, message))
+        await self._ask(step, hook, flow, message)
         return step.verdict
 
     async def _rule_match(self, match: RuleMatch) -> Verdict:
@@ -219,7 +222,7 @@ class Rerun:
         assert message is not None
         payload = Payload(message.payload)
         step = Step(Hook.RULE_MATCH, match.flow, payload, True, message, match.rule_id)
-        await self._ask(step, hook(match))
+        await self._ask(step, hook, match)
         return step.verdict
 
     async def _capture(self) -> None:
@@ -244,11 +247,13 @@ class Rerun:
         elif step.payload.data:
             flow.open_body = ReadAhead(_Pieces(step.payload))
 
-    async def _ask(self, step: Step, answer: Awaitable[Verdict]) -> bool:
+    async def _ask(
+        self, step: Step, hook: Callable[[*About], Awaitable[Verdict]], *about: *About
+    ) -> bool:
         """Hear what a hook decides; return whether the exchange goes on."""
         flow = self._flow
         self._witness.before(step)
-        verdict = step.verdict = await answer
+        verdict = step.verdict = await hook(*about)
         if step.message is not None:
             step.payload = Payload(step.message.payload)
         elif flow.whole is not None:

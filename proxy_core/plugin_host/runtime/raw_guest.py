@@ -348,6 +348,7 @@ class RawGuest:
                 answer = self._answer
                 if answer is None:
                     await asyncio.sleep(0)
+                    short_turns.let_others_in()
                 elif not answer.done():
                     waited = perf_counter()
                     await asyncio.wait((answer,), timeout=max(0.0, self._deadline - waited))
