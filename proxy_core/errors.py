@@ -46,8 +46,8 @@ class LocalProtocolError(ProtocolError):
 class RemoteProtocolError(ProtocolError):
     """The peer sent something the protocol forbids.
 
-    `status` is what a server answers to it (RFC 9110, section 15): 400, 407, 413, 414, 431, 501,
-    505; `fields` what the answer says besides.
+    `status` is what a server answers to it (RFC 9110, section 15): 400, 407, 408, 413, 414, 431,
+    501, 505; `fields` what the answer says besides.
     """
 
     def __init__(

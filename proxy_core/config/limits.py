@@ -52,7 +52,12 @@ class Limits:
     informational_heads: int = 100
     """1xx heads before one final head."""
     body_timeout: float = 300.0
-    """From one piece of a body to the next, either way."""
+    """From one piece of a body to the next, either way; of a request's body of known length, all
+    that it may come slower than `body_least_rate`."""
+    body_least_rate: int = 64
+    """Bytes a second of a request's body; while it comes slower, its time runs out."""
+    live_timeout: float = 3600.0
+    """For a request's body of unknown length to come slower than that, before its answer."""
     idle_timeout: float = 300.0
     """A connection on which nothing moves."""
     unwanted_body: int = 16 * MIB

@@ -233,6 +233,11 @@ class Channel(asyncio.BufferedProtocol):
 
     # --- time
 
+    @property
+    def now(self) -> float:
+        """The time in seconds, as of the clock's last sweep."""
+        return self._clock.now
+
     def allow(self, seconds: float, expiry: str) -> None:
         """Give what comes next so many seconds; `expiry` says what was late, for people."""
         self.deadline = self._clock.now + seconds

@@ -21,6 +21,7 @@ from proxy_core.exchange.ports import Route
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_10, HTTP_11, RequestHead, ResponseHead
+from proxy_core.net.body_pace import BodyPace
 from proxy_core.net.channel import Channel
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE, BodyLength, EndOfMessage, RequestReceived
@@ -48,6 +49,7 @@ class Http1Client:
         "_held_back",
         "_keep_alive",
         "_limits",
+        "_pace",
         "_pending",
         "_reader",
         "_refuse",
@@ -83,6 +85,8 @@ class Http1Client:
         )
         self._request: RequestReceived
         self._body_read = True
+        self._pace: BodyPace | None = None
+        """How the request's body comes, once it was waited for."""
         self._keep_alive = True
         self._chunked = False
         self._pending = b""
@@ -178,6 +182,7 @@ class Http1Client:
         self._body_read = received.length == 0
         self._held_back = received.expect_continue
         self._continued = False
+        self._pace = None
         self.head_sent = False
         self.trailers = None
         if self._body_read:
@@ -227,6 +232,8 @@ class Http1Client:
             data = self._channel.take()
             if not data:
                 return None
+            if self._pace is not None:
+                self._pace.came(len(data))
             self._reader.receive_data(data)
             event = self._reader.next_event()
         return self._body_event(event)
@@ -250,13 +257,26 @@ class Http1Client:
                 if data is not None:
                     return data
                 self._channel.allow(self._limits.body_timeout, "the request's body stopped coming")
+                since = self._channel.now
                 received = await self._receive_body()
                 self._channel.allow_for_ever()
+                self._judge_pace(self._channel.now - since, len(received))
                 self._reader.receive_data(received)
                 if not received and self._reader.next_event() is None:
                     raise ClientDisconnected("the client went away")
         except (ConnectionLost, ConnectionTimeout, TlsError) as error:
             raise self._lost(error) from error
+
+    def _judge_pace(self, waited: float, came: int) -> None:
+        if self._pace is None:
+            self._pace = BodyPace(self._limits)
+        self._pace.waited(waited)
+        self._pace.came(came)
+        try:
+            self._pace.judge(counted=self._request.length > 0, answered=self.head_sent)
+        except RemoteProtocolError:
+            self._keep_alive = False  # RFC 9110, section 15.5.9
+            raise
 
     async def _receive_body(self) -> bytes:
         """Wait for bytes; tell a client to send them that was told nothing for too long.

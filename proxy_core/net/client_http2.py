@@ -20,6 +20,7 @@ from proxy_core.exchange.ports import ByteStream, Route
 from proxy_core.model.connection import ClientConnection
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import RequestHead, ResponseHead
+from proxy_core.net.body_pace import BodyPace
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import NEVER, Clock
 from proxy_core.net.http2_bytes import Http2Bytes
@@ -48,9 +49,11 @@ class Http2ClientStream(Http2Stream):
         "_arrived",
         "_came",
         "_connection",
+        "_fresh",
         "_inward",
         "_outward",
         "_owed",
+        "_pace",
         "_pieces",
         "_seen",
         "_switched",
@@ -84,6 +87,10 @@ class Http2ClientStream(Http2Stream):
         """What the client may send more on the connection, once this stream is over."""
         self._unwanted = 0
         """Bytes of body that were thrown away."""
+        self._pace: BodyPace | None = None
+        """How its body comes, once it was waited for."""
+        self._fresh = 0
+        """Bytes of it that came since somebody waited for it last."""
         self._inward = Pace()
         self._came = 0
         self._pieces = 0
@@ -102,9 +109,21 @@ class Http2ClientStream(Http2Stream):
 
     async def wait(self) -> None:
         """See `Http2Stream.wait`."""
-        self.allow(self._link.limits.body_timeout, "the request's body stopped coming")
+        limits, clock = self._link.limits, self._link.clock
+        pace = self._pace
+        if pace is None:
+            pace = self._pace = BodyPace(limits)
+        pace.came(self._fresh)
+        self._fresh = 0
+        self.allow(limits.body_timeout, "the request's body stopped coming")
+        since = clock.now
         await super().wait()
         self.deadline = NEVER
+        pace.waited(clock.now - since)
+        pace.came(self._fresh)
+        self._fresh = 0
+        if not self._ended:
+            pace.judge(counted=self._whole_is_due, answered=self.head_sent)
 
     def timed_out(self, error: ConnectionTimeout) -> Int3rceptorError:
         """See `Http2Stream.timed_out`."""
@@ -177,6 +196,7 @@ class Http2ClientStream(Http2Stream):
         """See `Http2Stream.feed`; what comes after the exchange is over nobody will read."""
         super().feed(data, credit)
         self._came += len(data)
+        self._fresh += len(data)
         self._pieces += 1
         if len(data) < _SMALL:
             self._link.watch()

@@ -377,6 +377,21 @@ async def test_body_that_stops_coming_ends_the_request_at_both_ends(
     await inside.still_serves()
 
 
+@pytest.mark.parametrize("inside", [replace(LIMITS, body_timeout=2.0)], indirect=True)
+async def test_body_that_trickles_ends_the_request_at_both_ends(inside: Inside) -> None:
+    client, origin = await ask(inside, b"POST", b"Content-Length: 1000")
+    async with asyncio.TaskGroup() as group:
+        answer = group.create_task(to_the_end(client))
+        at_origin = group.create_task(to_the_end(origin))
+        while not at_origin.done():
+            await client.send(b"x")
+            await asyncio.sleep(0.05)
+        client.end()
+    assert answer.result().startswith(b"HTTP/1.1 408 ")
+    assert "a bad body: less than 64 bytes a second came, for 2 s in all" in await inside.failure()
+    await inside.still_serves()
+
+
 async def test_client_that_stops_reading_is_cut_off(inside: Inside) -> None:
     before = memory()
     client, origin = await ask(inside)

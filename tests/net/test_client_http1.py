@@ -30,6 +30,7 @@ LIMITS = Limits(
 )
 
 Run = Callable[[Http1Client, RequestReceived], Awaitable[None]]
+Drip = Callable[[float, bytes], Awaitable[None]]
 
 
 def request(path: str = "/", *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
@@ -531,6 +532,87 @@ async def test_body_that_stops_coming_is_the_clients_end(side: Side, clock: Cloc
     clock.sweep(301.0)
     assert await serving is None
     assert reasons == ["the client went away: the request's body stopped coming"]
+
+
+async def serve_and_pass_time(side: Side, line: str, head_first: bool = False) -> Drip:
+    """Ask with a body; return what lets so many seconds pass, sends a piece, and has it read."""
+
+    async def run(client: Http1Client, received: RequestReceived) -> None:
+        if head_first:
+            client.send_head(ResponseHead(200), CHUNKED)
+            await client.drain()
+        try:
+            respond(client, b"%d" % len(await read_body(client)))
+        except RemoteProtocolError as error:
+            respond(client, str(error).encode(), error.status)
+
+    async def drip(seconds: float, piece: bytes) -> None:
+        side.clock.sweep(side.clock.now + seconds)
+        await side.peer.send(piece)
+        due = side.clock.now + LIMITS.body_timeout
+        await until(lambda: side.channel.deadline == due or not side.channel.has_unread)
+        await side.wires.turn()
+
+    side.serve(run)
+    await side.peer.send(request("/", line, method="POST"))
+    await until(lambda: side.channel.deadline == LIMITS.body_timeout)
+    return drip
+
+
+async def test_body_that_comes_by_the_byte_is_answered_with_408(side: Side) -> None:
+    drip = await serve_and_pass_time(side, "Content-Length: 1000")
+    await drip(299.0, b"x")
+    await drip(299.0, b"x")
+    head, body = await side.answer()
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close\r\n" in head
+    assert body == b"less than 64 bytes a second came, for 300 s in all"
+    assert await side.peer.read_to_end() == b""
+    side.peer.end()
+
+
+async def test_chunks_by_the_byte_are_live_for_an_hour(side: Side) -> None:
+    drip = await serve_and_pass_time(side, "Transfer-Encoding: chunked")
+    for _ in range(12):
+        await drip(299.0, b"1\r\nx\r\n")
+    assert side.channel.deadline == side.clock.now + LIMITS.body_timeout
+    await drip(299.0, b"1\r\nx\r\n")
+    head, body = await side.answer()
+    assert head.startswith(b"HTTP/1.1 408 ")
+    assert body == b"less than 64 bytes a second came, for 3600 s in all"
+
+
+async def test_chunks_behind_an_answers_head_may_be_a_talk(side: Side) -> None:
+    drip = await serve_and_pass_time(side, "Transfer-Encoding: chunked", head_first=True)
+    for _ in range(20):
+        await drip(299.0, b"1\r\nx\r\n")
+    assert side.channel.deadline == side.clock.now + LIMITS.body_timeout
+
+
+async def test_body_may_pause_as_often_as_it_makes_up_for_it(side: Side) -> None:
+    drip = await serve_and_pass_time(side, f"Content-Length: {20 * 20_000}")
+    for _ in range(20):
+        await drip(299.0, bytes(20_000))
+    assert (await side.answer())[1] == b"400000"
+
+
+async def test_body_that_we_do_not_read_has_all_its_time(side: Side) -> None:
+    go_on = asyncio.Event()
+
+    async def run(client: Http1Client, received: RequestReceived) -> None:
+        assert await client.read() == b"x"
+        await go_on.wait()
+        respond(client, await read_body(client))
+
+    side.serve(run)
+    await side.peer.send(request("/", "Content-Length: 3", method="POST") + b"x")
+    await side.wires.turn()
+    side.clock.sweep(5000.0)
+    go_on.set()
+    await until(lambda: side.channel.deadline == 5000.0 + LIMITS.body_timeout)
+    side.clock.sweep(5200.0)
+    await side.peer.send(b"yz")
+    assert (await side.answer())[1] == b"yz"
 
 
 async def test_body_cut_short_is_told(side: Side) -> None:

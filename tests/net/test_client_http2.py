@@ -554,6 +554,37 @@ async def test_body_of_known_length_may_pause_anywhere(side: Side) -> None:
     assert not side.refused
 
 
+@pytest.mark.parametrize(("declared", "allowed"), [(True, 200.0), (False, 3600.0)])
+async def test_body_that_keeps_below_the_rate_is_answered_with_408(
+    side: Side, declared: bool, allowed: float
+) -> None:
+    errors: list[RemoteProtocolError] = []
+
+    async def run(stream: Http2ClientStream, received: RequestReceived) -> None:
+        try:
+            await echo(stream, received)
+        except RemoteProtocolError as error:
+            errors.append(error)
+            stream.send_head(ResponseHead(error.status), 0)
+            stream.send_end(None)
+
+    side.run = run
+    side.serve()
+    fields = [*REQUEST, (b"content-length", b"100000")] if declared else REQUEST
+    number = await side.ask(end=False, fields=fields)
+    passed = 0.0
+    while not errors and passed < 4000.0:
+        await tick(side)  # it waits
+        side.clock.sweep(side.clock.now + 99.5)
+        passed += 100.0
+        side.client.h2.send_data(number, bytes(300))  # more than moves well, from look to look
+        await tick(side)
+    assert [error.status for error in errors] == [408]
+    assert f"for {allowed:g} s in all" in str(errors[0])
+    assert allowed < passed < allowed * 1.1 + 100.0
+    await side.client.next(h2.events.StreamEnded, number)
+
+
 async def test_body_that_is_shredded_before_any_answer_is_cut_off(side: Side) -> None:
     side.serve()
     number = await side.ask(end=False)
