@@ -13,6 +13,9 @@ from proxy_core.model.headers import Field
 from proxy_core.wire.http1_fields import field_kind, parse_fields_strictly, shown
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r\n")
+_CHUNK_LINE_BEGUN = re.compile(
+    rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*|[ \t]*)\r?)?"
+)
 _MAX_CHUNK_LINE = 4096
 _AT_ONCE = 1024
 """Chunks read in one go: tiny ones come by the ten thousand, and others wait for their turn."""
@@ -99,9 +102,9 @@ class ChunkedDecoder:
         buffer, at = self._buffer, self._at
         match = _CHUNK_LINE.match(buffer, at)
         if match is None:
-            end = buffer.find(b"\n", at, at + _MAX_CHUNK_LINE)
-            if end >= 0 or len(buffer) - at > _MAX_CHUNK_LINE:
-                line = buffer[at : end if end >= 0 else len(buffer)]
+            # Whoever sends something else may never come to the end of a line.
+            if len(buffer) - at > _MAX_CHUNK_LINE or not _CHUNK_LINE_BEGUN.fullmatch(buffer, at):
+                line = buffer[at : at + _MAX_CHUNK_LINE].partition(b"\n")[0]
                 raise RemoteProtocolError(f"not a chunk size: {shown(line)}")
             return False
         if match.end() - at > _MAX_CHUNK_LINE:
@@ -122,6 +125,8 @@ class ChunkedDecoder:
             return True
         end = buffer.find(b"\r\n\r\n", start)
         if end < 0:
+            if buffer.count(b"\n", start) != buffer.count(b"\r\n", start):
+                raise RemoteProtocolError("a line of the trailers ends in a bare LF")
             if len(buffer) - start > self._max_trailer:
                 raise RemoteProtocolError(
                     f"trailers of more than {self._max_trailer} bytes", status=431

@@ -263,6 +263,63 @@ def test_what_is_no_answer_is_refused_before_it_ends(data: bytes) -> None:
     assert "not an HTTP/1 status line" in (read_responses([data]).refusal or "")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"0\r\nA: b\n\r\n",
+        b"0\r\nA: b\n",
+        b"0\r\nA: b\n\n",
+        b"0\r\nA: b\r\n\n",
+        b"0\r\n\n",
+        b"0\n",
+        b"5\n",
+        b"5\r\nhello\n",
+        b"5\r\nhello5",
+        b"5\rh",
+        b"hello",
+        b"-",
+        b"0x",
+        b"5 5",
+        b"5;a\0",
+        b"\r",
+        b"{",
+    ],
+)
+def test_what_are_no_chunks_is_refused_before_it_ends(data: bytes) -> None:
+    for head, read in (
+        (b"POST / HTTP/1.1\r\nHost: h\r\n", read_requests),
+        (b"HTTP/1.1 200 OK\r\n", read_responses),
+    ):
+        for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
+            assert read([head + CHUNKED + b"\r\n", *pieces]).refusal, (read, pieces)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"5",
+        b"5 ",
+        b"5 \t;",
+        b"5;a=b",
+        b"5;a=b\r",
+        b"5\r",
+        b"5\r\nhel",
+        b"5\r\nhello",
+        b"5\r\nhello\r",
+        b"0\r\n",
+        b"0\r\n\r",
+        b"0\r\nA: b",
+        b"0\r\nA: b\r",
+        b"0\r\nA: b\r\n",
+        b"0\r\nA: b\r\n\r",
+    ],
+)
+def test_what_may_become_chunks_is_waited_for(data: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: h\r\n" + CHUNKED + b"\r\n"
+    for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
+        assert read_requests([head, *pieces]).refusal is None
+
+
 @pytest.mark.parametrize("data", [b"H", b"HTTP/1", b"HTTP/1.", b"HTTP/1.1 200 OK\r\nA: b\r\n"])
 def test_what_may_become_an_answer_is_waited_for(data: bytes) -> None:
     assert read_responses([data]).refusal is None
