@@ -30,6 +30,7 @@ from proxy_core.exchange.decisions import Decisions
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import AnsweredByHook, Hooks
 from proxy_core.exchange.ledger import Ledger
+from proxy_core.exchange.max_forwards import COUNTED, answer_here, count_down
 from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import (
     CAME_BACK,
@@ -142,6 +143,15 @@ class Exchange:
         if flow.whole or flow.open_body or self._hooks.request_stream is not None:
             source, length = self._bodies.take_request(source, length, flow)
         head = flow.request
+        if head.method in COUNTED:
+            counted = count_down(head)
+            if counted is None:
+                flow.notes = (*flow.notes, "answered by the proxy itself: Max-Forwards is 0")
+                respond(client, flow, *answer_here(head))
+                return
+            if counted is not head:
+                flow.request_received = flow.request_received or head
+                head = flow.request = counted
         clean = received.clean_of(head, length)
         route = self._route(client, head)
         if length == 0:
