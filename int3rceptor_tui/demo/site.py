@@ -124,6 +124,8 @@ async def _echo(site: Site, request: Request, reply: Reply) -> None:
     kind = (request.record.values(b"content-type") or [b"application/octet-stream"])[0]
     length = request.record.values(b"content-length")
     fields = [(b"content-type", kind)] + [(b"content-length", value) for value in length[:1]]
+    if b"100-continue" in request.record.values(b"expect"):
+        await reply.inform(100, ())  # behind the answer's head it would be too late
     await reply.head(200, fields)
     async for piece in request.pieces():
         await reply.send(piece)

@@ -101,6 +101,18 @@ async def test_echo_returns_the_body_and_upload_its_hash(visitor: Visitor) -> No
     }
 
 
+async def test_echo_tells_a_client_that_waits_to_send_its_body(origin: DemoOrigin) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", origin.http)
+    fields = b"Host: h\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+    writer.write(b"POST /echo HTTP/1.1\r\n%b\r\n" % fields)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")
+    writer.write(b"hi")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(2) == b"hi"
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_downloads_have_the_size_asked_for(visitor: Visitor) -> None:
     assert (await visitor.request("GET", "/bytes/200001")).size == 200_001
 
