@@ -11,12 +11,27 @@ from proxy_core.model.plugin_status import LoadPhase
 from proxy_core.plugin_host.belongings.belongings import Belongings
 from proxy_core.plugin_host.belongings.grants import Grants, hash_of, wanted_by
 from proxy_core.plugin_host.code_cache import CodeCache
+from proxy_core.plugin_host.dialects import dialect_among
+from proxy_core.plugin_host.files.discovery import Source
 from proxy_core.plugin_host.files.manifest import Manifest
-from proxy_core.plugin_host.files.module_file import MODULE_BYTES, read_file
+from proxy_core.plugin_host.files.module_file import MODULE_BYTES, export_names, read_file
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import StartLog
+
+
+def read_plugin(source: Source) -> tuple[Manifest, bytes]:
+    """Return a plugin's manifest, with the limits that its ABI gives it, and its module; blocks.
+
+    The limits decide which engine is to compile the module, so they cannot wait until it is.
+    Raises ManifestError and ModuleRefused.
+    """
+    manifest, path = source.read()
+    data = read_file(path, MODULE_BYTES)
+    if dialect_among(export_names(data)) is not None:
+        manifest = manifest.for_foreign()
+    return manifest, data
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +54,17 @@ class Builder:
     def build(
         self,
         manifest: Manifest,
-        module: Path,
+        data: bytes,
         base: Path,
         belongings: Belongings,
         log: StartLog,
         loading: Loading,
     ) -> Built:
-        """Compile and start a module; blocks. `base` is the manifest's directory.
+        """Compile and start a module's bytes; blocks. `base` is the manifest's directory.
 
         Raises ModuleRefused and GuestFailure.
         """
         began = time.perf_counter()
-        data = read_file(module, MODULE_BYTES)
         permits = self.grants.permits(manifest.name, hash_of(data), wanted_by(manifest, base))
         belongings = replace(belongings, permits=permits)
         loading.enter(LoadPhase.COMPILING)

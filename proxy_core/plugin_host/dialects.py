@@ -6,7 +6,7 @@ turns the hooks of this proxy into what that ABI calls. Modules of our own ABI h
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, Final, Protocol, TypeVar
 
@@ -113,7 +113,11 @@ FOREIGN: Final[Mapping[str, Dialect]] = MappingProxyType(
 
 def dialect_of(exports: Sequence[Declared]) -> Dialect | None:
     """Return the dialect of a module that speaks another ABI than ours."""
-    names = {export.name for export in exports}
+    return dialect_among({export.name for export in exports})
+
+
+def dialect_among(names: Set[str]) -> Dialect | None:
+    """The same by the names of what it exports."""
     if VERSION_EXPORT in names:
         return None
     return next((dialect for marker, dialect in FOREIGN.items() if marker in names), None)

@@ -31,7 +31,7 @@ from proxy_core.plugin_host.abi import VERSION_EXPORT
 from proxy_core.plugin_host.belongings.belongings import Belongings, Commons, Fetches
 from proxy_core.plugin_host.belongings.grants import Grants
 from proxy_core.plugin_host.belongings.state import StateKeeper
-from proxy_core.plugin_host.building import Builder, Built, close_unused
+from proxy_core.plugin_host.building import Builder, Built, close_unused, read_plugin
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.faults import ModuleRefused
 from proxy_core.plugin_host.files.discovery import Source, scan
@@ -295,7 +295,7 @@ class PluginManager:
     async def _build(self, plugin: Plugin, log: StartLog, loading: Loading) -> Built:
         if self._wants_watching:
             await self._follower.note_attempt(plugin.source)
-        manifest, module = await self._workshop.on_worker(plugin.source.read)
+        manifest, data = await self._workshop.on_worker(lambda: read_plugin(plugin.source))
         if manifest.name != plugin.name:
             raise PluginError(
                 f"its manifest now names it {manifest.name!r}; discover plugins to take it up"
@@ -305,7 +305,7 @@ class PluginManager:
         builder = Builder(engine, self._grants, self._workshop.cache)
         base = plugin.source.path.parent
         building = self._workshop.start(
-            lambda: builder.build(manifest, module, base, belongings, log, loading)
+            lambda: builder.build(manifest, data, base, belongings, log, loading)
         )
         try:
             return await asyncio.shield(building)

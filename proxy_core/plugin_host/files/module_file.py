@@ -69,6 +69,30 @@ def check_bytes(data: bytes) -> None:
             _check_functions(data, start, start + size)
 
 
+def export_names(data: bytes) -> frozenset[str]:
+    """Return what a module exports, before it is compiled; what is malformed exports nothing.
+
+    That is for compiling to refuse, and to say why.
+    """
+    try:
+        return frozenset(
+            name
+            for section, start, size in _sections(data)
+            if section == _EXPORT_SECTION
+            for name in _names(data, start, start + size)
+        )
+    except ModuleRefused:
+        return frozenset()
+
+
+def _names(data: bytes, start: int, end: int) -> Iterator[str]:
+    count, position = _unsigned(data, start, end)
+    for _ in range(count):
+        length, at = _unsigned(data, position, end)
+        yield data[at : at + length].decode("utf-8", "replace")
+        _, position = _unsigned(data, at + length + 1, end)  # behind its kind: a number
+
+
 def _check_functions(data: bytes, position: int, end: int) -> None:
     count, position = _unsigned(data, position, end)
     for _ in range(count):

@@ -23,9 +23,9 @@ from proxy_core.model.log_line import LogLevel, LogLine
 from proxy_core.plugin_host.belongings.belongings import Belongings
 from proxy_core.plugin_host.belongings.health import Health
 from proxy_core.plugin_host.belongings.state import KeyValueState
+from proxy_core.plugin_host.building import read_plugin
 from proxy_core.plugin_host.dispatch import Dispatcher
 from proxy_core.plugin_host.files.discovery import Source
-from proxy_core.plugin_host.files.module_file import MODULE_BYTES, read_file
 from proxy_core.plugin_host.generation import Blueprint, Generation
 from proxy_core.plugin_host.guest import Guest
 from proxy_core.plugin_host.logs import LogRing, PluginLog, StartLog
@@ -187,11 +187,11 @@ class OfflineHost(OfflinePlugin):
 
     def __init__(self, source: Source) -> None:
         """Read and check `source`, blocking. Raises ManifestError and ModuleRefused."""
-        from proxy_core.plugin_host.runtime import open_engine  # 0.2 s
+        from proxy_core.plugin_host.runtime import open_engine, open_engine_beside  # 0.2 s
 
-        manifest, module = source.read()
-        data = read_file(module, MODULE_BYTES)
-        self._engine, _ = open_engine()
+        manifest, data = read_plugin(source)
+        beside = manifest.limits.allow_long_instructions
+        self._engine = open_engine_beside() if beside else open_engine()[0]
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="plugin")
         try:
             blueprint = Blueprint.draw(self._engine, manifest, data)

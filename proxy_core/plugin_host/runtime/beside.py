@@ -59,7 +59,7 @@ class _Awaited:
 class GuestBeside(RawGuest):
     """Implements `Guest`."""
 
-    __slots__ = ("_awaited", "_loop", "_threads", "_under_way")
+    __slots__ = ("_awaited", "_freed", "_loop", "_threads", "_under_way")
 
     def __init__(self, engine: BesideEngine, key: int, limits: GuestLimits, call: HookCall) -> None:
         super().__init__(engine, key, limits, call)
@@ -68,6 +68,7 @@ class GuestBeside(RawGuest):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._under_way: Future[int] | None = None
         self._awaited: _Awaited | None = None
+        self._freed = False
 
     def settle(self) -> None:
         """Loading is over: hooks get their own fuel and deadline; slices stay long."""
@@ -139,3 +140,13 @@ class GuestBeside(RawGuest):
             return
         call.add_done_callback(lambda _: super(GuestBeside, self).close())
         self.cut_short()
+
+    def free(self) -> None:
+        """See `RawGuest.free`; a thread does it: the system takes 0.05 ms a mebibyte to do so."""
+        if self._freed:  # two threads at once would free it twice
+            return
+        self._freed = True
+        try:
+            self._threads.submit(super().free)
+        except RuntimeError:  # the engine is closed
+            super().free()

@@ -520,8 +520,12 @@ class RawGuest:
         self._memory.forget()
         self.host.forget()
         self._engine.forget(self.key)
-        self._store.close()
         self._stores.discard(self.key)
+        self.free()
+
+    def free(self) -> None:
+        """Give back what the library keeps of it, memory above all; idempotent."""
+        self._store.close()
         if self._linker is not None:
             self._linker.close()
 

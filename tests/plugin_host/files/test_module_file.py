@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy_core.plugin_host.faults import ModuleRefused
-from proxy_core.plugin_host.files.module_file import check_bytes, read_file
+from proxy_core.plugin_host.files.module_file import check_bytes, export_names, read_file
 from tests.plugin_host.guests import wasm
 
 MODULE = wasm('(module (func (export "on_request") (result i32) i32.const 0))')
@@ -39,6 +39,23 @@ def test_a_module_passes() -> None:
 def test_what_is_no_module_says_why(data: bytes, why: str) -> None:
     with pytest.raises(ModuleRefused, match=why):
         check_bytes(data)
+
+
+def test_exports_are_known_before_a_module_is_compiled() -> None:
+    exporting = wasm(
+        """(module (memory (export "memory") 1) (global (export "g") i32 (i32.const 0))
+        (func (export "") (param i64)) (func (export "\\c3\\a9"))
+        (func) (export "again" (func 1)) (data (i32.const 0) "on_request"))"""
+    )
+    assert export_names(exporting) == {"memory", "g", "", "é", "again"}
+    assert export_names(wasm("(module)")) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"(module (export", MODULE[:-1], b"\0asm\x01\0\0\0\x07\x02\x01\x7f"]
+)
+def test_what_is_malformed_exports_nothing(data: bytes) -> None:
+    assert export_names(data) == frozenset()
 
 
 def test_a_function_may_be_large_but_not_endless() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -15,6 +16,8 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.runtime.beside import GuestBeside
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest
+from tests.plugin_host.foreign.http_wasm.modules import handler
+from tests.plugin_host.foreign.proxy_wasm.filters import filter_of, on
 from tests.plugin_host.guests import Host, importing, make_flow, wasm
 from tests.plugin_host.hostile.host_calls import (
     ASK,
@@ -169,12 +172,12 @@ async def longest_turn(host: Host, flow: Flow) -> float:
     return longest
 
 
-async def assert_the_loop_turns(host: Host) -> None:
+async def assert_the_loop_turns(host: Host, make: Callable[[], Flow] = laden_flow) -> None:
     """Whatever else delays a turn, one that a guest is to blame for is late each time."""
     for _ in range(ATTEMPTS):
         for plugin in host.manager._plugins.values():
             plugin.health.forget()
-        longest = await longest_turn(host, laden_flow())
+        longest = await longest_turn(host, make())
         if longest < MOST_SECONDS:
             return
     raise AssertionError(f"a turn of the loop took {longest * 1000:.1f} ms")
@@ -226,3 +229,37 @@ async def test_limits_that_let_one_instruction_take_long_put_a_plugin_beside_the
     assert beside == {"large", "wide"}
     await assert_the_loop_turns(host)
     assert host.status("large").last_error is None
+
+
+FILLING = f"(memory.fill (i32.const 0) (i32.const 1) (i32.const {90 * MIB})) unreachable"
+FOREIGN = {
+    "Proxy-Wasm": filter_of(on("request_headers", 3, FILLING), pages=1500),
+    "http-wasm": handler(request=FILLING, pages=1500),
+}
+
+
+@pytest.mark.parametrize("abi", FOREIGN)
+async def test_the_loop_turns_while_a_filter_uses_what_it_has_by_default(
+    host: Host, abi: str
+) -> None:
+    await host.load("filter", FOREIGN[abi])
+    await assert_the_loop_turns(host, make_flow)
+
+
+@pytest.mark.parametrize(
+    ("limits", "place"),
+    [
+        ("", GuestBeside),
+        ("fuel = 1_000_000", GuestBeside),
+        ("memory_mb = 10", GuestBeside),
+        ("memory_mb = 4", RawGuest),
+        ("memory_mb = 10\nfuel = 1_000_000", RawGuest),
+    ],
+)
+async def test_a_filter_runs_where_the_limits_that_it_gets_allow(
+    host: Host, limits: str, place: type[RawGuest]
+) -> None:
+    await host.load("filter", filter_of(), f"[limits]\n{limits}")
+    generation = host.manager._plugins["filter"].generation
+    assert generation is not None
+    assert type(generation.idle[0]) is place
