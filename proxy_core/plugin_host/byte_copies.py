@@ -6,6 +6,7 @@ lock so long holds the loop.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 from typing import Final
 
@@ -62,3 +63,28 @@ def splice(target: bytearray, start: int, size: int, data: bytes) -> None:
     for part in (data, rest):
         for at in range(0, len(part), PIECE):
             target += part[at : at + PIECE]
+
+
+async def join_by_turns(*parts: bytes | bytearray) -> bytes:
+    """Return `b"".join(parts)`, a piece in a turn of the loop; nobody may change them meanwhile."""
+    size = sum(map(len, parts))
+    if size <= PIECE:
+        return b"".join(parts)
+    made: bytes = new_bytes(None, size)
+    to = address_of_bytes(made)
+    for part in parts:
+        for at in range(0, len(part), PIECE):
+            piece = bytes(part[at : at + PIECE])
+            ctypes.memmove(to, piece, len(piece))
+            to += len(piece)
+            await asyncio.sleep(0)
+    return made
+
+
+async def thaw_by_turns(data: bytes) -> bytearray:
+    """Return `bytearray(data)`, a piece in a turn of the loop."""
+    made = bytearray(data[:PIECE])
+    for at in range(PIECE, len(data), PIECE):
+        await asyncio.sleep(0)
+        made += data[at : at + PIECE]
+    return made

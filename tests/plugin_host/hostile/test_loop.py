@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +16,7 @@ from proxy_core.model.flow import Flow
 from proxy_core.plugin_host.runtime.beside import GuestBeside
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest
 from tests.plugin_host.foreign.http_wasm.modules import handler
-from tests.plugin_host.foreign.proxy_wasm.filters import filter_of, on
+from tests.plugin_host.foreign.proxy_wasm.filters import CONTINUE, filter_of, on
 from tests.plugin_host.guests import Host, importing, make_flow, wasm
 from tests.plugin_host.hostile.host_calls import (
     ASK,
@@ -172,12 +171,12 @@ async def longest_turn(host: Host, flow: Flow) -> float:
     return longest
 
 
-async def assert_the_loop_turns(host: Host, make: Callable[[], Flow] = laden_flow) -> None:
+async def assert_the_loop_turns(host: Host) -> None:
     """Whatever else delays a turn, one that a guest is to blame for is late each time."""
     for _ in range(ATTEMPTS):
         for plugin in host.manager._plugins.values():
             plugin.health.forget()
-        longest = await longest_turn(host, make())
+        longest = await longest_turn(host, laden_flow())
         if longest < MOST_SECONDS:
             return
     raise AssertionError(f"a turn of the loop took {longest * 1000:.1f} ms")
@@ -243,7 +242,27 @@ async def test_the_loop_turns_while_a_filter_uses_what_it_has_by_default(
     host: Host, abi: str
 ) -> None:
     await host.load("filter", FOREIGN[abi])
-    await assert_the_loop_turns(host, make_flow)
+    await assert_the_loop_turns(host)
+
+
+WRITE_IT_ALL = (
+    f"(local $i i32) (loop $next (call $write_body (i32.const 0) (i32.const 0) (i32.const {MIB}))"
+    " (local.set $i (i32.add (local.get $i) (i32.const 1)))"
+    " (br_if $next (i32.lt_u (local.get $i) (i32.const 16))))"
+)
+PASSING = {
+    "Proxy-Wasm": filter_of(on("request_body", 3, CONTINUE)),
+    "http-wasm": handler("write_body", request=WRITE_IT_ALL, pages=20),
+}
+
+
+@pytest.mark.parametrize("abi", PASSING)
+@pytest.mark.parametrize("limits", ["", "[limits]\nmemory_mb = 4"])
+async def test_the_loop_turns_while_a_filter_has_16_mib(host: Host, abi: str, limits: str) -> None:
+    await host.load("filter", PASSING[abi], limits)
+    await assert_the_loop_turns(host)
+    assert host.status("filter").last_error is None
+    assert host.status("filter").calls
 
 
 @pytest.mark.parametrize(

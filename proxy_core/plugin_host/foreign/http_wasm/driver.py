@@ -17,6 +17,7 @@ from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_11, ResponseHead
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.abi import Contract
+from proxy_core.plugin_host.byte_copies import join_by_turns
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused
 from proxy_core.plugin_host.foreign.http_wasm.arguments import instance_of
@@ -118,7 +119,9 @@ class HandlerDriver:
         draft = call.draft
         if not isinstance(draft, ResponseDraft):
             return codes.CONTINUE
-        passage.begin_response(flow, draft, _join(call, passage, draft))
+        begun, whole = _join(call, passage, draft), flow.whole
+        joined = await join_by_turns(begun, whole.data) if begun and whole is not None else None
+        passage.begin_response(flow, draft, joined)
         await self._ask(call, passage, is_error=False)
         edited = passage.response_edits(flow)
         if edited is not None:
@@ -191,9 +194,11 @@ async def _enter(
     instance.passage = passage
     try:
         result = guest.begin(entry, *arguments)
-        return await guest.finish() if result is None else result
+        answer = await guest.finish() if result is None else result
     finally:
         instance.passage = None
+    await passage.end()
+    return answer
 
 
 def _join(call: HookCall, passage: Passage, draft: ResponseDraft) -> bytes:

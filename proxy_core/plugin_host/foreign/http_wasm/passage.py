@@ -15,7 +15,7 @@ from proxy_core.model.edits import WholeBody
 from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_11, ResponseHead
-from proxy_core.plugin_host.byte_copies import slice_of, splice
+from proxy_core.plugin_host.byte_copies import join_by_turns, slice_of, splice
 from proxy_core.plugin_host.hook.draft import ResponseDraft
 
 WRITTEN_BYTES: Final = 16 * 1024 * 1024
@@ -37,12 +37,12 @@ class BodyAccess:
     The first write puts away what was there.
     """
 
-    __slots__ = ("_begun", "_data", "_position", "_written")
+    __slots__ = ("_data", "_is_new", "_position", "_written")
 
-    def __init__(self, data: bytes | None, begun: bytes = b"") -> None:
-        """Begin with `data`, which is None where it is not at hand, behind what was `begun`."""
-        self._begun = bool(begun) and data is not None
-        self._data = data if data is None else begun + data
+    def __init__(self, data: bytes | None, *, is_new: bool = False) -> None:
+        """Begin with `data`, None where it is not at hand; `is_new` where it is not as it came."""
+        self._is_new = is_new
+        self._data = data
         self._position = 0
         self._written: bytearray | None = None
 
@@ -70,7 +70,13 @@ class BodyAccess:
         """What the body has become; None where it is as it came."""
         if self._written is not None:
             return slice_of(self._written, 0, len(self._written))
-        return self._data if self._begun else None
+        return self._data if self._is_new else None
+
+    async def end(self) -> None:
+        """Nothing more is read or written: have `edited` at hand."""
+        if self._written is not None:
+            self._data, self._is_new = await join_by_turns(self._written), True
+            self._written = None
 
 
 class Instance:
@@ -133,6 +139,11 @@ class Passage:
         fields = self.made.headers.fields
         return len(self.made_body) + sum(len(name) + len(value) for name, value in fields)
 
+    async def end(self) -> None:
+        """The handler has returned: what it has written is as it stays."""
+        await self.request_body.end()
+        await self.body.end()
+
     def end_request(self, context: int) -> None:
         """Keep what is needed for the response, and nothing of the request's body."""
         self.context = context
@@ -141,8 +152,10 @@ class Passage:
         self.request_trailers = None
         self.after_next = True
 
-    def begin_response(self, flow: Flow, draft: ResponseDraft | None, begun: bytes = b"") -> None:
-        """Turn to the response, `begun` before its body.
+    def begin_response(
+        self, flow: Flow, draft: ResponseDraft | None, joined: bytes | None = None
+    ) -> None:
+        """Turn to the response; `joined` is its body where something was put before that.
 
         Without `draft` the flow is over, and what is written is for nothing.
         """
@@ -152,7 +165,8 @@ class Passage:
             self.body = BodyAccess(flow.response_body.kept)
             self.response_trailers = _draft(flow.response_body.trailers or (), HTTP_11)
         else:
-            self.body = BodyAccess(None if flow.whole is None else flow.whole.data, begun)
+            data = None if flow.whole is None else flow.whole.data
+            self.body = BodyAccess(data) if joined is None else BodyAccess(joined, is_new=True)
             self.response_trailers = _trailers(flow.whole, draft.original.version)
         self.response = draft
         if not flow.request_body.truncated:

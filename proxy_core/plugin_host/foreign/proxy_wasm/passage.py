@@ -18,6 +18,7 @@ from proxy_core.model.headers import Field
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.verdict import Respond
 from proxy_core.plugin_host import codes as abi
+from proxy_core.plugin_host.byte_copies import join_by_turns, thaw_by_turns
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.foreign.proxy_wasm.buffers import BUFFER_BYTES
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
@@ -106,7 +107,7 @@ class Passage:
         if code != abi.CONTINUE or whole is None or ended:
             return code
         trailers = list(whole.trailers or ())
-        side.data = bytearray(whole.data)
+        side.data = await thaw_by_turns(whole.data)
         try:
             if whole.data or not trailers:
                 # Trailers may be added where none follow.
@@ -118,7 +119,7 @@ class Passage:
                 side.trailers = trailers
                 code = await self._step(stream, call, kind, names.trailers, len(trailers))
             if code == abi.CONTINUE:
-                whole.data = bytes(side.data)
+                whole.data = await _take(side)
                 whole.trailers = trailers or None
         finally:
             side.data = side.trailers = None
@@ -221,7 +222,7 @@ class Passage:
             side.wake, side.shown, side.trailers = None, True, None
             rest = Pieces(self, stream, self._room.call(call.hook, flow), kind)
             name = self._room.manifest.name
-            opened.pass_through(name, rest, _take(side), ended, trailers or None)
+            opened.pass_through(name, rest, await _take(side), ended, trailers or None)
         if stream.instance.lost:
             return self._lost(stream, call)
         if problem is not None:
@@ -235,7 +236,7 @@ class Passage:
     ) -> bytes:
         """Show a piece of a body or a tunnel; return what goes on. Raises RefusedByHook."""
         side = stream.sides[kind]
-        let_go = _take(side) if side.resumed else b""  # since the piece before
+        let_go = await _take(side) if side.resumed else b""  # since the piece before
         if side.data is None:
             side.data = bytearray()
         side.data += data
@@ -257,7 +258,7 @@ class Passage:
             raise RefusedByHook(f"ended by {by}")
         if problem is not None and self._closed_on_failure:
             raise RefusedByHook(f"plugin {self._room.manifest.name}: {problem}")
-        return let_go if paused else let_go + _take(side)
+        return let_go if paused else await _take(side, let_go)
 
     async def _show_piece(
         self, stream: Stream, call: HookCall, kind: StreamType, side: Side, ended: bool
@@ -348,6 +349,6 @@ def _verdict(stream: Stream) -> int:
     return abi.BLOCK if stream.closed else abi.CONTINUE
 
 
-def _take(side: Side) -> bytes:
-    data, side.data = bytes(side.data or b""), None
-    return data
+async def _take(side: Side, before: bytes = b"") -> bytes:
+    data, side.data = side.data, None
+    return await join_by_turns(before, data or b"")
