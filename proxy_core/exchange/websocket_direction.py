@@ -16,6 +16,7 @@ import time
 from proxy_core.config import Limits
 from proxy_core.errors import ConnectionLost, ConnectionTimeout, TlsError, WebSocketError
 from proxy_core.exchange.hooks import Hooks
+from proxy_core.exchange.long_text import is_text
 from proxy_core.exchange.ports import ByteStream
 from proxy_core.exchange.websocket_watcher import Watcher
 from proxy_core.model.flow import Flow
@@ -35,6 +36,8 @@ from proxy_core.wire.websocket_deflate import Compression, Deflater, Inflater
 
 _TURN = 1024 * 1024
 """Bytes decompressed before others on the loop have their turn."""
+_FRAME = 64 * 1024
+"""What an edited message is sent in: to compress so much takes some 2 ms."""
 _PIECE = 4096
 """What any piece counts among them: tiny messages come by the ten thousand."""
 
@@ -297,7 +300,7 @@ class Direction:
                 message.dropped = True
                 message.by = ("the user",)
                 raise _Killed
-        if message.payload != whole and self._may_send(message):
+        if message.payload != whole and await self._may_send(message):
             message.edited = True
             message.size = len(message.payload)
             self._changed(message)
@@ -307,10 +310,22 @@ class Direction:
             if not (self._anew and message.compressed):
                 self._out += self._wire
                 return
-        if message.compressed:
-            self._send_anew(message, message.payload, True, True)
-        else:
-            self._out.append(encode_frame(message.opcode, message.payload, mask=self._fresh_mask()))
+        await self._send_edited(message)
+
+    async def _send_edited(self, message: WebSocketMessage) -> None:
+        """Send what became of a message, a long one in several frames: to mask them takes long."""
+        self._way = _Way.ANEW  # what is injected waits for the last of them
+        payload = message.payload
+        for at in range(0, len(payload) or 1, _FRAME):
+            if at:
+                self._flush()
+                await asyncio.sleep(0)
+            part, first, last = payload[at : at + _FRAME], not at, at + _FRAME >= len(payload)
+            if message.compressed:
+                self._send_anew(message, part, first, last)
+            else:
+                opcode = message.opcode if first else CONTINUATION
+                self._out.append(encode_frame(opcode, part, fin=last, mask=self._fresh_mask()))
 
     def _changed(self, message: WebSocketMessage) -> None:
         new = [name for name in message.by if name not in self._flow.edited_by]
@@ -319,8 +334,8 @@ class Direction:
         if message.compressed and self._compression is not None:
             self._anew = self._compression.takes_over
 
-    def _may_send(self, message: WebSocketMessage) -> bool:
-        if message.opcode == TEXT and not _is_text(message.payload):
+    async def _may_send(self, message: WebSocketMessage) -> bool:
+        if message.opcode == TEXT and not await is_text(message.payload):
             self._note("an edit that made text something else than UTF-8 was not sent")
             return False
         return True

@@ -458,6 +458,41 @@ async def test_a_hook_edits_what_the_server_gets() -> None:
         assert not other.edited
 
 
+@pytest.mark.parametrize("deflate", [None, PLAIN])
+async def test_a_long_edit_leaves_others_their_turn(deflate: Deflate | None) -> None:
+    limits = Limits(websocket_message=100_000_000, captured_body=100)
+    long = "é".encode() * 3_000_000
+    async with joined(limits, deflate) as sides:
+        seer = Seer(sides)
+        seer.edits[b"short"] = long
+        wire = said(TEXT, b"short")
+        if deflate is not None:
+            packer = zlib.compressobj(wbits=-15)
+            packed = packer.compress(b"short") + packer.flush(zlib.Z_SYNC_FLUSH)
+            wire = said(TEXT, packed[:-4], reserved=4)
+        sides.client.say(wire)
+        await until(lambda: bool(sides.server.sent))
+        assert sides.sockets.inject(sides.flow.id, True, BINARY, b"behind")
+        turns = 0
+        while len(sides.log) < 2:
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 50
+        assert sides.at_server() == [(TEXT, long), (BINARY, b"behind")]
+
+
+async def test_a_long_edit_of_text_is_text_at_every_seam_or_not_sent() -> None:
+    limits = Limits(websocket_message=100_000_000, captured_body=100)
+    async with joined(limits) as sides:
+        seer = Seer(sides)
+        seer.edits[b"a"] = b"x" + "é".encode() * 1_000_000
+        seer.edits[b"b"] = seer.edits[b"a"][:-1]
+        sides.client.say(said(TEXT, b"a") + said(TEXT, b"b"))
+        await until(lambda: len(sides.log) == 2)
+        assert sides.at_server() == [(TEXT, seer.edits[b"a"]), (TEXT, b"b")]
+        assert [message.edited for message in sides.log] == [True, False]
+
+
 async def test_a_hook_drops_what_the_client_does_not_get() -> None:
     async with joined() as sides:
         seer = Seer(sides)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from proxy_core.exchange.long_text import AT_ONCE, is_text
 from proxy_core.plugin_host.codes import (
     BAD_POINTER,
     NOT_IN_HOOK,
@@ -72,8 +73,13 @@ def _set_body(host: HostSide, ptr: int, length: int) -> Copying:
     if length > BODY_BYTES:
         return OVER_LIMIT
 
-    def use(data: bytes) -> int:
-        if not _may_be(call, body, data):
+    def use(data: bytes) -> Copying:
+        if call.message is not None and call.message.opcode == _TEXT:
+            if len(data) > AT_ONCE and on_the_loop():
+                return _write_text(body, data)
+            if not _is_utf8(data):
+                return NOT_PERMITTED
+        elif not _may_be(call, body, data):
             return NOT_PERMITTED
         body.write(data)
         return OK
@@ -90,10 +96,9 @@ def _is_of_response(call: HookCall, body: BodyDraft) -> bool:
 
 def _may_be(call: HookCall, body: BodyDraft, data: bytes) -> bool:
     """Whether what the body belongs to can have this one."""
-    if call.message is not None:
-        return call.message.opcode != _TEXT or _is_utf8(data)
     flow = call.flow
-    if call.hook in PIECE_HOOKS or call.hook is Hook.CAPTURE or flow is None or not data:
+    anything = call.message is not None or call.hook in PIECE_HOOKS or call.hook is Hook.CAPTURE
+    if anything or flow is None or not data:
         return True
     if not body.of_response:
         return flow.request.method != b"TRACE"  # RFC 9110, section 9.3.8
@@ -101,6 +106,13 @@ def _may_be(call: HookCall, body: BodyDraft, data: bytes) -> bool:
     return (
         response is not None and rules.has_body(response.status) and flow.request.method != b"HEAD"
     )
+
+
+async def _write_text(body: BodyDraft, data: bytes) -> int:
+    if not await is_text(data):
+        return NOT_PERMITTED
+    body.write(data)
+    return OK
 
 
 def _is_utf8(data: bytes) -> bool:

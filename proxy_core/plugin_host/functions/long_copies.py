@@ -28,7 +28,7 @@ def on_the_loop() -> bool:
     return True
 
 
-def take(memory: GuestMemory, at: int, length: int, use: Callable[[bytes], int]) -> Copying:
+def take(memory: GuestMemory, at: int, length: int, use: Callable[[bytes], Copying]) -> Copying:
     """Answer with what `use` makes of bytes from a guest; BAD_POINTER where they are not there."""
     if length > PIECE and on_the_loop():
         return _take_slowly(memory, at, length, use) if memory.holds(at, length) else BAD_POINTER
@@ -37,7 +37,7 @@ def take(memory: GuestMemory, at: int, length: int, use: Callable[[bytes], int])
 
 
 async def _take_slowly(
-    memory: GuestMemory, at: int, length: int, use: Callable[[bytes], int]
+    memory: GuestMemory, at: int, length: int, use: Callable[[bytes], Copying]
 ) -> int:
     # A new bytes object may be filled before anybody else knows it (C API, PyBytes_AsString). To
     # join pieces at the end would be to copy everything in one turn after all.
@@ -49,7 +49,8 @@ async def _take_slowly(
             return BAD_POINTER
         ctypes.memmove(start + done, piece, len(piece))
         await asyncio.sleep(0)
-    return use(data)
+    used = use(data)
+    return used if isinstance(used, int) else await used
 
 
 def give(memory: GuestMemory, at: int, data: memoryview, answer: int) -> Copying:

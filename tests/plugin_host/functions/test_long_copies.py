@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy_core.exchange.long_text import is_text
 from proxy_core.plugin_host.byte_copies import PIECE
 from proxy_core.plugin_host.codes import BAD_POINTER, OK
 from proxy_core.plugin_host.functions.long_copies import Copying, give, take
@@ -100,3 +101,17 @@ def test_where_nobody_waits_all_is_copied_at_once(memory: Memory) -> None:
     assert take(memory.guest, 0, SIZE, len) == SIZE
     assert give(memory.guest, 0, memoryview(bytes(SIZE)), 1) == 1
     assert not any(memory.bytes)
+
+
+async def test_what_is_made_of_them_may_take_turns_too(memory: Memory) -> None:
+    async def slowly(data: bytes) -> int:
+        await asyncio.sleep(0)
+        return len(data)
+
+    assert (await end(take(memory.guest, 0, 2 * PIECE, slowly)))[0] == 2 * PIECE
+
+
+@pytest.mark.parametrize(("end_of_text", "answer"), [(b"", True), (b"\xc3", False)])
+async def test_long_text_is_looked_at_across_its_seams(end_of_text: bytes, answer: bool) -> None:
+    text = b"x" + "é".encode() * PIECE + end_of_text
+    assert await is_text(text) is answer
