@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,16 @@ import msgspec
 
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.codes import NOT_PERMITTED, OK, OVER_LIMIT
+from proxy_core.plugin_host.short_turns import short_turns
 from proxy_core.private_files import private_directory, read_private, write_private
 
 KEY_BYTES: Final = 1024
 ENTRY_BYTES: Final = 64
 """What an entry counts for besides its key and value."""
+VALUE_BYTES: Final = 1024 * 1024
+"""Of one value: it is copied in one turn of the loop."""
+ENTRIES: Final = 32_768
+"""Of one plugin: they are gathered, to be written, in one turn of the loop."""
 COUNTER_BYTES: Final = 8
 WRITE_SECONDS: Final = 1.0
 """From a change to its being on disk, at least; more where writing takes its time."""
@@ -68,7 +73,7 @@ class KeyValueState:
         return self._entries.get(key)
 
     def set(self, key: bytes, value: bytes, limit: int) -> int:
-        """Keep a value, an empty one deletes; OK, or OVER_LIMIT where `size` would pass `limit`."""
+        """Keep a value, an empty one deletes; OK, or OVER_LIMIT beyond `limit` or ENTRIES."""
         with self._lock:
             return self._set(key, value, limit)
 
@@ -97,6 +102,8 @@ class KeyValueState:
         if value:
             size += _cost(key, value)
             if len(key) > KEY_BYTES or size > limit:
+                return OVER_LIMIT
+            if old is None and len(self._entries) >= ENTRIES:
                 return OVER_LIMIT
             self._entries[key] = value
         else:
@@ -135,7 +142,12 @@ class _File(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """What a state file holds, as msgpack."""
 
     version: int
-    entries: list[tuple[bytes, bytes]]
+    entries: list[msgspec.Raw]
+
+
+_Entry = tuple[bytes, bytes]
+_PIECE: Final = 1024 * 1024
+"""Bytes of a file that are made at a time: the interpreter's lock is held for each."""
 
 
 @dataclass(slots=True)
@@ -268,7 +280,8 @@ class StateKeeper:
         began = time.perf_counter()
         path = self._path(name)
         private_directory(path.parent)
-        write_private(path, msgspec.msgpack.encode(_File(_FILE_VERSION, list(entries.items()))))
+        with short_turns:
+            write_private(path, *_pieces(entries))
         return time.perf_counter() - began
 
     def _read(self, name: str, limit: int) -> tuple[dict[bytes, bytes], str | None]:
@@ -277,7 +290,8 @@ class StateKeeper:
             raw = read_private(path, 2 * limit + 1024, strict=False)
             if raw is None:
                 return {}, None
-            entries, fault = _parse(raw, limit)
+            with short_turns:
+                entries, fault = _parse(raw, limit)
         except OSError as error:
             entries, fault = {}, str(error)
         if fault is None:
@@ -289,16 +303,36 @@ class StateKeeper:
         return {}, f"its state in {path} cannot be used ({fault}); it was set aside as {aside.name}"
 
 
+def _pieces(entries: dict[bytes, bytes]) -> Iterator[bytes]:
+    """Yield what a file of these entries holds: a `_File`."""
+    encoder = msgspec.msgpack.Encoder()
+    version = encoder.encode(_FILE_VERSION)
+    # An array of two, of which the second is an array whose length has 32 bits.
+    made = bytearray(b"\x92" + version + b"\xdd" + len(entries).to_bytes(4, "big"))
+    for entry in entries.items():
+        encoder.encode_into(entry, made, len(made))
+        if len(made) >= _PIECE:
+            yield bytes(made)
+            made.clear()
+    yield bytes(made)
+
+
 def _parse(raw: bytes, limit: int) -> tuple[dict[bytes, bytes], str | None]:
     if len(raw) > 2 * limit + 1024:
         return {}, "it is larger than limits.kv_bytes allows"
     try:
         file = msgspec.msgpack.decode(raw, type=_File)
+        decoder = msgspec.msgpack.Decoder(_Entry)
+        entries = {}
+        for piece in file.entries if file.version == _FILE_VERSION else ():
+            key, value = decoder.decode(piece)
+            entries[key] = value
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return {}, f"it is damaged: {error}"
     if file.version != _FILE_VERSION:
         return {}, f"it has version {file.version}; known is {_FILE_VERSION}"
-    entries = dict(file.entries)
+    if len(entries) > ENTRIES:
+        return {}, f"it holds {len(entries)} entries; at most {ENTRIES} are kept"
     if sum(_cost(key, value) for key, value in entries.items()) > limit:
         return {}, "it holds more than limits.kv_bytes allows"
     return entries, None

@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from proxy_core.plugin_host.belongings.metrics import NAME_BYTES
-from proxy_core.plugin_host.belongings.state import KEY_BYTES
+from proxy_core.plugin_host.belongings.state import KEY_BYTES, VALUE_BYTES
 from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, OVER_LIMIT
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.functions.readers import put
 
-VALUE_BYTES: Final = 1024 * 1024
-"""Of one value: it is copied in one turn of the loop."""
 _SIGN: Final = 1 << 63
 
 

@@ -14,6 +14,7 @@ from proxy_core import private_files
 from proxy_core.model.log_line import LogLevel
 from proxy_core.plugin_host.belongings import state
 from proxy_core.plugin_host.belongings.state import (
+    ENTRIES,
     ENTRY_BYTES,
     KEY_BYTES,
     KeyValueState,
@@ -49,6 +50,16 @@ def test_the_limit_is_held_to_the_byte() -> None:
     assert kept.set(b"k", b"y" * room, LIMIT) == OK
     assert kept.set(b"k", b"", LIMIT) == OK
     assert kept.set(b"l", b"x", LIMIT) == OK
+
+
+def test_entries_are_no_more_than_can_be_gathered_in_one_turn() -> None:
+    kept, limit = KeyValueState(), 100 * ENTRIES
+    for number in range(ENTRIES):
+        kept.set(b"%d" % number, b"x", limit)
+    assert kept.set(b"new", b"x", limit) == OVER_LIMIT
+    assert kept.set(b"0", b"other", limit) == OK
+    assert kept.set(b"0", b"", limit) == OK
+    assert kept.set(b"new", b"x", limit) == OK
 
 
 def test_over_a_limit_that_was_lowered_one_may_still_delete() -> None:
@@ -197,6 +208,35 @@ async def test_a_state_let_go_of_is_there_when_it_is_opened_again(directory: Pat
     again = await one.keeper.open("a", LIMIT)
     assert again is not kept
     assert again.get(b"k") == b"v"
+    await one.keeper.stop()
+
+
+async def test_a_large_state_is_written_in_pieces_and_read_again(directory: Path) -> None:
+    limit = 10_000_000
+    values = {b"%d" % number: bytes([number % 256]) * (number * 9) for number in range(1, 1000)}
+    one = Keeper(directory)
+    kept = await one.keeper.open("a", limit)
+    for key, value in values.items():
+        assert kept.set(key, value, limit) == OK
+    taken = kept.take()
+    assert taken is not None
+    pieces = list(state._pieces(taken))
+    assert len(pieces) > 4
+    assert max(map(len, pieces)) < 1_100_000
+    kept.spoil()
+    await one.keeper.stop()
+    again = await Keeper(directory).keeper.open("a", limit)
+    assert {key: again.get(key) for key in values} == values
+    assert again.size == kept.size
+
+
+async def test_a_file_of_too_many_entries_is_set_aside(directory: Path) -> None:
+    entries = [[b"%d" % number, b"x"] for number in range(ENTRIES + 1)]
+    (directory / "a").write_bytes(msgspec.msgpack.encode([1, entries]))
+    one = Keeper(directory)
+    kept = await one.keeper.open("a", 100 * ENTRIES)
+    assert kept.size == 0
+    assert f"holds {ENTRIES + 1} entries; at most {ENTRIES} are kept" in one.told[0]
     await one.keeper.stop()
 
 

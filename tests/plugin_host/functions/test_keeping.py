@@ -9,10 +9,9 @@ from proxy_core.bus.bus import Bus
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.model.verdict import CONTINUE, Block
 from proxy_core.plugin_host import PluginManager
-from proxy_core.plugin_host.belongings.state import KEY_BYTES
+from proxy_core.plugin_host.belongings.state import KEY_BYTES, VALUE_BYTES
 from proxy_core.plugin_host.codes import ABSENT, BAD_POINTER, NOT_PERMITTED, OK, OVER_LIMIT, Hook
 from proxy_core.plugin_host.files.manifest import GuestLimits
-from proxy_core.plugin_host.functions.keeping import VALUE_BYTES
 from tests.plugin_host.caller import PAGE, Caller
 from tests.plugin_host.functions.test_host_functions import HIGH
 from tests.plugin_host.guests import Host, guest, make_flow

@@ -11,7 +11,7 @@ import struct
 from typing import Final
 
 from proxy_core.plugin_host import codes as abi
-from proxy_core.plugin_host.belongings.state import KeyValueState
+from proxy_core.plugin_host.belongings.state import VALUE_BYTES, KeyValueState
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     CAS_MISMATCH,
@@ -75,7 +75,7 @@ def _set_data(host: HostSide, kp: int, kn: int, vp: int, vn: int, cas: int) -> i
     if not host.memory.holds(vp, vn):
         return INVALID_MEMORY
     limit = host.call.manifest.limits.kv_bytes
-    if vn > limit:
+    if vn > min(limit, VALUE_BYTES):
         return INTERNAL_FAILURE
     with machine_of(host).lock:
         stored = _stored(host, key)
@@ -116,7 +116,7 @@ def _enqueue(host: HostSide, number: int, ptr: int, length: int) -> int:
     if not host.memory.holds(ptr, length):
         return INVALID_MEMORY
     limit = host.call.manifest.limits.kv_bytes
-    if length > limit:
+    if length > min(limit, VALUE_BYTES):
         return INTERNAL_FAILURE
     queue = find_queue(host, number)
     return NOT_FOUND if queue is None else queue.put(host.memory.read(ptr, length) or b"", limit)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from proxy_core.plugin_host.belongings.belongings import Commons
 from proxy_core.plugin_host.files.foreign_options import ProxyWasmOptions
 from proxy_core.plugin_host.foreign.proxy_wasm import machines, shared
@@ -81,6 +83,18 @@ def test_data_counts_against_the_plugins_limit() -> None:
     assert guest.run(SET, b"k", b"x" * 201, 0) == INTERNAL_FAILURE
     assert guest.run(SET, 0, shared.NAME_BYTES + 1, b"x", 0) == BAD_ARGUMENT
     assert guest.run(GET, 0, shared.NAME_BYTES + 1, 0, 4, 8) == NOT_FOUND
+
+
+def test_a_value_or_an_item_is_no_larger_than_can_be_copied_in_one_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared, "VALUE_BYTES", 100)
+    guest = limited(1000)
+    number = queue(guest, b"q")
+    assert guest.run(SET, b"k", b"x" * 101, 0) == INTERNAL_FAILURE
+    assert guest.run(ENQUEUE, number, b"x" * 101) == INTERNAL_FAILURE
+    assert guest.run(SET, b"k", b"x" * 100, 0) == OK
+    assert guest.run(ENQUEUE, number, b"x" * 100) == OK
 
 
 def test_queues_are_first_in_first_out() -> None:
