@@ -34,7 +34,7 @@ LONG_FILL_MB: Final = 4
 """Filling so much takes up to 3 ms where the memory is new to the process, and a unit of fuel for
 each byte."""
 NEW_MEMORY_MB: Final = 10
-"""Being the first to touch each page of so much takes up to 4 ms, and next to no fuel."""
+"""Being the first to touch each page of so much takes some 4.5 ms, and next to no fuel."""
 
 TICK_RANGE: Final = (10, 86_400_000)
 """Milliseconds: from a hundred times a second to once a day."""
