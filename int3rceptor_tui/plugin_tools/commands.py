@@ -29,7 +29,7 @@ from int3rceptor_tui.plugin_tools.report import (
 from int3rceptor_tui.plugin_tools.story import Story
 from proxy_core.config import Settings, default_plugin_dir, parse_replacement
 from proxy_core.config.loader import load_settings
-from proxy_core.errors import ApiUnreachable, ConfigError, FilterError, Int3rceptorError
+from proxy_core.errors import ApiError, ApiUnreachable, ConfigError, FilterError, Int3rceptorError
 from proxy_core.plugin_host.files.discovery import Source, scan
 from proxy_core.plugin_host.inspection import Inspection, find_source, inspect
 from proxy_core.plugin_host.recorded.offline import OfflineHost
@@ -41,6 +41,7 @@ NOT_FINE: Final = 1
 ASKED_WRONGLY: Final = 2
 TOOL_MISSING: Final = 3
 NO_CORE: Final = 4
+_BAD_REQUEST: Final = 400  # what a core answers where it does not understand what is asked
 _PROGRAM: Final = "int3rceptor-tui"
 _WARNINGS: Final = 10
 
@@ -56,7 +57,8 @@ def answer(as_json: bool, work: Callable[[], int]) -> int:
         for line in output.splitlines():
             print(escaped(line.replace("\t", "    ")), file=sys.stderr)
         print(f"{_PROGRAM}: {escaped(' '.join(str(error).split()))}", file=sys.stderr)
-        if isinstance(error, ConfigError):
+        wrongly = isinstance(error, ApiError) and error.status == _BAD_REQUEST
+        if wrongly or isinstance(error, ConfigError):
             return ASKED_WRONGLY
         if isinstance(error, ApiUnreachable):
             return NO_CORE

@@ -82,8 +82,9 @@ async def _logs(desk: Desk, call: Call) -> Answer | LogStream:
         seq = max(seq, await _known(desk, int(call.last_event_id)))
     wants_old = not follow or is_resumed or call.value("since") is not None
     limit = call.number("limit", _LINES if wants_old else 0, MOST_LINES)
-    if all(status.name != name for status in await desk.control.plugins()):
-        raise BadCall(404, f"no plugin {name!r}; GET /api/plugins lists them")
+    known = sorted(status.name for status in await desk.control.plugins())
+    if name not in known:
+        raise BadCall(404, f"no plugin {name!r}; known: {', '.join(known) or 'none'}")
     chosen = LogFilter(plugin=name, level=level, since=seq, after=after)
     if follow:
         return LogStream(desk.control.follow_logs(chosen, limit))
