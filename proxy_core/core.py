@@ -96,7 +96,7 @@ class Core:
         self._listeners: list[Listener] = []
         self._api: ApiServer | None = None
         self._stopped: asyncio.Future[None] | None = None
-        self._stopping = False
+        self._stopping: asyncio.Task[None] | None = None
         self._cleanup = contextlib.ExitStack()
 
     @property
@@ -292,30 +292,36 @@ class Core:
             await asyncio.shield(self._stopped)
 
     async def stop(self) -> None:
-        """Finish what is under way within 2 s, then end everything; idempotent."""
-        if self._stopping:
-            await self.wait_stopped()
-            return
-        self._stopping = True
-        async with asyncio.TaskGroup() as group:
-            if self._api is not None:
-                group.create_task(self._api.stop())
-            for listener in self._listeners:
-                group.create_task(listener.stop())
-        self.listening = ()
-        self.api_url = ""
-        if self._pool is not None:
-            await self._pool.close()
-        await self.plugins.stop()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        self._cleanup.close()
-        if self._stopped is not None and not self._stopped.done():
-            self._stopped.set_result(None)
+        """Finish what is under way within 2 s, then end everything; idempotent.
+
+        It goes on where its caller is cancelled: others may wait for it.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self._api is not None:
+                    group.create_task(self._api.stop())
+                for listener in self._listeners:
+                    group.create_task(listener.stop())
+            self.listening = ()
+            self.api_url = ""
+            if self._pool is not None:
+                await self._pool.close()
+            await self.plugins.stop()
+        finally:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            self._cleanup.close()
+            if self._stopped is not None and not self._stopped.done():
+                self._stopped.set_result(None)
 
 
 def _tls_policy(settings: Settings) -> TlsPolicy:
