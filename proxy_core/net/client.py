@@ -41,7 +41,7 @@ from proxy_core.net.client_way import Way
 from proxy_core.net.destination import original_destination
 from proxy_core.net.first_bytes import server_speaks_first, sniff_protocol
 from proxy_core.net.last_words import closing_answer
-from proxy_core.net.routing import Router
+from proxy_core.net.routing import FixedRouter, Router
 from proxy_core.net.socks import accept_socks
 from proxy_core.net.tls_session import TlsSession
 from proxy_core.wire.http2_folded import Folded
@@ -249,7 +249,7 @@ class ClientSession:
     async def _speak_http1(
         self, router: Router, inside: bool, rested: bool = False
     ) -> _Step | None:
-        """Serve requests; `inside` a tunnel there can be no other one."""
+        """Serve requests; `inside` a tunnel a CONNECT is for the proxy that it leads to."""
         self._drop_dialled()
         parts = self._parts
         http = Http1Client(
@@ -269,7 +269,9 @@ class ClientSession:
         if connect is None:
             return None
         http.release_channel()
-        return self._connect(connect.head, inside)
+        if inside and isinstance(router, FixedRouter):
+            return self._pass_connect_on(router.tunnel(connect.head))
+        return self._connect(connect.head)
 
     async def _speak_http2(self, router: Router, folded: Folded | None = None) -> None:
         self._drop_dialled()
@@ -296,26 +298,48 @@ class ClientSession:
 
     # --- CONNECT
 
-    async def _connect(self, head: RequestHead, inside: bool) -> _Step | None:
+    async def _connect(self, head: RequestHead) -> _Step | None:
         host, port = split_authority(head.authority, "https")
         via = self._way.via
         if via is not None:
             via = replace(via, passed=head.headers.joined(b"via") or b"")
         tunnel = Tunnel(host.lower(), port, head, via)
-        taken = not inside and self._way.takes_connect
-        return await self._open(tunnel, OVER_HTTP, taken)
+        return await self._open(tunnel, OVER_HTTP, self._way.takes_connect)
+
+    async def _pass_connect_on(self, tunnel: Tunnel) -> _Step | None:
+        """Carry a CONNECT for another proxy, and all behind it, as bytes.
+
+        That proxy may ask who wants it, and who is asked is the client.
+        """
+        try:
+            await self._ask_plugins(tunnel)
+            self.channel.allow_for_ever()
+            self._dialled = await self._parts.upstreams.connect(tunnel.route())
+        except (RefusedByHook, UpstreamError) as error:
+            await self._turn_away(tunnel, OVER_HTTP, error)
+            return None
+        self.channel.unread(tunnel.head.raw)
+        return self._carry_bytes(tunnel)
 
     async def _open(self, tunnel: Tunnel, answers: Answers, taken: bool = True) -> _Step | None:
         """Tell a client that it may speak to the server it asked for, or why not."""
         try:
             await self._admit(tunnel, taken)
         except (RefusedByHook, RemoteProtocolError, UpstreamError) as error:
-            self._parts.connections.refuse(self._client, tunnel.head, str(error), error.status)
-            self.channel.write(answers.refused(error))
-            await self.channel.linger(2.0, 65536)
+            await self._turn_away(tunnel, answers, error)
             return None
         self.channel.write(answers.granted)
         return self._enter(tunnel)
+
+    async def _turn_away(
+        self,
+        tunnel: Tunnel,
+        answers: Answers,
+        error: RefusedByHook | RemoteProtocolError | UpstreamError,
+    ) -> None:
+        self._parts.connections.refuse(self._client, tunnel.head, str(error), error.status)
+        self.channel.write(answers.refused(error))
+        await self.channel.linger(2.0, 65536)
 
     async def _admit(self, tunnel: Tunnel, taken: bool) -> None:
         """Ask whether a tunnel may be; raises RefusedByHook, RemoteProtocolError, UpstreamError.
@@ -325,9 +349,7 @@ class ClientSession:
         HTTP.
         """
         parts = self._parts
-        blocked = await parts.connections.admit(self._client, tunnel.head.authority)
-        if blocked is not None:
-            raise RefusedByHook(f"blocked by {blocked.by}")
+        await self._ask_plugins(tunnel)
         if not taken:
             raise RemoteProtocolError("CONNECT is not taken here", 405)
         if has_come_back(tunnel.head, parts.pseudonym):
@@ -335,6 +357,11 @@ class ClientSession:
         if self._way.carries_bytes_only(tunnel):
             self.channel.allow_for_ever()
             self._dialled = await parts.upstreams.connect(tunnel.route())
+
+    async def _ask_plugins(self, tunnel: Tunnel) -> None:
+        blocked = await self._parts.connections.admit(self._client, tunnel.head.authority)
+        if blocked is not None:
+            raise RefusedByHook(f"blocked by {blocked.by}")
 
     def _drop_dialled(self) -> None:
         """Close a connection that was dialled for bytes, which are looked into after all."""

@@ -8,6 +8,7 @@ from functools import lru_cache
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.exchange.ports import OWN_NAME, Parent, Route
 from proxy_core.model.message import HTTP_2, RequestHead, join_authority, split_authority
+from proxy_core.net.client_tunnel import Tunnel
 from proxy_core.net.passwords import Passwords
 from proxy_core.wire.events import RequestReceived
 
@@ -95,6 +96,12 @@ class FixedRouter(Router):
         if head is not arrived and head.authority != arrived.authority:
             return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
         return _only_http1(self._origin) if http1_only else self._origin
+
+    def tunnel(self, connect: RequestHead) -> Tunnel:
+        """Return the tunnel that a CONNECT came through, as one for what it asks for."""
+        origin = self._origin
+        secured = origin.scheme == "https"
+        return Tunnel(origin.host, origin.port, connect, origin.via, secured, origin.sni)
 
 
 class ReverseRouter(FixedRouter):

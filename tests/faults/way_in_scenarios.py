@@ -141,6 +141,33 @@ async def connect_where_none_is_taken(world: World) -> None:
     assert (await client.read_to_end()).startswith(b"HTTP/1.1 405 ")
 
 
+_INNER = b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"
+
+
+async def connect_to_another_proxy(world: World) -> None:
+    client = await world.tunnel()
+    await client.send(_INNER)
+    origin = await world.accept()
+    assert await origin.read_head() == _INNER
+    await origin.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    await client.read_head()
+    await talk(world, client, origin)
+
+
+def nothing_to_a(world: World) -> None:
+    async def refuse(attempt: ConnectAttempt) -> Verdict:
+        await asyncio.sleep(0)
+        return Block("a test") if attempt.authority == b"a:1" else CONTINUE
+
+    world.core.hooks.connect = refuse
+
+
+async def refused_connect_to_another_proxy(world: World) -> None:
+    client = await world.tunnel()
+    await client.send(_INNER)
+    assert (await client.read_to_end()).startswith(b"HTTP/1.1 403 ")
+
+
 async def starting(world: World) -> None:
     """Another core begins to listen, for clients and for its console, at addresses with names."""
     world.loop.names["listen.test"] = ["127.0.0.1"]
@@ -182,5 +209,11 @@ SCENARIOS = [
     Scenario("socks5 that is blocked", socks_that_is_blocked, (_socks,), prepare=no_connections),
     Scenario("a refused tunnel", refused_tunnel, prepare=no_connections),
     Scenario("CONNECT where none is taken", connect_where_none_is_taken, (_reverse("http"),)),
+    Scenario("CONNECT to another proxy", connect_to_another_proxy),
+    Scenario(
+        "a refused CONNECT to another proxy",
+        refused_connect_to_another_proxy,
+        prepare=nothing_to_a,
+    ),
     Scenario("another core that starts", starting),
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy_core.config import Limits, ReverseMode
+from proxy_core.errors import UpstreamError
 from proxy_core.exchange.hooks import ConnectAttempt
 from proxy_core.model.flow import FlowKind, FlowState
 from proxy_core.model.verdict import CONTINUE, Block, Verdict
@@ -180,13 +181,51 @@ async def test_server_may_have_the_first_word_in_a_tunnel(
     origin.end()
 
 
-async def test_connect_inside_a_tunnel_is_refused(house: House) -> None:
+INNER = b"CONNECT inner.example:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic YTpi\r\n\r\n"
+"""What is said to another proxy, through a tunnel to it."""
+
+
+async def test_connect_inside_a_tunnel_is_for_the_server_there(house: House) -> None:
     client = house.client()
-    for _ in range(2):
-        await client.send(b"CONNECT origin.example:443 HTTP/1.1\r\nHost: x\r\n\r\n")
-        head = await client.read_head()
-    assert head.startswith(b"HTTP/1.1 405 ")
+    await client.send(b"CONNECT origin.example:3128 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.read_head()
+    await client.send(INNER + b"behind")
+    origin = await house.origin()
+    assert await origin.read_until(b"behind") == INNER + b"behind"
+    for answer in (b"HTTP/1.1 407 Who\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\n"):
+        await origin.send(answer)
+        assert await client.read_head() == answer
+        await client.send(INNER)
+        assert await origin.read_exactly(len(INNER)) == INNER
+    client.end()
+    origin.end()
+    await until(lambda: house.counters.active == 0)
+    (flow,) = house.flows()
+    assert (flow.kind, flow.request.authority) == (FlowKind.TUNNEL, b"inner.example:443")
+    assert flow.server is not None
+    assert (flow.server.host, flow.server.port) == ("origin.example", 3128)
+
+
+async def test_connect_inside_a_tunnel_may_be_blocked(house: House) -> None:
+    async def block(attempt: ConnectAttempt) -> Verdict:
+        return Block("plugin x") if attempt.authority == b"inner.example:443" else CONTINUE
+
+    house.hooks.connect = block
+    client = house.client()
+    await client.send(b"CONNECT origin.example:3128 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.read_head()
+    await client.send(INNER)
+    assert (await client.read_head()).startswith(b"HTTP/1.1 403 ")
     assert not house.dialer.dialled
+
+
+async def test_connect_inside_a_tunnel_to_nobody_is_told_so(house: House) -> None:
+    house.dialer.failure = UpstreamError("nobody is there")
+    client = house.client()
+    await client.send(b"CONNECT origin.example:3128 HTTP/1.1\r\nHost: x\r\n\r\n")
+    await client.read_head()
+    await client.send(INNER)
+    assert (await client.read_head()).startswith(b"HTTP/1.1 502 ")
 
 
 @pytest.mark.parametrize("authority", [None, b"origin.example:443"])
