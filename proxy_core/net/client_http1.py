@@ -171,10 +171,12 @@ class Http1Client:
         fields = [
             (b"Content-Type", b"text/plain; charset=utf-8"),
             (b"Content-Length", b"%d" % len(body)),
-            *error.fields,
         ]
         head = ResponseHead(error.status, b"", Headers(fields))
-        self._channel.write(encode_response_head(head, len(body), connection=b"close") + body)
+        raw = encode_response_head(head, len(body), connection=b"close")
+        # Behind the rest: a challenge is ours to send, but passes no proxy.
+        said = b"".join([b"%b: %b\r\n" % field for field in error.fields])
+        self._channel.write(b"%b%b\r\n%b" % (raw[:-2], said, body))
 
     def _begin(self, received: RequestReceived) -> None:
         self._request = received

@@ -676,6 +676,24 @@ async def test_what_is_no_request_is_answered_with_the_reason_and_the_end(
     assert [error.status for error in side.refused] == [status]
 
 
+async def test_client_that_has_to_say_who_it_is_is_asked(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenge = ((b"Proxy-Authenticate", b'Basic realm="x"'),)
+
+    def adopt(router: Router, received: RequestReceived) -> RequestReceived:
+        raise RemoteProtocolError("who is there?", 407, challenge)
+
+    monkeypatch.setattr(Router, "adopt", adopt)
+    side.serve()
+    await side.peer.send(request())
+    head, body = await side.answer()
+    assert head.startswith(b"HTTP/1.1 407 ")
+    assert b'\r\nProxy-Authenticate: Basic realm="x"\r\n' in head
+    assert body == b"int3rceptor: who is there?\n"
+    side.peer.end()
+
+
 async def test_good_request_before_a_bad_one_is_answered_first(side: Side) -> None:
     side.serve()
     await side.peer.send(request("/good") + b"nonsense\r\n\r\n")
