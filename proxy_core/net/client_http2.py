@@ -492,9 +492,11 @@ class Http2Client(Http2Link):
         fields = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"content-length", b"%d" % len(body)),
-            *error.fields,
         ]
-        stream.send_head(ResponseHead(error.status, b"", Headers(fields)), len(body))
+        stream.head_sent = True
+        head = response_fields(ResponseHead(error.status, b"", Headers(fields)), len(body))
+        # Behind the rest: a challenge is ours to send, but passes no proxy.
+        stream.queue_fields([*head, *((name.lower(), value) for name, value in error.fields)])
         stream.send_data(body)
         stream.send_end(None)
 

@@ -124,6 +124,20 @@ async def test_requests_are_answered_each_on_its_stream(side: Side) -> None:
     assert bodies == {1: b"/0|", 3: b"/1|", 5: b"/2|"}
 
 
+async def test_client_that_has_to_say_who_it_is_is_asked(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def adopt(router: Router, received: RequestReceived) -> RequestReceived:
+        raise RemoteProtocolError("who is there?", 407, ((b"Proxy-Authenticate", b"Basic"),))
+
+    monkeypatch.setattr(Router, "adopt", adopt)
+    side.serve()
+    number = await side.ask()
+    answer = await side.client.next(h2.events.ResponseReceived, number)
+    assert (b":status", b"407") in answer.headers
+    assert (b"proxy-authenticate", b"Basic") in answer.headers
+
+
 async def test_slow_exchange_does_not_hold_back_another(side: Side) -> None:
     go_on = asyncio.Event()
 
