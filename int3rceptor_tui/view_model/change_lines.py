@@ -40,9 +40,7 @@ def change_lines(flow: FlowDetail, by: str = EVERYBODY) -> Rows:
     if others and by not in others:
         rows.append([(f"What did: {visible(', '.join(others))}.", "dim")])
     if flow.edited_by and not flow.changes:
-        rows.append(
-            [("How is not kept: an answer of its own, messages, or pieces of a body.", "dim")]
-        )
+        rows.append([("How is not kept: an answer of its own, or messages.", "dim")])
     return rows
 
 
@@ -54,6 +52,8 @@ def _section(number: int, change: ChangeView) -> Rows:
     rows += _head_diff(change.before, change.after)
     if change.body_before is not None and change.body_after is not None:
         rows += body_diff(change.body_before, change.body_after)
+    if change.in_pieces:
+        rows.append([("  its body, piece by piece: what that was is not kept", "dim")])
     if len(rows) == 1:
         rows.append([("  into what it was: nothing differs", "dim")])
     return rows

@@ -233,6 +233,8 @@ class ChangeDocument(msgspec.Struct, frozen=True):
     after: HeadDocument
     body_before: BodyDocument | None
     body_after: BodyDocument | None
+    in_pieces: bool
+    """Whether the body was edited on its way, piece by piece; what it was is not kept."""
 
 
 class MessageDocument(msgspec.Struct, frozen=True):
@@ -434,6 +436,7 @@ def _change(change: ChangeView) -> ChangeDocument:
         after=_head(change.after),
         body_before=None if change.body_before is None else _body(change.body_before),
         body_after=None if change.body_after is None else _body(change.body_after),
+        in_pieces=change.in_pieces,
     )
 
 

@@ -172,6 +172,7 @@ def _changes(flow: Flow) -> tuple[ChangeView, ...]:
                 after=_with_url(_head(head), head),
                 body_before=body,
                 body_after=None if body is None else bodies[side],
+                in_pieces=change.in_pieces,
             )
         )
         heads[side] = before

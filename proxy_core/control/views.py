@@ -75,6 +75,8 @@ class ChangeView(msgspec.Struct, frozen=True):
     body_before: BodyView | None = None
     """None, as `body_after`, where the body was left as it was."""
     body_after: BodyView | None = None
+    in_pieces: bool = False
+    """Whether the body was edited on its way, piece by piece; what it was is not kept."""
 
 
 class CertificateView(msgspec.Struct, frozen=True):

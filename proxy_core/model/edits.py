@@ -75,6 +75,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     before: RequestHead | ResponseHead
     body: bytes | None = None
     """The body before, its first CHANGE_BYTES; None where it was left as it was."""
+    in_pieces: bool = False
+    """Whether it was about the body on its way, piece by piece; what that was is not kept."""
 
     @property
     def of_response(self) -> bool:

@@ -172,6 +172,9 @@ async def test_pieces_go_through_every_plugin_in_turn(host: Host, side: str) -> 
     assert await through(b"2", False) == b"2ab"
     assert await through(b"", True) == b"ab"
     assert flow.edited_by == ("plugin a", "plugin b")
+    assert [(change.by, change.in_pieces, change.of_response) for change in flow.changes] == [
+        (name, True, side == "response") for name in flow.edited_by
+    ]
     other = "response" if side == "request" else "request"
     stream = host.hooks.response_stream if other == "response" else host.hooks.request_stream
     assert stream is not None

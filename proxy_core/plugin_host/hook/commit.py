@@ -45,7 +45,7 @@ def commit(call: HookCall, began_with: bytes | None = None) -> int:
     if call.piece is not None:
         if bodies:
             call.piece = bodies[0].coded
-            _sign(flow, call)
+            _sign_pieces(flow, call)
     elif call.message is not None:
         if bodies:
             call.message.payload = bodies[0].coded
@@ -160,6 +160,18 @@ def _forget_before(flow: Flow, of_response: bool) -> None:
     else:
         flow.request_received = None
     flow.changes = tuple(change for change in flow.changes if change.of_response != of_response)
+
+
+def _sign_pieces(flow: Flow, call: HookCall) -> None:
+    """Name the editor of a body's pieces, once for all of them."""
+    by = _sign(flow, call)
+    head = flow.response if call.hook is Hook.RESPONSE_CHUNK else flow.request
+    if head is None or any(
+        change.in_pieces and change.by == by and type(change.before) is type(head)
+        for change in flow.changes
+    ):
+        return
+    flow.changes = (*flow.changes, Change(by, head, in_pieces=True))
 
 
 def _sign(flow: Flow, call: HookCall) -> str:

@@ -120,3 +120,11 @@ def test_hostile_text_is_made_visible() -> None:
 def test_a_change_into_the_same_is_said_to_be_one() -> None:
     rows = shown(change_lines(flow_with(ChangeView("rule 1", True, OK, OK))))
     assert rows == ["1  rule 1 changed the response", "  into what it was: nothing differs"]
+
+
+def test_an_edit_in_pieces_is_told_though_nothing_of_it_is_kept() -> None:
+    rows = shown(change_lines(flow_with(ChangeView("plugin a", True, OK, OK, in_pieces=True))))
+    assert rows == [
+        "1  plugin a changed the response",
+        "  its body, piece by piece: what that was is not kept",
+    ]
