@@ -45,7 +45,8 @@ def commit(call: HookCall, began_with: bytes | None = None) -> int:
     if call.piece is not None:
         if bodies:
             call.piece = bodies[0].coded
-            _sign_pieces(flow, call)
+            of_response = call.hook is Hook.RESPONSE_CHUNK
+            sign_pieces(flow, call.manifest.name, of_response=of_response)
     elif call.message is not None:
         if bodies:
             call.message.payload = bodies[0].coded
@@ -102,7 +103,7 @@ def _commit_message(call: HookCall, flow: Flow, began_with: bytes | None) -> int
     if began_with is not None and flow.whole is not None and flow.whole.data != began_with:
         body = began_with[:CHANGE_BYTES]
     if old is not None and (new is not None or body is not None):
-        by = _sign(flow, call)
+        by = _sign(flow, call.manifest.name)
         flow.changes = (*flow.changes, Change(by, old, body))
     return 0 if draft is None else draft.line_bytes + draft.also_written
 
@@ -162,20 +163,20 @@ def _forget_before(flow: Flow, of_response: bool) -> None:
     flow.changes = tuple(change for change in flow.changes if change.of_response != of_response)
 
 
-def _sign_pieces(flow: Flow, call: HookCall) -> None:
-    """Name the editor of a body's pieces, once for all of them."""
-    by = _sign(flow, call)
-    head = flow.response if call.hook is Hook.RESPONSE_CHUNK else flow.request
+def sign_pieces(flow: Flow, plugin: str, *, of_response: bool) -> None:
+    """Name who edits a body's pieces, once for all of them."""
+    by = _sign(flow, plugin)
+    head = flow.response if of_response else flow.request
     if head is None or any(
-        change.in_pieces and change.by == by and type(change.before) is type(head)
+        change.in_pieces and change.by == by and change.of_response == of_response
         for change in flow.changes
     ):
         return
     flow.changes = (*flow.changes, Change(by, head, in_pieces=True))
 
 
-def _sign(flow: Flow, call: HookCall) -> str:
-    editor = f"plugin {call.manifest.name}"
+def _sign(flow: Flow, plugin: str) -> str:
+    editor = f"plugin {plugin}"
     if editor not in flow.edited_by:
         flow.edited_by = (*flow.edited_by, editor)
     return editor

@@ -86,6 +86,9 @@ def _set_bytes(host: HostSide, number: int, start: int, size: int, ptr: int, len
     if kept + length > BUFFER_BYTES:
         return BAD_ARGUMENT
     splice(data, start, size, host.memory.read(ptr, length) or b"")
+    stream = instance_of(host).stream
+    if stream is not None and number <= Buffer.UPSTREAM_DATA:
+        stream.sides[StreamType(number)].edited = True
     return OK
 
 

@@ -30,11 +30,13 @@ MOST_NEWS: Final = 10_000
 class Side:
     """One direction of a stream: what is at hand of it, and whether it waits."""
 
-    __slots__ = ("closed", "data", "head_waits", "resumed", "shown", "trailers", "wake")
+    __slots__ = ("closed", "data", "edited", "head_waits", "resumed", "shown", "trailers", "wake")
 
     def __init__(self) -> None:
         self.data: bytearray | None = None
         """Bytes that did not go on yet; None while they may not be looked at."""
+        self.edited = False
+        """The filter has written into `data`, which nobody has told of yet."""
         self.trailers: list[Field] | None = None
         """None while they may not be looked at."""
         self.closed = False

@@ -33,6 +33,7 @@ from proxy_core.plugin_host.foreign.proxy_wasm.entrance import LOST, Entrance
 from proxy_core.plugin_host.foreign.proxy_wasm.map_functions import count_fields
 from proxy_core.plugin_host.foreign.proxy_wasm.room import Room
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.commit import sign_pieces
 
 LONGEST_PAUSE: Final = 600.0
 """Seconds a filter may hold a flow while calls of its own are under way."""
@@ -275,6 +276,10 @@ class Passage:
             action = await self._entrance.about(stream, call, name, len(side.trailers))
         else:
             action = await self._entrance.about(stream, call, name, size, ended)
+        if side.edited and kind in MESSAGES:
+            side.edited = False
+            of_response = kind is StreamType.RESPONSE
+            sign_pieces(stream.flow, self._room.manifest.name, of_response=of_response)
         if action == LOST:
             return False, _LOST_CONTEXT if self._closed_on_failure else None
         if action == CONTINUE or side.resumed:

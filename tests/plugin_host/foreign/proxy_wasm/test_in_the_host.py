@@ -65,3 +65,20 @@ async def test_a_filter_that_knows_no_plugin_without_a_name_is_refused_with_the_
     assert "say which in proxy_wasm.root_id" in await host.refusal(nameless)
     named = '[proxy_wasm]\nroot_id = "x"'
     assert "root_id" not in await host.refusal(nameless, named)
+
+
+async def test_who_edits_a_body_in_pieces_is_named_once(host: Host) -> None:
+    edit = f"(call $set_buffer_bytes (i32.const 0) (i32.const 0) (i32.const 99) {text(100, 3)})"
+    body = f"(if (i32.eqz (local.get 2)) (then (drop {edit}))) {CONTINUE}"
+    await host.load("editor", filter_of(on("request_body", 3, body), texts={100: b"new"}))
+    await host.load("reader", filter_of(on("request_body", 3, CONTINUE)))
+    flow = make_flow(method=b"POST")
+    await host.request(flow)
+    assert host.hooks.request_stream is not None
+    through = host.hooks.request_stream(flow)
+    assert through is not None
+    assert [await through(b"old", False), await through(b"older", False)] == [b"new", b"new"]
+    assert await through(b"last", True) == b"last"
+    assert flow.edited_by == ("plugin editor",)
+    (change,) = flow.changes
+    assert (change.by, change.in_pieces, change.of_response) == ("plugin editor", True, False)
