@@ -195,6 +195,30 @@ async def one_message(world: World) -> None:
     await say_goodbye(world, client, origin)
 
 
+LONG = 1024 * 1024 + 1
+LONG_ON_THE_WIRE = LONG + 16 * (2 + 8 + 4) + (2 + 4)
+"""In frames of 64 KiB and one of a byte, masked."""
+
+
+def lengthened(world: World) -> None:
+    """A hook makes a message so long that others have their turn while it is looked at and sent."""
+
+    async def edit(flow: Flow, message: WebSocketMessage) -> Verdict:
+        if message.payload == b"hello":
+            message.payload = bytes(LONG)
+            message.by = ("a test",)
+        return CONTINUE
+
+    world.core.hooks.websocket_message = edit
+
+
+async def long_message(world: World) -> None:
+    client, origin = await open_http1(world)
+    await client.send(HELLO_MASKED)
+    await origin.read_exactly(LONG_ON_THE_WIRE)
+    await say_goodbye(world, client, origin)
+
+
 RULE = {"modify_messages": (Replacement("hello", b"howdy"),)}
 SCENARIOS = [
     Scenario("a WebSocket", http1),
@@ -203,5 +227,6 @@ SCENARIOS = [
     Scenario("a WebSocket in which nothing is said", silence),
     Scenario("a compressed message", compressed),
     Scenario("messages of a WebSocket that are held", both_held, prepare=held),
+    Scenario("a message that becomes long", long_message, prepare=lengthened),
     Scenario("a rule for messages", one_message, settings=RULE, prepare=ruled),
 ]
