@@ -7,6 +7,7 @@ very round in which it is closed; here everything has an owner and ends with `cl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -100,4 +101,5 @@ class _Connection:
         if self._writer is None:
             self._socket.close()
         else:
-            self._writer.transport.abort()
+            with contextlib.suppress(AttributeError):  # closed twice, TLS has nothing to abort
+                self._writer.transport.abort()

@@ -42,8 +42,8 @@ _CLOSES = {"[": "]", "{": "}"}
 # What may stand at the end of a text that was cut: a member or an element that is not whole.
 _UNFINISHED = re.compile(
     rf"""
-    (?: {_STRING} [ \t\r\n]*+ :?+ [ \t\r\n]*+ )?+
-    (?: "(?:[^"\\]++|\\.)*+ \\?+ | [-+.0-9a-zA-Z]{{0,40}} )
+    (?: {_STRING} [ \t\r\n]*+ :?+ [ \t\r\n]*+ )?
+    (?: "(?:[^"\\]++|(?!\\\Z)\\.)*+ \\?+ | [-+.0-9a-zA-Z]{{0,40}} )
     """,
     re.VERBOSE | re.DOTALL,
 )

@@ -141,7 +141,7 @@ def test_connections_that_the_firewall_turns_here_are_served(network: Network) -
 def test_a_connection_that_nothing_turned_here_is_closed(network: Network) -> None:
     command = ["ip", "netns", "exec", network.client, "curl", "-sS", "-m", "10"]
     done = subprocess.run([*command, "http://10.77.0.1:8080/"], capture_output=True, text=True)
-    assert done.returncode == 52, done  # an empty reply
+    assert done.returncode in (52, 56), done  # an empty reply, or none as its request was not read
 
 
 def test_rules_that_turn_the_proxys_own_connections_back_are_told(network: Network) -> None:

@@ -60,6 +60,16 @@ def test_what_a_cut_text_ends_in_the_middle_of_comes_as_it_is() -> None:
     assert rows == ["{", '  "a": [', "    1,", "    {", '      "b": "unfin']
 
 
+@pytest.mark.parametrize("value", [["a\\"], {'a"b': 1}, {"\x1f": ['\ud800\\"']}], ids=json.dumps)
+def test_a_text_may_be_cut_within_an_escape(value: object) -> None:
+    whole = json.dumps(value)
+    for end in range(1, len(whole)):
+        lines = json_lines(whole[:end], cut=True)
+        assert lines is not None, whole[:end]
+        pieces = [piece for index in range(len(lines)) for piece, _ in lines.line(index)]
+        assert "".join("".join(pieces).split()) == "".join(whole[:end].split())
+
+
 @pytest.mark.parametrize("text", ["[INFO] it began", "{color: red}", "[1, 2} and more"])
 def test_what_only_begins_like_json_is_not_taken_for_it_when_cut(text: str) -> None:
     assert json_lines(text, cut=True) is None
