@@ -134,11 +134,6 @@ class OfflinePlugin:
         """Calls that failed so far, and whose edits were dropped."""
         return self._log.failures
 
-    @property
-    def lost_lines(self) -> int:
-        """Log lines that nobody took in time."""
-        return self._lines.lost
-
     def take_lines(self) -> list[LogLine]:
         """Return what was logged since the last time."""
         return list(self._lines.drain())
