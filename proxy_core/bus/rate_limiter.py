@@ -17,6 +17,13 @@ class RateLimiter:
         self._tokens = float(rate)
         self._filled = self._empty_until = clock()
 
+    def room(self) -> int:
+        """How many tokens there are."""
+        now = self._clock()
+        if now < self._empty_until:
+            return 0
+        return int(min(float(self._rate), self._tokens + (now - self._filled) * self._rate))
+
     def allow(self) -> bool:
         """Take one token; False where there is none."""
         now = self._clock()

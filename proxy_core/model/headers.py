@@ -77,6 +77,12 @@ class Headers:
         """Return an independent copy."""
         return Headers(self.fields)
 
+    def gaining(self, added: list[Field]) -> Headers:
+        """Return a copy with `added` behind the others."""
+        grown = Headers()
+        grown.fields = self.fields + added
+        return grown
+
     def as_text(self) -> list[tuple[str, str]]:
         """Return (name, value) pairs decoded for people."""
         return [(text_of(name), text_of(value)) for name, value in self.fields]

@@ -29,7 +29,8 @@ def parse_fields(raw: bytes) -> list[Field]:
     ]
 
 
-def _lines(fields: Iterable[Field]) -> bytes:
+def lines_of(fields: Iterable[Field]) -> bytes:
+    """Render fields as the lines of a head."""
     return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
@@ -58,7 +59,7 @@ class _Head:
     def raw(self) -> bytes:
         """The head as on the wire, closing empty line included; rendered where it was edited."""
         if self._raw is None:
-            self._raw = self._start_line() + _lines(self._headers or ()) + b"\r\n"
+            self._raw = self._start_line() + lines_of(self._headers or ()) + b"\r\n"
         return self._raw
 
     def compact(self) -> None:
@@ -66,9 +67,6 @@ class _Head:
         if self._raw is None:
             self._raw = self.raw
         self._headers = None
-
-    def _raw_with(self, added: Iterable[Field]) -> bytes:
-        return self.raw[:-2] + _lines(added) + b"\r\n"
 
     def _start_line(self) -> bytes:
         raise NotImplementedError
@@ -140,16 +138,16 @@ class RequestHead(_Head):
             self.version,
         )
 
-    def gaining(self, added: list[Field]) -> RequestHead:
-        """Return the head with `added` behind its fields."""
+    def gaining(self, added: list[Field], lines: bytes | None = None) -> RequestHead:
+        """Return the head with `added`, which are `lines` of it, behind its fields."""
         return RequestHead(
             self.method,
             self.scheme,
             self.authority,
             self.path,
-            Headers(self.headers.fields + added),
+            self.headers.gaining(added),
             self.version,
-            self._raw_with(added),
+            b"%b%b\r\n" % (self.raw[:-2], lines_of(added) if lines is None else lines),
         )
 
     def _start_line(self) -> bytes:
@@ -202,10 +200,15 @@ class ResponseHead(_Head):
             self.version,
         )
 
-    def gaining(self, added: list[Field]) -> ResponseHead:
-        """Return the head with `added` behind its fields."""
-        headers = Headers(self.headers.fields + added)
-        return ResponseHead(self.status, self.reason, headers, self.version, self._raw_with(added))
+    def gaining(self, added: list[Field], lines: bytes | None = None) -> ResponseHead:
+        """Return the head with `added`, which are `lines` of it, behind its fields."""
+        return ResponseHead(
+            self.status,
+            self.reason,
+            self.headers.gaining(added),
+            self.version,
+            b"%b%b\r\n" % (self.raw[:-2], lines_of(added) if lines is None else lines),
+        )
 
     def _start_line(self) -> bytes:
         if self.version == HTTP_2:

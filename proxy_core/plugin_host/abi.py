@@ -87,6 +87,8 @@ class Contract:
     """The ABI's name where it is not ours."""
     unsupported: tuple[str, ...] = ()
     """Imports that answer that they are not there, and exports that are never called."""
+    starts: bool = True
+    """Whether code of its own may run while an instance is made."""
 
     @property
     def uses_bodies(self) -> bool:

@@ -115,23 +115,19 @@ class Dispatcher:
         """Call each for all flows before the next."""
         answers: list[Answer] = [None] * len(flows)
         places: Sequence[int] = range(len(flows))
-        called = 0
-        for plugin, manifest in plugins:
-            called += 1
-            ended = False
-            for place in places:
-                flow = flows[place]
-                if not _is_for(plugin, manifest, hook, flow):
-                    continue
-                call = HookCall(hook, manifest, plugin.log, flow, plugin.belongings)
-                code = plugin.enter(hook, call)
-                if code != _CONTINUE or call.delay:
-                    rest = partial(self._run, plugins[called:], hook, flow)
-                    answers[place] = self._go_on(plugin, call, code, rest)
-                    ended = True
+        answered = hook is _RESPONSE and any(flow.answered_by is not None for flow in flows)
+        for called, (plugin, manifest) in enumerate(plugins, 1):
+            shown, theirs = places, flows
+            if answered or manifest.flows is not None or len(places) < len(flows):
+                shown = [place for place in places if _is_for(plugin, manifest, hook, flows[place])]
+                theirs = [flows[place] for place in shown]
+            special = plugin.enter_several(hook, manifest, theirs)
+            for at, call, code in special:
+                rest = partial(self._run, plugins[called:], hook, theirs[at])
+                answers[shown[at]] = self._go_on(plugin, call, code, rest)
             if plugin.news:
                 self.tell_news(plugin)
-            if ended:
+            if special:
                 places = [place for place in places if answers[place] is None]
         return answers
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -23,7 +23,7 @@ from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import Driver, agree_with, dialect_of
 from proxy_core.plugin_host.faults import GuestFailure, ModuleRefused, TooBusy
 from proxy_core.plugin_host.files.manifest import Manifest
-from proxy_core.plugin_host.files.module_file import check_bytes
+from proxy_core.plugin_host.files.module_file import check_bytes, has_start
 from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.guest import Code, Engine, Guest
 from proxy_core.plugin_host.hook.call import HookCall
@@ -61,7 +61,7 @@ class Blueprint:
         """
         check_bytes(data)
         code = engine.compile(data) if cache is None else cache.compile(engine, data)
-        contract = agree_with(code, HOST_FUNCTIONS)
+        contract = replace(agree_with(code, HOST_FUNCTIONS), starts=has_start(data))
         if contract.dialect:
             manifest = manifest.for_foreign()
         return cls(engine, manifest, code, contract, belongings or Belongings())
@@ -132,6 +132,8 @@ class Generation:
         self._on_closed: Callable[[], None] | None = None
         self._trimmer: asyncio.TimerHandle | None = None
         self._unused = blueprint.start_call(StartLog(1))
+        self.used = blueprint.start_call(StartLog(1))
+        """What an instance stands for that several flows have used."""
 
     def employ(self, driver: Driver, leave: Callable[[], Awaitable[None]]) -> None:
         """Have hooks run by `driver`, and `leave` awaited before the generation retires."""

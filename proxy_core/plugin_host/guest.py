@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy_core.plugin_host.abi import Contract, Declared
+from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.noted_edits import NotedEdits
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,69 @@ class Code:
     exports: tuple[Declared, ...]
 
 
+class Desk(Protocol):
+    """Where it is written down what a guest asks for while several flows go through it."""
+
+    takes_edits: bool
+    """Whether the guest asks for any at all."""
+    takes_lines: bool
+    """Whether it logs."""
+
+    @property
+    def place(self) -> int:
+        """Which flow the guest is in, or was when it failed."""
+
+    def most_flows(self, fuel: float, seconds: float) -> int:
+        """How many flows may go through in one entry, where one takes so much; 0 for none."""
+
+    def lay_out(self, flows: int, room: int, lines: int) -> None:
+        """Make ready for `flows` flows that have `room` for more fields, and `lines` log lines."""
+
+    def begin(self, hook: Hook) -> int | None:
+        """Enter the guest, as `Guest.begin` does, for all flows that the desk is laid out for.
+
+        What came of each is on the desk. Where this returns None, the guest is in one of them,
+        whose result `Guest.finish` returns.
+        """
+
+    def begin_anew(self) -> None:
+        """Give the flow that the guest is in what an entry of its own gets of fuel and time.
+
+        The guest's `fuel_used` is then what was used so far, and later what the rest has used.
+        """
+
+    def note_no_more(self) -> None:
+        """Have the host functions answer for the rest of this flow."""
+
+    def stop(self) -> None:
+        """Have the guest return behind this flow."""
+
+    def codes(self, flows: int) -> list[int] | None:
+        """What the hook has returned for each of the first flows; None where all are zero."""
+
+    def edits_of(self, place: int) -> NotedEdits | None:
+        """What is noted of the edits of the flow that the guest is in."""
+
+    def edits(self, flows: int) -> list[NotedEdits | None] | None:
+        """What is noted of the edits of each of the first flows; None where nothing is."""
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether there are log lines, or were too many."""
+
+    def take_lines(self) -> tuple[deque[tuple[int, int, bytes]], int]:
+        """Return (flow, level, text) of each log line, and how many more were over the rate."""
+
+    def allow_lines(self, lines: int) -> None:
+        """Have so many log lines noted from now on."""
+
+
 class Guest(Protocol):
     """One instance. Never entered twice at once; after a GuestFailure it is only good to close."""
 
     host: HostSide
+    desk: Desk | None
+    """Where there is one, several flows may go through the guest in one entry."""
     fuel_used: int
     """By the last entry."""
     seconds: float

@@ -22,6 +22,14 @@ LINE_BYTES: Final = 8 * 1024
 """What is kept of one line, in bytes as the plugin wrote it."""
 
 
+_LEVELS: Final = tuple(LogLevel)
+
+
+def level_of(number: int) -> LogLevel:
+    """The level that a plugin names by a number; what is above them all is the highest."""
+    return _LEVELS[number if number < len(_LEVELS) else -1]
+
+
 class LogRing:
     """The newest lines of all plugins. For any thread."""
 
@@ -124,11 +132,16 @@ class PluginLog:
         self._ring.write(self._name, level, text, flow_id)
         return True
 
+    def room(self) -> int:
+        """How many lines of the plugin's own may be written now."""
+        return self._limiter.room()
+
     def count_dropped(self, count: int) -> None:
         """Account for lines that were dropped."""
-        self._suppressed += count
-        self.dropped += count
-        self._ring.dropped += count
+        if count:
+            self._suppressed += count
+            self.dropped += count
+            self._ring.dropped += count
 
     def _confess(self) -> None:
         if self._suppressed:
@@ -152,8 +165,7 @@ class PluginLog:
         for level, text, at in lines.lines:
             self.written += 1
             self._ring.write(self._name, level, text, None, at)
-        if lines.dropped:
-            self.count_dropped(lines.dropped)
+        self.count_dropped(lines.dropped)
 
 
 class StartLog:

@@ -7,10 +7,11 @@ logged, counted, and answered with FAILED.
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from proxy_core.exchange.hooks import BODY_TROUBLE
+from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import Comparison, PluginState, PluginStatus, WatchReport
@@ -29,6 +30,7 @@ from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.hook.commit import commit, ready
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import PluginLog
+from proxy_core.plugin_host.several import Several
 
 FAILED: Final = -1
 SKIPPED: Final = -2
@@ -55,6 +57,10 @@ def _what_is_wrong(hook: Hook, code: int, call: HookCall) -> str | None:
     if code == codes.HOLD and hook in _CANNOT_BE_HELD:
         return "returned 2 (hold), but only a flow and a message can be held"
     return None
+
+
+Entered = tuple[int, HookCall, int | Coroutine[Any, Any, int]]
+"""A flow's place, its call, and the code or what has to be awaited for it."""
 
 
 class _InternalError(Exception):
@@ -142,6 +148,101 @@ class Plugin:
         if not idle:
             return self._enter_later(generation, hook, call)
         return self._enter(generation, idle.pop(), hook, call)
+
+    def enter_several(self, hook: Hook, manifest: Manifest, flows: Sequence[Flow]) -> list[Entered]:
+        """Do for several flows, in order, what `enter` does for one.
+
+        Return those that do not just go on: the flow's place, its call, and what `enter` returns.
+        """
+        special: list[Entered] = []
+        at = 0
+        while at < len(flows):
+            done = self._enter_together(hook, manifest, flows, at, special)
+            if not done:
+                call = HookCall(hook, manifest, self.log, flows[at], self.belongings)
+                answer = self.enter(hook, call)
+                if answer != _CONTINUE or call.delay:
+                    special.append((at, call, answer))
+                done = 1
+            at += done
+        return special
+
+    def _enter_together(
+        self,
+        hook: Hook,
+        manifest: Manifest,
+        flows: Sequence[Flow],
+        at: int,
+        special: list[Entered],
+    ) -> int:
+        """Take flows from a place on through one guest in one entry; return how many there were.
+
+        0 where the next has to be entered for by itself.
+        """
+        generation = self.generation
+        if generation is None or generation.driver is not None or self._ailing:
+            return 0
+        record = self.belongings.profile.records[hook.index]
+        guest = generation.idle[-1] if generation.idle else None
+        desk = None if guest is None else guest.desk
+        if guest is None or desk is None or not record.calls:
+            return 0
+        most = desk.most_flows(record.fuel / record.calls, record.seconds / record.calls)
+        if most < 2 or len(flows) - at < 2:
+            return 0
+        if at or most < len(flows):
+            flows = flows[at : at + most]
+        generation.idle.pop()
+
+        def conclude(place: int, code: int, call: HookCall) -> None:
+            answer = self._conclude(hook, call, code)
+            if answer != _CONTINUE or call.delay:
+                special.append((at + place, call, answer))
+
+        several = Several(desk, hook, flows, manifest, self.log, self.belongings, conclude)
+        host = guest.host
+        host.call = generation.used
+        guest.host = several.side(host)
+        failure: Exception | None = None
+        done = len(flows)
+        try:
+            if desk.begin(hook) is None:
+                done = desk.place
+                desk.stop()
+                desk.begin_anew()
+        except Exception as error:
+            failure, done = error, desk.place
+        except BaseException:
+            self._account(guest, hook)
+            generation.discard(guest)
+            raise
+        finally:
+            guest.host = host
+        self._account_several(guest, hook, done, more=done < len(flows))
+        several.settle(done)
+        if failure is None and done == len(flows):
+            generation.release(guest)
+            return done
+        call = host.call = several.at_hand
+        if failure is None:
+            special.append((at + done, call, self._finish(generation, guest, hook, call)))
+        else:
+            answer = self._ended_badly(generation, guest, hook, call, failure)
+            special.append((at + done, call, answer))
+        return done + 1
+
+    def _account_several(self, guest: Guest, hook: Hook, done: int, *, more: bool) -> None:
+        """Count what several flows took, each its share; with `more`, leave that of one more."""
+        profile = self.belongings.profile
+        record = profile.records[hook.index]
+        share = guest.seconds / (done + more)
+        record.fuel += guest.fuel_used
+        record.seconds += share * done
+        record.recent.extend([share] * done)
+        record.calls += done
+        if record.calls & _SAMPLED < done:
+            profile.pages = guest.host.memory.pages()
+        guest.fuel_used, guest.seconds = 0, share
 
     async def _enter_later(self, generation: Generation, hook: Hook, call: HookCall) -> int:
         """Wait for an instance, and run the hook."""

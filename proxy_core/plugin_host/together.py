@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from contextvars import Context
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Verdict
 
-MANY: Final = 4
-"""Flows in one turn from which on those of the next turn wait for each other."""
+MANY: Final = 2
+"""Flows in a turn, as it has been of late, from which on they wait for each other."""
+_WEIGHT: Final = 0.25
+"""Of one turn in that."""
+AT_FIRST: Final = 4
 AT_ONCE: Final = 32
-"""At most so many flows go through all plugins before the next ones do."""
+"""So many flows go through all plugins before the next ones do: at first, and at most."""
 TURN_SECONDS: Final = 0.001
 """How long they may take before other work of the loop has its turn; where plugins take long, fewer
 go at once."""
@@ -31,10 +35,88 @@ Answer = Coroutine[Any, Any, Verdict] | None
 """What is to be awaited for a flow's verdict; None where it just goes on."""
 
 
+class _Asked:
+    """What an exchange awaits: the plugins' verdict on its flow.
+
+    To the task that awaits it this is a future, but for one thing: the task goes on as the verdict
+    is given, and not a turn of the loop later, which would cost the loop a handle for each flow.
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_context",
+        "_loop",
+        "_wake",
+        "deciding",
+        "flow",
+        "outcome",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, flow: Flow) -> None:
+        self.flow = flow
+        self.outcome: Verdict | BaseException | None = None
+        """The verdict, or what came instead of it; None while it is awaited."""
+        self.deciding: asyncio.Task[Verdict] | None = None
+        """What finds a verdict that takes time."""
+        self._loop = loop
+        self._wake: Callable[[_Asked], object] | None = None
+        self._asyncio_future_blocking = True
+        self._context: Context
+
+    def __await__(self) -> Generator[_Asked, None, Verdict]:
+        if self.outcome is None:
+            yield self  # and then the task asks for the result, before it goes on
+            return cast(Verdict, self.outcome)
+        return self.result()
+
+    def give(self, outcome: Verdict | BaseException) -> None:
+        """Answer, and let the task go on."""
+        self.outcome = outcome
+        if self._wake is not None:
+            self._context.run(self._wake, self)
+
+    # What a task wants of a future.
+
+    def result(self) -> Verdict:
+        """Return the verdict, or raise what came instead of it."""
+        outcome = self.outcome
+        if isinstance(outcome, BaseException) or outcome is None:
+            raise outcome or asyncio.InvalidStateError
+        return outcome
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop of whoever asked."""
+        return self._loop
+
+    def add_done_callback(self, wake: Callable[[_Asked], object], *, context: Context) -> None:
+        """Take what wakes the task; there is one."""
+        self._wake, self._context = wake, context
+
+    def cancel(self, msg: object = None) -> bool:
+        """End the waiting: the exchange is over."""
+        if self.outcome is not None:
+            return False
+        self.outcome = ended = asyncio.CancelledError()
+        if self.deciding is not None:
+            self.deciding.cancel()
+        self._loop.call_soon(self.give, ended)
+        return True
+
+
 class Together:
     """One hook's flows."""
 
-    __slots__ = ("_all", "_alone", "_at_once", "_came", "_expected", "_later", "_many", "_waiting")
+    __slots__ = (
+        "_all",
+        "_alone",
+        "_at_once",
+        "_came",
+        "_expected",
+        "_later",
+        "_many",
+        "_usual",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -44,34 +126,37 @@ class Together:
         """Ask about one flow with `alone`, about several, in order, with `together`."""
         self._alone = alone
         self._all = together
-        self._at_once = MANY
+        self._at_once = AT_FIRST
         self._came = 0
-        self._expected = False
-        """Whether the end of this turn is looked out for."""
+        self._usual = 0.0
+        """How many come in one turn, on the average of late; turns in which none comes apart."""
+        self._expected: asyncio.AbstractEventLoop | None = None
+        """The loop, where the end of this turn is looked out for."""
         self._many = False
-        self._waiting: deque[tuple[Flow, asyncio.Future[Verdict]]] = deque()
+        self._waiting: deque[_Asked] = deque()
         self._later: set[asyncio.Task[Verdict]] = set()
 
     def ask(self, flow: Flow) -> Awaitable[Verdict]:
         """Ask the plugins about a flow, now or at the end of this turn."""
         self._came += 1
-        if not self._expected:
-            self._expect()
+        loop = self._expected or self._expect()
         if not self._many:
             return self._alone(flow)
-        future: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        self._waiting.append((flow, future))
-        return future
+        asked = _Asked(loop, flow)
+        self._waiting.append(asked)
+        return asked
 
-    def _expect(self) -> None:
-        self._expected = True
-        asyncio.get_running_loop().call_soon(self._turn)
+    def _expect(self) -> asyncio.AbstractEventLoop:
+        loop = self._expected = asyncio.get_running_loop()
+        loop.call_soon(self._turn)
+        return loop
 
     def _turn(self) -> None:
         """A turn is over: see how many came, and ask about those that wait."""
-        self._many = self._came >= MANY
+        self._usual += (self._came - self._usual) * _WEIGHT
+        self._many = self._usual >= MANY
         self._came = 0
-        self._expected = False
+        self._expected = None
         ends = perf_counter() + TURN_SECONDS
         try:
             while self._waiting:
@@ -80,50 +165,42 @@ class Together:
                     break
         finally:
             if self._waiting:
-                self._came = len(self._waiting)
-                self._expect()
+                self._came += len(self._waiting)
+                if self._expected is None:
+                    self._expect()
 
     def _ask_next(self) -> None:
-        asked: list[tuple[Flow, asyncio.Future[Verdict]]] = []
+        asked: list[_Asked] = []
         while self._waiting and len(asked) < self._at_once:
-            pair = self._waiting.popleft()
-            if not pair[1].done():  # its exchange may be over
-                asked.append(pair)
+            one = self._waiting.popleft()
+            if one.outcome is None:  # its exchange may be over
+                asked.append(one)
         began = perf_counter()
         try:
-            answers = self._all([flow for flow, _ in asked])
+            answers = self._all([one.flow for one in asked])
         except BaseException as error:
-            for _, future in asked:
-                future.set_exception(error)
+            for one in asked:
+                one.give(error)
             raise
         if perf_counter() - began > TURN_SECONDS:
             self._at_once = max(1, self._at_once // 2)
         elif self._at_once < AT_ONCE:
             self._at_once *= 2
-        for (_, future), answer in zip(asked, answers, strict=True):
+        for one, answer in zip(asked, answers, strict=True):
             if answer is None:
-                future.set_result(CONTINUE)
+                one.give(CONTINUE)
             else:
-                self._wait_for(answer, future)
+                self._wait_for(answer, one)
 
-    def _wait_for(
-        self, answer: Coroutine[Any, Any, Verdict], future: asyncio.Future[Verdict]
-    ) -> None:
+    def _wait_for(self, answer: Coroutine[Any, Any, Verdict], asked: _Asked) -> None:
         """Give a verdict that takes time to the exchange that waits for it."""
-        task = asyncio.get_running_loop().create_task(answer)
+        task = asked.deciding = asked.get_loop().create_task(answer)
         self._later.add(task)
 
         def give(task: asyncio.Task[Verdict]) -> None:
             self._later.discard(task)
-            if future.done():
-                return
-            error = None if task.cancelled() else task.exception()
-            if error is not None:
-                future.set_exception(error)
-            elif task.cancelled():
-                future.cancel()
-            else:
-                future.set_result(task.result())
+            if asked.outcome is None:
+                error = asyncio.CancelledError() if task.cancelled() else task.exception()
+                asked.give(error or task.result())
 
         task.add_done_callback(give)
-        future.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)

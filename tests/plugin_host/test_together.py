@@ -12,10 +12,12 @@ import pytest
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Verdict
 from proxy_core.plugin_host import together
-from proxy_core.plugin_host.together import AT_ONCE, MANY, Answer, Together
+from proxy_core.plugin_host.together import AT_FIRST, AT_ONCE, MANY, Answer, Together
 from tests.plugin_host.guests import Host, guest, importing, make_flow
 from tests.waiting import until
 
+CROWD = 4 * MANY
+"""Flows in one turn after which those of the next wait for each other."""
 HEADER_IS = importing("host_get_header", 4)
 
 
@@ -41,7 +43,7 @@ class Asked:
 
     async def warm_up(self) -> None:
         """Let so many come in one turn that those of the next wait for each other."""
-        for _ in range(MANY):
+        for _ in range(CROWD):
             assert self.asking.ask(make_flow()) is CONTINUE
         self.alone.clear()
         await asyncio.sleep(0)
@@ -59,11 +61,11 @@ def asked() -> Asked:
 
 
 async def test_few_are_asked_about_at_once(asked: Asked) -> None:
-    for _ in range(3):
+    for _ in range(30):
         for _ in range(MANY - 1):
             assert asked.asking.ask(make_flow()) is CONTINUE
         await asyncio.sleep(0)
-    assert len(asked.alone) == 3 * (MANY - 1)
+    assert len(asked.alone) == 30 * (MANY - 1)
     assert asked.together == []
 
 
@@ -75,12 +77,22 @@ async def test_where_many_came_the_next_wait_for_each_other(asked: Asked) -> Non
     assert (asked.alone, asked.together) == ([], [flows])
 
 
-async def test_after_a_turn_with_few_the_next_are_asked_about_at_once(asked: Asked) -> None:
+async def test_after_turns_with_few_the_next_are_asked_about_at_once(asked: Asked) -> None:
     await asked.warm_up()
     one, other = make_flow(), make_flow()
     await asked.come(one)
     assert asked.asking.ask(other) is CONTINUE
     assert (asked.together, asked.alone) == ([[one]], [other])
+
+
+async def test_one_turn_with_few_changes_nothing_where_many_come(asked: Asked) -> None:
+    await asked.warm_up()
+    await asyncio.gather(*(asked.come(make_flow()) for _ in range(CROWD)))
+    one, other = make_flow(), make_flow()
+    await asked.come(one)
+    await asked.come(other)
+    assert asked.together[-2:] == [[one], [other]]
+    assert asked.alone == []
 
 
 async def test_as_many_at_once_as_take_little_time(
@@ -91,7 +103,7 @@ async def test_as_many_at_once_as_take_little_time(
     flows = [make_flow() for _ in range(4 * AT_ONCE)]
     await asyncio.gather(*(asked.come(flow) for flow in flows))
     sizes = [len(those) for those in asked.together]
-    assert sizes[:5] == [MANY, 2 * MANY, 4 * MANY, AT_ONCE, AT_ONCE]
+    assert sizes[:5] == [AT_FIRST, 2 * AT_FIRST, 4 * AT_FIRST, AT_ONCE, AT_ONCE]
     assert [flow for those in asked.together for flow in those] == flows
 
 
@@ -101,7 +113,7 @@ async def test_others_of_the_loop_have_their_turn_where_plugins_take_long(
     monkeypatch.setattr(together, "TURN_SECONDS", 1.0)
     monkeypatch.setattr(together, "perf_counter", itertools.count(step=0.6).__next__)
     await asked.warm_up()
-    flows = [make_flow() for _ in range(4 * MANY)]
+    flows = [make_flow() for _ in range(4 * AT_FIRST)]
     tasks = [asked.come(flow) for flow in flows]
     known: list[int] = []
     while not all(task.done() for task in tasks):
@@ -118,10 +130,10 @@ async def test_where_plugins_take_long_fewer_go_at_once(
     monkeypatch.setattr(together, "TURN_SECONDS", 1.0)
     monkeypatch.setattr(together, "perf_counter", itertools.count(step=1.1).__next__)
     await asked.warm_up()
-    tasks = [asked.come(make_flow()) for _ in range(3 * MANY)]
+    tasks = [asked.come(make_flow()) for _ in range(3 * AT_FIRST)]
     await asyncio.gather(*tasks)
     sizes = [len(those) for those in asked.together]
-    assert sizes[:3] == [MANY, MANY // 2, 1]
+    assert sizes[:3] == [AT_FIRST, AT_FIRST // 2, 1]
     assert set(sizes[3:]) == {1}
 
 
@@ -228,7 +240,7 @@ async def test_verdicts_and_edits_are_the_same_alone_and_together(
         "priority = 6",
     )
     if many:
-        await asyncio.gather(*(host.request(make_flow()) for _ in range(MANY)))
+        await asyncio.gather(*(host.request(make_flow()) for _ in range(CROWD)))
         await asyncio.sleep(0)
     flows = {word: make_flow(((b"x", word.encode()),)) for word in "bhstn"}
     if many:
@@ -244,4 +256,4 @@ async def test_verdicts_and_edits_are_the_same_alone_and_together(
     }
     added = {word for word, flow in flows.items() if flow.request.headers.get(b"y") == b"1"}
     assert added == {"h", "n"}
-    assert host.status("a-block").calls == (MANY + 5 if many else 5)
+    assert host.status("a-block").calls == (CROWD + 5 if many else 5)

@@ -24,8 +24,17 @@ on cannot be interrupted before the end of its function."""
 _MAGIC: Final = b"\0asm"
 _CORE_1: Final = b"\x01\0\0\0"
 _IMPORT_SECTION: Final = 2
+_MEMORY_SECTION: Final = 5
 _EXPORT_SECTION: Final = 7
+_START_SECTION: Final = 8
 _CODE_SECTION: Final = 10
+
+
+_MOST: Final = {
+    _IMPORT_SECTION: ("imports", MAX_IMPORTS),
+    _MEMORY_SECTION: ("memories", 1),
+    _EXPORT_SECTION: ("exports", MAX_EXPORTS),
+}
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -58,15 +67,20 @@ def check_bytes(data: bytes) -> None:
             raise ModuleRefused("a WebAssembly component; plugins are core modules")
         raise ModuleRefused(f"WebAssembly version {data[4:8].hex()}; this host runs version 1")
     for section, start, size in _sections(data):
-        if section in (_IMPORT_SECTION, _EXPORT_SECTION):
+        if section in _MOST:
             count, _ = _unsigned(data, start, start + size)
-            what, most = (
-                ("imports", MAX_IMPORTS) if section == _IMPORT_SECTION else ("exports", MAX_EXPORTS)
-            )
+            what, most = _MOST[section]
             if count > most:
-                raise ModuleRefused(f"{count} {what}; at most {most} are taken")
+                raise ModuleRefused(
+                    f"{count} {what}; at most {most} {'is' if most == 1 else 'are'} taken"
+                )
         elif section == _CODE_SECTION:
             _check_functions(data, start, start + size)
+
+
+def has_start(data: bytes) -> bool:
+    """Whether a module that was checked runs code of its own while it is instantiated."""
+    return any(section == _START_SECTION for section, _, _ in _sections(data))
 
 
 def export_names(data: bytes) -> frozenset[str]:

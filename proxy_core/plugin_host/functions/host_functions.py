@@ -33,14 +33,14 @@ from proxy_core.plugin_host.functions.message_fields import read_field, write_fi
 from proxy_core.plugin_host.functions.readers import put
 from proxy_core.plugin_host.functions.reading import READING
 from proxy_core.plugin_host.hook import edit_rules as rules
-from proxy_core.plugin_host.hook.call import ANNOTATION_BYTES, Draft, HookCall
-from proxy_core.plugin_host.logs import LINE_BYTES
+from proxy_core.plugin_host.hook.call import ANNOTATION_BYTES, HookCall
+from proxy_core.plugin_host.hook.draft import Draft
+from proxy_core.plugin_host.logs import LINE_BYTES, level_of
 
 NAME_BYTES: Final = rules.HEAD_BYTES
 RANDOM_BYTES: Final = 64 * 1024
 RESPONSE_BYTES: Final = 16 * 1024 * 1024
 _MAY_RESPOND: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH, Hook.REQUEST_CHUNK})
-_LEVELS: Final = tuple(LogLevel)
 _ANNOTATIONS: Final = frozenset({"comment", "tag", "colour"})
 
 
@@ -55,7 +55,7 @@ def _log(host: HostSide, level: int, ptr: int, length: int) -> int:
     text = raw.decode("utf-8", "replace")
     if length > LINE_BYTES:
         text += f"... ({length - LINE_BYTES} bytes more)"
-    kept = call.journal.write(_LEVELS[level if level < 3 else 3], text, call.flow_id)
+    kept = call.journal.write(level_of(level), text, call.flow_id)
     return OK if kept else OVER_LIMIT
 
 

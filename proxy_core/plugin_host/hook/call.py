@@ -18,7 +18,12 @@ from proxy_core.plugin_host.belongings.belongings import Belongings
 from proxy_core.plugin_host.codes import NOT_PERMITTED, Hook
 from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.hook.body_draft import BodyDraft
-from proxy_core.plugin_host.hook.draft import RequestDraft, ResponseDraft, TrailersDraft
+from proxy_core.plugin_host.hook.draft import (
+    Draft,
+    RequestDraft,
+    ResponseDraft,
+    TrailersDraft,
+)
 from proxy_core.plugin_host.logs import Journal
 
 ANNOTATION_BYTES: Final = 4096
@@ -29,7 +34,6 @@ _EDITING: Final = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.RULE_MATCH})
 """Hooks that edit a message on its way: their own, and no other."""
 _CAPTURE: Final = Hook.CAPTURE  # an enumeration's members are slow to get at
 
-Draft = RequestDraft | ResponseDraft | TrailersDraft
 _Place = tuple[bool, int | None, bool]
 """What functions are about: the response, a captured message, trailers."""
 

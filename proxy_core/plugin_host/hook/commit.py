@@ -7,6 +7,7 @@ a captured copy leaves nothing of the copy before it.
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from typing import Final
 
 from proxy_core.model.edits import CHANGE_BYTES, Change
@@ -50,7 +51,7 @@ def commit(call: HookCall, began_with: bytes | None = None) -> int:
     elif call.message is not None:
         if bodies:
             call.message.payload = bodies[0].coded
-            call.message.by = (*call.message.by, f"plugin {call.manifest.name}")
+            call.message.by = (*call.message.by, editor(call.manifest.name))
     elif call.hook is _CAPTURE:
         written += _commit_copies(call, flow)
     else:
@@ -86,26 +87,40 @@ def _commit_message(call: HookCall, flow: Flow, began_with: bytes | None) -> int
     """Edit the message that is on its way."""
     draft = call.begun_draft
     new = None if draft is None or isinstance(draft, TrailersDraft) else draft.build()
-    old: RequestHead | ResponseHead | None
-    if isinstance(new, ResponseHead):
-        old = flow.response
-        if flow.response_received is None:
-            flow.response_received = old
-        flow.response = new
-    elif new is not None:
-        old = flow.request
-        if flow.request_received is None:
-            flow.request_received = old
-        flow.request = new
-    else:
-        old = call.head
+    old = call.head if new is None or draft is None else draft.original
     body = None
     if began_with is not None and flow.whole is not None and flow.whole.data != began_with:
         body = began_with[:CHANGE_BYTES]
-    if old is not None and (new is not None or body is not None):
-        by = _sign(flow, call.manifest.name)
-        flow.changes = (*flow.changes, Change(by, old, body))
+    if new is not None and old is not None:
+        put_head(flow, old, new, editor(call.manifest.name), body)
+    elif old is not None and body is not None:
+        _keep_change(flow, old, editor(call.manifest.name), body)
     return 0 if draft is None else draft.line_bytes + draft.also_written
+
+
+def put_head(
+    flow: Flow,
+    old: RequestHead | ResponseHead,
+    new: RequestHead | ResponseHead,
+    by: str,
+    body: bytes | None = None,
+) -> None:
+    """Put a head that an editor has made in place of `old`; `body` is that before the edit."""
+    if isinstance(new, ResponseHead):
+        if flow.response_received is None:
+            flow.response_received = flow.response
+        flow.response = new
+    else:
+        if flow.request_received is None:
+            flow.request_received = flow.request
+        flow.request = new
+    _keep_change(flow, old, by, body)
+
+
+def _keep_change(flow: Flow, old: RequestHead | ResponseHead, by: str, body: bytes | None) -> None:
+    _sign(flow, by)
+    change = Change(by, old, body)
+    flow.changes = (*flow.changes, change) if flow.changes else (change,)
 
 
 def _commit_copies(call: HookCall, flow: Flow) -> int:
@@ -165,7 +180,8 @@ def _forget_before(flow: Flow, of_response: bool) -> None:
 
 def sign_pieces(flow: Flow, plugin: str, *, of_response: bool) -> None:
     """Name who edits a body's pieces, once for all of them."""
-    by = _sign(flow, plugin)
+    by = editor(plugin)
+    _sign(flow, by)
     head = flow.response if of_response else flow.request
     if head is None or any(
         change.in_pieces and change.by == by and change.of_response == of_response
@@ -175,8 +191,20 @@ def sign_pieces(flow: Flow, plugin: str, *, of_response: bool) -> None:
     flow.changes = (*flow.changes, Change(by, head, in_pieces=True))
 
 
-def _sign(flow: Flow, plugin: str) -> str:
-    editor = f"plugin {plugin}"
-    if editor not in flow.edited_by:
-        flow.edited_by = (*flow.edited_by, editor)
-    return editor
+@cache
+def editor(plugin: str) -> str:
+    """How a plugin is named as the one who changed something."""
+    return f"plugin {plugin}"
+
+
+@cache
+def _alone(by: str) -> tuple[str]:
+    """One for all flows that nobody else has changed."""
+    return (by,)
+
+
+def _sign(flow: Flow, by: str) -> None:
+    if not flow.edited_by:
+        flow.edited_by = _alone(by)
+    elif by not in flow.edited_by:
+        flow.edited_by = (*flow.edited_by, by)

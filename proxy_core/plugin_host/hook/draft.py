@@ -293,3 +293,6 @@ class TrailersDraft(_Draft[RequestHead | ResponseHead]):
     def of_response(self) -> bool:
         """Whose trailers these are."""
         return isinstance(self.original, ResponseHead)
+
+
+Draft = RequestDraft | ResponseDraft | TrailersDraft

@@ -57,12 +57,22 @@ def check_field(name: bytes, value: bytes) -> int:
     if len(name) + len(value) > HEAD_BYTES:
         return OVER_LIMIT
     allowed = _may_name(name) if len(name) <= _SHORT else _is_free(name)
-    return OK if allowed and _VALUE.fullmatch(value) is not None else NOT_PERMITTED
+    return OK if allowed and is_value(value) else NOT_PERMITTED
+
+
+def is_token(raw: bytes) -> bool:
+    """Whether `raw` may be a name (RFC 9110, section 5.6.2)."""
+    return _TOKEN.fullmatch(raw) is not None
+
+
+def is_value(raw: bytes) -> bool:
+    """Whether `raw` may be a field's value (RFC 9110, section 5.5)."""
+    return _VALUE.fullmatch(raw) is not None
 
 
 def _is_free(name: bytes) -> bool:
     """Whether `name` is a field's name, and not one of the proxy's."""
-    return _TOKEN.fullmatch(name) is not None and name.lower() not in PROXY_OWNED
+    return is_token(name) and name.lower() not in PROXY_OWNED
 
 
 _may_name = lru_cache(maxsize=1024)(_is_free)  # plugins write the same few over and over
@@ -83,12 +93,12 @@ def check_fields(fields: list[Field]) -> int:
 
 def is_method(raw: bytes) -> bool:
     """Whether `raw` is a method a plugin may set; CONNECT makes a tunnel and is none."""
-    return len(raw) <= 64 and _TOKEN.fullmatch(raw) is not None and raw.upper() != b"CONNECT"
+    return len(raw) <= 64 and is_token(raw) and raw.upper() != b"CONNECT"
 
 
 def is_reason(raw: bytes) -> bool:
     """Whether `raw` may stand on a status line."""
-    return len(raw) <= REASON_BYTES and _VALUE.fullmatch(raw) is not None
+    return len(raw) <= REASON_BYTES and is_value(raw)
 
 
 def is_path(raw: bytes) -> bool:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final
 
-from proxy_core.plugin_host.abi import Import
+from proxy_core.plugin_host.abi import Contract, Import
 from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.runtime.desk_code import DeskCode
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest, give, waiting_while_loaded
 
@@ -36,6 +37,10 @@ class BesideEngine(RawEngine):
     def make_guest(self, key: int, limits: GuestLimits, call: HookCall) -> RawGuest:
         """Make a guest of this engine's kind."""
         return GuestBeside(self, key, limits, call)
+
+    def desk_code(self, contract: Contract) -> DeskCode | None:
+        """None: each call has a thread to itself."""
+        return None
 
     def close(self) -> None:
         """Stop what is being compiled, and the threads; guests that are inside are cut short."""

@@ -75,6 +75,10 @@ class EntryPoints:
             *(Ptr, Ptr, ctypes.c_char_p, Size, ctypes.c_char_p, Size),
             *(Ptr, WaitingCallback, Ptr, Ptr),
         )
+        self.link = bind(
+            "wasmtime_linker_define",
+            *(Ptr, Ptr, Ptr, ctypes.c_char_p, Size, ctypes.c_char_p, Size, Ptr),
+        )
         self.export_get = bind(
             "wasmtime_instance_export_get",
             *(ctypes.c_bool, Ptr, Ptr, ctypes.c_char_p, Size, Ptr),

@@ -28,7 +28,7 @@ from proxy_core.plugin_host.faults import (
 )
 from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
 from proxy_core.plugin_host.functions.host_side import HostSide
-from proxy_core.plugin_host.guest import Code
+from proxy_core.plugin_host.guest import Code, Desk
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.compiling import Compiler
 from proxy_core.plugin_host.runtime.memory import LinearMemory
@@ -160,6 +160,8 @@ class OfficialEngine:
 
 class OfficialGuest:
     """Implements `Guest`."""
+
+    desk: Desk | None = None
 
     def __init__(self, engine: OfficialEngine, limits: GuestLimits, call: HookCall) -> None:
         self.fuel_used = 0

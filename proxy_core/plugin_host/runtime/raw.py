@@ -24,6 +24,8 @@ from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.compiling import Compiler
+from proxy_core.plugin_host.runtime.desk_code import DeskCode
+from proxy_core.plugin_host.runtime.desk_text import Shape
 from proxy_core.plugin_host.runtime.entry_points import (
     Callback,
     EntryPoints,
@@ -64,6 +66,7 @@ class RawEngine:
         self._guests: dict[int, RawGuest] = {}
         self._keys = itertools.count(1)  # asked by several workers
         self._callbacks: dict[Import, Any] = {}
+        self._desks: dict[Shape, DeskCode] = {}
         self._continue = self._make_continuation()
         self.holding = EntryPoints(ctypes.PYFUNCTYPE)
         self.releasing = EntryPoints(ctypes.CFUNCTYPE)
@@ -104,6 +107,7 @@ class RawEngine:
     def link(self, key: int, imports: tuple[Import, ...]) -> wasmtime.Linker:
         """A linker whose host functions answer to the guest with that key."""
         linker = wasmtime.Linker(self._engine)
+        linker.allow_shadowing = True  # for what is noted on a desk
         for item in imports:
             function = item.function
             module, name = function.module.encode(), function.name.encode()
@@ -121,6 +125,16 @@ class RawEngine:
             if error:
                 raise ModuleRefused(first_line(take_error(error)))
         return linker
+
+    def desk_code(self, contract: Contract) -> DeskCode | None:
+        """What makes a desk for guests of that contract, or None."""
+        shape = Shape.of(contract)
+        if shape is None:
+            return None
+        code = self._desks.get(shape)
+        if code is None:
+            code = self._desks[shape] = DeskCode.compile(self._engine, shape)
+        return code
 
     def forget(self, key: int) -> None:
         """Drop a guest that is closing."""

@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from proxy_core.plugin_host import guest
 from proxy_core.plugin_host.abi import Contract, Import, Signature
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
@@ -36,16 +37,19 @@ from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
 from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.guest import Code
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.runtime.desk import Desk
+from proxy_core.plugin_host.runtime.desk_code import DeskCode
+from proxy_core.plugin_host.runtime.desk_text import MOST_FLOWS, every
+from proxy_core.plugin_host.runtime.entries import Entry, Values, put_number
 from proxy_core.plugin_host.runtime.entry_points import (
     EntryPoints,
     Fuel,
     Ptr,
-    Size,
     address_of,
     take_error,
     take_trap,
 )
-from proxy_core.plugin_host.runtime.memory import LinearMemory
+from proxy_core.plugin_host.runtime.memory import WRITABLE, LinearMemory, view_of
 from proxy_core.plugin_host.runtime.settings import (
     failure_of,
     first_line,
@@ -63,11 +67,6 @@ OVERRUN_SECONDS: Final = 0.0015
 """Of processor time: that another process had the processor is not the guest's fault."""
 NESTED_SLICES: Final = 20
 """How long a call from within a host function may take, which cannot leave the loop to others."""
-MOST_ARGUMENTS: Final = 8
-_Arguments = ffi.wasmtime_val_t * MOST_ARGUMENTS
-_I32, _I64 = 0, 1  # WASMTIME_I32, WASMTIME_I64
-_ForCall = tuple[Ptr | Size, ...]
-_CELLS: Final = {(): ctypes.c_int32, ("i32",): ctypes.c_int32, ("i64",): ctypes.c_int64}
 
 
 class Home(Protocol):
@@ -82,45 +81,11 @@ class Home(Protocol):
     def link(self, key: int, imports: tuple[Import, ...]) -> wasmtime.Linker:
         """A linker whose host functions answer to the guest with that key."""
 
+    def desk_code(self, contract: Contract) -> DeskCode | None:
+        """What makes a desk for guests of that contract, or None."""
+
     def forget(self, key: int) -> None:
         """Drop a guest that is closing."""
-
-
-class _Values:
-    """Room for the arguments and the result of one call at a time."""
-
-    __slots__ = ("_arguments", "_result", "arguments_at", "cells", "result_at")
-
-    def __init__(self) -> None:
-        self._arguments = _Arguments()
-        self._result = ffi.wasmtime_val_t()
-        self.arguments_at = ctypes.addressof(self._arguments)
-        self.result_at = ctypes.addressof(self._result)
-        at = ctypes.addressof(self._result.of)
-        self.cells: dict[tuple[str, ...], Any] = {
-            kinds: cell.from_address(at) for kinds, cell in _CELLS.items()
-        }
-
-    def put(self, kinds: tuple[str, ...], numbers: tuple[int, ...]) -> None:
-        for slot, kind, number in zip(self._arguments, kinds, numbers, strict=False):
-            if kind == "i64":
-                slot.kind, slot.of.i64 = _I64, number
-            else:
-                slot.kind, slot.of.i32 = _I32, number
-
-
-class _Entry:
-    """An export as it is called."""
-
-    __slots__ = ("arguments", "cell", "function", "kinds", "result_kinds")
-
-    def __init__(self, function: int, signature: Signature, cell: Any) -> None:
-        self.function = function
-        self.kinds, self.result_kinds = signature
-        self.cell = cell
-        """Where the result is found after a call."""
-        self.arguments: _ForCall = ()
-        """What `call_async` takes for it."""
 
 
 class RawGuest:
@@ -158,6 +123,7 @@ class RawGuest:
         "_trap",
         "_trap_at",
         "_values",
+        "desk",
         "fuel_used",
         "host",
         "host_calls",
@@ -185,7 +151,8 @@ class RawGuest:
         self._linker: wasmtime.Linker | None = None
         self._memory = LinearMemory(None)
         self.host = HostSide(call, self._memory, self._enter)
-        self._entries: dict[str, _Entry] = {}
+        self.desk: guest.Desk | None = None
+        self._entries: dict[str, Entry] = {}
         self._keep: list[Any] = []
         self._future: int | None = None
         self._answer: asyncio.Task[None] | None = None
@@ -197,24 +164,36 @@ class RawGuest:
         self._trap_at = ctypes.addressof(self._trap)
         self._error_at = ctypes.addressof(self._error)
         self._left_at = Ptr(ctypes.addressof(self._left))
-        self._values = _Values()
+        self._values = Values()
         self._cell = self._values.cells[()]
 
     # Loading: on a worker thread, slices are long, the interpreter's lock is released.
 
     def start(self, code: Code, contract: Contract) -> None:
         """Instantiate; the start function, if any, runs here."""
-        limit_store(self._store, self._limits)
+        desk = self._engine.desk_code(contract)
+        limit_store(self._store, self._limits, desk=desk is not None)
         self._linker = self._engine.link(self.key, contract.imports)
         self._points.set_slice(self._context, START_SLICE_FUEL)
         self._points.set_fuel(self._at, self._full)
         self._deadline = self._loading_until = perf_counter() + self._seconds_allowed
+        front = None if desk is None else self._set_up_front(desk)
+        instance = self._instantiate(code.handle)
+        for name, signature in contract.entries.items():
+            self._add_entry(instance, name, signature)
+        if contract.has_memory:
+            self._watch_memory(self._export(instance, "memory").of.memory)
+        if desk is not None and front is not None:
+            self._set_up_back(desk, front, instance)
+
+    def _instantiate(self, module: wasmtime.Module) -> Any:
+        assert self._linker is not None
         instance = ffi.wasmtime_instance_t()
         self._keep.append(instance)
         future = self._engine.releasing.instantiate_async(
             address_of(self._linker.ptr()),
             self._context,
-            address_of(code.handle.ptr()),
+            address_of(module.ptr()),
             ctypes.addressof(instance),
             self._trap_at,
             self._error_at,
@@ -224,27 +203,14 @@ class RawGuest:
             # Not a trap: the module asks for what the limits do not allow.
             raise not_instantiated(self._conclude_badly(future))
         self._conclude(future)
-        for name, signature in contract.entries.items():
-            function = self._export(instance, name, "func")
-            cell = self._values.cells[signature[1]]
-            export = self._entries[name] = _Entry(function, signature, cell)
-            export.arguments = self._arguments(export, self._values, self._trap, self._error)
-        if contract.has_memory:
-            self._watch_memory(self._export(instance, "memory", "memory"))
+        return instance
 
-    def _arguments(self, export: _Entry, values: _Values, trap: Ptr, error: Ptr) -> _ForCall:
-        return (
-            self._at,
-            Ptr(export.function),
-            Ptr(values.arguments_at),
-            Size(len(export.kinds)),
-            Ptr(values.result_at),
-            Size(len(export.result_kinds)),
-            Ptr(ctypes.addressof(trap)),
-            Ptr(ctypes.addressof(error)),
-        )
+    def _add_entry(self, instance: Any, name: str, signature: Signature) -> None:
+        function = ctypes.addressof(self._export(instance, name).of.func)
+        entry = self._entries[name] = Entry(function, signature, self._values)
+        entry.prepared = entry.arguments(self._at, self._values, self._trap, self._error)
 
-    def _export(self, instance: Any, name: str, kind: str) -> int:
+    def _export(self, instance: Any, name: str) -> Any:
         item = ffi.wasmtime_extern_t()
         raw = name.encode()
         found = self._points.export_get(
@@ -253,10 +219,46 @@ class RawGuest:
         if not found:
             raise ModuleRefused(f"the export {name!r} is declared but not there")
         self._keep.append(item)
-        return ctypes.addressof(getattr(item.of, kind))
+        return item
 
-    def _watch_memory(self, memory: int) -> None:
-        points, context = self._points, self._context
+    def _set_up_front(self, desk: DeskCode) -> Any:
+        """Have the guest import the front's functions in place of those that are noted."""
+        front = self._instantiate(desk.front)
+        for item in desk.shape.noted:
+            self._offer(item.function.module, item.function.name, front)
+        return front
+
+    def _set_up_back(self, desk: DeskCode, front: Any, instance: Any) -> None:
+        for name in ("memory", *(hook.export for hook in desk.shape.hooks)):
+            self._offer("guest", name, instance)
+        for name in ("desk", "noters"):
+            self._offer("desk", name, front)
+        back = self._instantiate(desk.back)
+        for hook in desk.shape.hooks:
+            self._add_entry(back, every(hook), ((), ("i32",)))
+        memory = ctypes.addressof(self._export(front, "desk").of.memory)
+        view = view_of(
+            self._points.memory_data(self._context, memory),
+            self._points.memory_size(self._context, memory),
+            WRITABLE,
+        )
+        most = MOST_FLOWS if self._limits.fuel >= 2 * SLICE_FUEL else 0
+        self.desk = Desk(self, view, desk.shape, most)
+
+    def _offer(self, module: str, name: str, instance: Any) -> None:
+        """Have what is instantiated next find an export of an instance under a name."""
+        assert self._linker is not None
+        item = self._export(instance, name)
+        where, what = module.encode(), name.encode()
+        error = self._points.link(
+            *(address_of(self._linker.ptr()), self._context, where, len(where)),
+            *(what, len(what), ctypes.addressof(item)),
+        )
+        if error:
+            raise ModuleRefused(first_line(take_error(error)))
+
+    def _watch_memory(self, item: Any) -> None:
+        points, context, memory = self._points, self._context, ctypes.addressof(item)
 
         def locate() -> tuple[int, int]:
             return points.memory_data(context, memory), points.memory_size(context, memory)
@@ -273,7 +275,7 @@ class RawGuest:
             self._deadline = perf_counter() + self._seconds_allowed
         self._values.put(export.kinds, arguments)
         self._cell = export.cell
-        self._poll_to_end(self._engine.releasing.call_async(*export.arguments))
+        self._poll_to_end(self._engine.releasing.call_async(*export.prepared))
         return self._conclude(self._future)
 
     def _poll_to_end(self, future: int) -> None:
@@ -322,7 +324,7 @@ class RawGuest:
         points.set_fuel(self._at, self._full)
         self._slice_began = began = perf_counter()
         self._deadline = began + self._seconds_allowed
-        future = points.call_async(*export.arguments)
+        future = points.call_async(*export.prepared)
         done = points.poll(future)
         self.seconds = perf_counter() - began
         if not done:
@@ -336,6 +338,14 @@ class RawGuest:
             raise self._failure()
         result: int = cell.value
         return result
+
+    def begin_anew(self) -> None:
+        """Give what is under way the whole of an entry's fuel and time, from now on."""
+        points = self._points
+        points.get_fuel(self._at, self._left_at)
+        self.fuel_used = self._fuel - self._left.value
+        points.set_fuel(self._at, self._full)
+        self._deadline = perf_counter() + self._seconds_allowed
 
     async def finish(self) -> int:
         """Go on, one slice at each turn of the loop. Raises GuestFailure."""
@@ -413,10 +423,10 @@ class RawGuest:
         Raises GuestFailure, which the host function passes on, and KeyError.
         """
         export = self._entries[entry]
-        values, trap, error = _Values(), Ptr(), Ptr()
+        values, trap, error = Values(), Ptr(), Ptr()
         values.put(export.kinds, arguments)
         points = self._points
-        future = points.call_async(*self._arguments(export, values, trap, error))
+        future = points.call_async(*export.arguments(self._at, values, trap, error))
         try:
             for _ in range(NESTED_SLICES):
                 if points.poll(future):
@@ -446,7 +456,7 @@ class RawGuest:
             found = self._points.caller_export_get(caller, b"memory", 6, ctypes.addressof(item))
             if found and item.kind == ffi.WASMTIME_EXTERN_MEMORY.value:
                 self._keep.append(item)
-                self._watch_memory(ctypes.addressof(item.of.memory))
+                self._watch_memory(item.of.memory)
         self.look_at_the_clock()
 
     def _look_soon(self) -> None:
@@ -517,6 +527,7 @@ class RawGuest:
     def close(self) -> None:
         """Free everything; idempotent."""
         self._drop_future()
+        self.desk = None
         self._memory.forget()
         self.host.forget()
         self._engine.forget(self.key)
@@ -533,11 +544,7 @@ class RawGuest:
 def give(number: int, item: Import, results: Any) -> None:
     """Put a host function's answer where the guest finds it."""
     for kind in item.results:  # none or one
-        slot = results[0]
-        if kind == "i64":
-            slot.kind, slot.of.i64 = _I64, number
-        else:
-            slot.kind, slot.of.i32 = _I32, number
+        put_number(results[0], kind, number)
 
 
 def waiting_while_loaded() -> GuestTrapped:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import wasmtime
@@ -33,12 +35,25 @@ _MODULE: Final = """
     (memory.fill (i32.const 0) (i32.const 0) (i32.const 1000000)) (i32.const 0)))
 """
 
+_DESK_MODULE: Final = """
+(module
+  (import "env" "host_log" (func $log (param i32 i32 i32)))
+  (import "env" "host_add_header" (func $add (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 8) "name: value")
+  (func (export "int3_abi_version") (result i32) (i32.const 1))
+  (func (export "on_request") (result i32)
+    (call $log (i32.const 2) (i32.const 8) (i32.const 4))
+    (i32.sub (call $add (i32.const 8) (i32.const 4) (i32.const 14) (i32.const 5))
+      (i32.const 3))))
+"""
+
 
 def _sum(host: HostSide, low: int, wide: int) -> int:
     return -5 if (low, wide, host.memory.read(8, 2)) == (0xFFFFFFFF, 0x100000002, b"ok") else 0
 
 
-def _stop(host: HostSide) -> int:
+def _stop(host: HostSide, *_: int) -> int:
     raise GuestAborted("self-test")
 
 
@@ -48,20 +63,37 @@ _FUNCTIONS: Final = {
 }
 
 
+_DESK_FUNCTIONS: Final = {
+    "host_log": HostFunction("host_log", 0, ("i32",) * 3, "i32", _stop),
+    "host_add_header": HostFunction("host_add_header", 1, ("i32",) * 4, "i32", _stop),
+}
+
+
 def find_fault(engine: Engine) -> str | None:
     """Return what the engine does wrong, or None."""
     try:
-        code = engine.compile(bytes(wasmtime.wat2wasm(_MODULE)))
-        contract = agree(code.imports, code.exports, _FUNCTIONS)
-        call = HookCall(Hook.START, Manifest("self-test", ""), StartLog(1))
-        limits = GuestLimits(deadline_ms=600_000)
-        guest = engine.instantiate(code, contract, limits, call)
-        try:
-            return _find_fault(guest)
-        finally:
-            guest.close()
+        return _try_out(engine, _MODULE, _FUNCTIONS, _find_fault) or _try_out(
+            engine, _DESK_MODULE, _DESK_FUNCTIONS, _find_desk_fault
+        )
     except (GuestFailure, wasmtime.WasmtimeError, TypeError, ValueError) as error:
         return f"the self-test failed: {error}"
+
+
+def _try_out(
+    engine: Engine,
+    module: str,
+    functions: Mapping[str, HostFunction],
+    look: Callable[[Guest], str | None],
+) -> str | None:
+    code = engine.compile(bytes(wasmtime.wat2wasm(module)))
+    contract = replace(agree(code.imports, code.exports, functions), starts=False)
+    call = HookCall(Hook.START, Manifest("self-test", ""), StartLog(1))
+    limits = GuestLimits(deadline_ms=600_000)
+    guest = engine.instantiate(code, contract, limits, call)
+    try:
+        return look(guest)
+    finally:
+        guest.close()
 
 
 def _find_fault(guest: Guest) -> str | None:
@@ -92,3 +124,23 @@ def _find_fault(guest: Guest) -> str | None:
     except OutOfFuel:
         return None
     return "filling memory costs no fuel: wasmtime 46 or newer is needed"
+
+
+def _find_desk_fault(guest: Guest) -> str | None:
+    guest.settle()
+    desk = guest.desk
+    if desk is None:
+        return "guests have no desk"
+    desk.lay_out(2, 1, 1)
+    if desk.begin(Hook.REQUEST) is None:
+        return "an entry for two flows does not end"
+    steps = [edits.steps for edits in desk.edits(2) or () if edits is not None]
+    lines, dropped = desk.take_lines()
+    if (
+        desk.codes(2) != [-3, -3]
+        or steps != [((False, b"name", b"value"),)] * 2
+        or [*lines] != [(0, 2, b"name")]
+        or dropped != 1
+    ):
+        return "what a guest asks for is not what is noted"
+    return None

@@ -26,7 +26,8 @@ _SETTINGS: Final = {
     "wasm_threads": False,
     "shared_memory": False,
     "wasm_memory64": False,
-    "wasm_multi_memory": False,
+    # For a guest's desk; a guest's own are counted by `limit_store`.
+    "wasm_multi_memory": True,
     "wasm_gc": False,
     "wasm_function_references": False,
     "wasm_stack_switching": False,
@@ -72,14 +73,14 @@ def value_type(kind: str) -> wasmtime.ValType:
     }[kind]()
 
 
-def limit_store(store: wasmtime.Store, limits: GuestLimits) -> None:
-    """Bound what instances of a store may allocate."""
+def limit_store(store: wasmtime.Store, limits: GuestLimits, *, desk: bool = False) -> None:
+    """Bound what the guest in a store may allocate, beside its desk where it gets one."""
     store.set_limits(
         memory_size=limits.memory_mb * MIB,
         table_elements=TABLE_ELEMENTS,
-        instances=1,
-        tables=TABLES,
-        memories=1,
+        instances=1 + 2 * desk,
+        tables=TABLES + desk,
+        memories=1 + desk,
     )
 
 

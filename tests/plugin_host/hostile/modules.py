@@ -98,7 +98,7 @@ AT_THE_DOOR: Final[dict[str, Hostile]] = {
     "memory of 64 bits": Hostile(
         wasm(f'(module (memory (export "memory") i64 1) {HOOK})'), "not a valid module"
     ),
-    "two memories": Hostile(module("(memory 1)"), "not a valid module"),
+    "two memories": Hostile(module("(memory 1)"), "2 memories; at most 1 is taken"),
     "table of 64 bits": Hostile(module("(table i64 1 funcref)"), "not a valid module"),
     "pages of one byte": Hostile(
         wasm(f'(module (memory (export "memory") 1 (pagesize 1)) {HOOK})'), "not a valid module"

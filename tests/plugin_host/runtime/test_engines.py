@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from proxy_core.plugin_host.faults import (
     OutOfFuel,
 )
 from proxy_core.plugin_host.files.manifest import GuestLimits, Manifest
+from proxy_core.plugin_host.files.module_file import has_start
 from proxy_core.plugin_host.functions.host_functions import HOST_FUNCTIONS
 from proxy_core.plugin_host.functions.host_side import HostFunction, HostSide
 from proxy_core.plugin_host.guest import Engine, Guest
@@ -51,8 +53,9 @@ def instance(
     functions: Mapping[str, HostFunction] = HOST_FUNCTIONS,
 ) -> Guest:
     """An instance of a module that is still loading."""
-    code = engine.compile(wasm(text))
-    contract = agree(code.imports, code.exports, functions)
+    data = wasm(text)
+    code = engine.compile(data)
+    contract = replace(agree(code.imports, code.exports, functions), starts=has_start(data))
     call = HookCall(Hook.START, Manifest("p", "p.wasm"), StartLog(1000))
     return engine.instantiate(code, contract, limits, call)
 
@@ -401,17 +404,23 @@ async def test_growing_beyond_the_limits_fails_without_a_trap(engine: Engine) ->
 @pytest.mark.parametrize(
     "more",
     [
-        '(memory (export "memory2") 1)',
         "(table $t i64 1 funcref)",
         "(type $a (array (mut i32)))",
         "(func (drop (i32.atomic.load (i32.const 0))))",
         "(tag $e)",
     ],
-    ids=["two memories", "64-bit table", "garbage collection", "threads", "exceptions"],
+    ids=["64-bit table", "garbage collection", "threads", "exceptions"],
 )
 def test_features_that_escape_the_limits_are_not_there(engine: Engine, more: str) -> None:
     with pytest.raises(ModuleRefused, match="not a valid module"):
         engine.compile(wasm(module("i32.const 0", more)))
+
+
+@pytest.mark.parametrize("starts", [False, True], ids=["with a desk", "without"])
+def test_an_instance_has_one_memory(engine: Engine, starts: bool) -> None:
+    more = '(memory (export "memory2") 1)' + ("(func $s) (start $s)" if starts else "")
+    with pytest.raises(ModuleRefused, match="memory count too high"):
+        instance(engine, module("i32.const 0", more))
 
 
 def test_code_that_does_not_validate_is_refused(engine: Engine) -> None:

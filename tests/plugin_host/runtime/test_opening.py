@@ -9,6 +9,7 @@ import pytest
 
 from proxy_core.plugin_host.faults import GuestFailure
 from proxy_core.plugin_host.runtime import open_engine, opening, self_test
+from proxy_core.plugin_host.runtime.desk import Desk
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest
@@ -70,6 +71,22 @@ def test_wrong_results_fail_the_test(
     monkeypatch: pytest.MonkeyPatch, method: str, replacement: object, fault: str
 ) -> None:
     monkeypatch.setattr(RawGuest, method, replacement)
+    assert self_test.find_fault(RawEngine()) == fault
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "replacement", "fault"),
+    [
+        (RawEngine, "desk_code", lambda self, contract: None, "guests have no desk"),
+        (Desk, "begin", lambda self, hook: None, "an entry for two flows does not end"),
+        (Desk, "edits", lambda self, flows: None, "what a guest asks for is not what is noted"),
+        (Desk, "codes", lambda self, flows: [0, 0], "what a guest asks for is not what is noted"),
+    ],
+)
+def test_a_wrong_desk_fails_the_test(
+    monkeypatch: pytest.MonkeyPatch, owner: type, method: str, replacement: object, fault: str
+) -> None:
+    monkeypatch.setattr(owner, method, replacement)
     assert self_test.find_fault(RawEngine()) == fault
 
 

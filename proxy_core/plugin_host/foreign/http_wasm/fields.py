@@ -18,8 +18,8 @@ from proxy_core.plugin_host.foreign.http_wasm.arguments import (
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features, Passage
 from proxy_core.plugin_host.functions.host_side import HostSide
 from proxy_core.plugin_host.hook import edit_rules as rules
-from proxy_core.plugin_host.hook.call import Draft, HookCall
-from proxy_core.plugin_host.hook.draft import RequestDraft
+from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.draft import Draft, RequestDraft
 
 NAME_BYTES: Final = rules.HEAD_BYTES
 _HOST: Final = b"host"
