@@ -68,6 +68,7 @@ ABOUT_CONNECTIONS = (
     "net/channel.py",
     "net/client.py",
     "net/client_http2.py",
+    "net/client_http2_stream.py",
     "net/client_tls.py",
     "net/dial.py",
     "net/first_bytes.py",

@@ -23,7 +23,8 @@ from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
 from proxy_core.model.message import ResponseHead
 from proxy_core.net.channel import Channel
-from proxy_core.net.client_http2 import Http2Client, Http2ClientStream
+from proxy_core.net.client_http2 import Http2Client
+from proxy_core.net.client_http2_stream import Http2ClientStream
 from proxy_core.net.clock import Clock
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, RequestReceived
