@@ -7,27 +7,16 @@ import contextlib
 from collections.abc import Callable
 
 from proxy_core.config import Limits
-from proxy_core.errors import (
-    ConnectionLost,
-    ConnectionTimeout,
-    Int3rceptorError,
-    LocalProtocolError,
-    UpstreamError,
-    UpstreamGone,
-)
-from proxy_core.exchange.ports import ByteStream, Route
+from proxy_core.exchange.ports import Route
 from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Field
-from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
-from proxy_core.net.clock import NEVER, Clock
-from proxy_core.net.http2_bytes import Http2Bytes
+from proxy_core.net.clock import Clock
 from proxy_core.net.http2_link import Http2Link
 from proxy_core.net.http2_stream import Http2Stream
-from proxy_core.wire.events import BodyLength, ResponseReceived
-from proxy_core.wire.extended_connect import as_switch, connect_fields
-from proxy_core.wire.http2_codes import CANCEL, HTTP_1_1_REQUIRED, REFUSED_STREAM, error_name
-from proxy_core.wire.http2_fields import request_fields, wants_trailers
+from proxy_core.net.upstream_http2_stream import Http2UpstreamStream
+from proxy_core.wire.events import ResponseReceived
+from proxy_core.wire.http2_codes import HTTP_1_1_REQUIRED, REFUSED_STREAM, error_name
 
 _LAST_STREAM = 2**31 - 3
 _REFUSALS = {
@@ -35,165 +24,6 @@ _REFUSALS = {
     HTTP_1_1_REQUIRED: "asks for HTTP/1.1",
 }
 """What says that the request was not looked at (RFC 9113, sections 7 and 8.7)."""
-
-_SILENT = "did not answer in time"
-_SLOW = "did not read the request in time"
-_STALLED = "stopped in the middle of its answer"
-
-
-class Http2UpstreamStream(Http2Stream):
-    """Implements `UpstreamStream`."""
-
-    __slots__ = (
-        "_answered",
-        "_final",
-        "_heads",
-        "_method",
-        "_switched",
-        "_upstream",
-        "_websocket",
-        "left",
-        "reused",
-        "server",
-    )
-
-    def __init__(self, upstream: Http2Upstream, reused: bool) -> None:
-        super().__init__(upstream, 0)
-        self.server = upstream.server
-        self.reused = reused
-        self.left = False
-        """Nobody reads what the origin may still say."""
-        self._upstream = upstream
-        self._heads: list[ResponseReceived] = []
-        self._answered = False
-        self._final = False
-        """The final head came; `_answered` after an informational one too."""
-        self._method = b""
-        self._websocket: RequestHead | None = None
-        """The request that an extended CONNECT was made of."""
-        self._switched = False
-
-    def send_head(
-        self,
-        head: RequestHead,
-        length: BodyLength,
-        clean: bytes | None = None,
-        upgrade: bytes | None = None,
-    ) -> None:
-        """See `UpstreamStream.send_head`; an upgrade becomes an extended CONNECT (RFC 8441)."""
-        if upgrade is not None:
-            self._method = b"CONNECT"
-            self._websocket = head
-            self.queue_fields(connect_fields(head))
-            self.allow(self._link.limits.response_timeout, _SILENT)
-            return
-        self._method = head.method
-        self.queue_fields(request_fields(head, length, wants_trailers(head.headers.fields)))
-        if length == 0:
-            self.send_end(None)
-
-    @property
-    def method(self) -> bytes:
-        """The request's method."""
-        return self._method
-
-    def send_end(self, trailers: list[Field] | None) -> None:
-        """See `BodySink.send_end`."""
-        super().send_end(trailers)
-        if not self._final:
-            self.allow(self._link.limits.response_timeout, _SILENT)
-
-    def take_head(self, received: ResponseReceived) -> None:
-        """Queue a head; the link calls this."""
-        self._heads.append(received)
-        self.wake()
-
-    async def read_head(self) -> ResponseReceived:
-        """See `UpstreamStream.read_head`."""
-        while not self._heads:
-            if self._ended:
-                raise UpstreamError(f"{self._upstream.name} ended its answer without a head")
-            await self.wait()
-        received = self._heads.pop(0)
-        self._answered = True
-        if not received.informational:
-            if self._websocket is not None:
-                received = as_switch(self._websocket, received)
-                self._switched = received.upgrade is not None
-            self._final = True
-            self.deadline = NEVER  # until somebody waits for the body
-        return received
-
-    async def read(self) -> bytes:
-        """See `BodySource.read`."""
-        while (data := self.read_nowait()) is None:
-            self.allow(self._link.limits.body_timeout, _STALLED)
-            await self.wait()
-            self.deadline = NEVER
-        return data
-
-    async def drain(self) -> None:
-        """See `BodySink.drain`."""
-        # Only while we wait for it: a client that is slow to send is not the origin's fault.
-        self.allow(self._link.limits.idle_timeout, _SLOW)
-        try:
-            await super().drain()
-        except (ConnectionLost, ConnectionTimeout) as error:
-            raise UpstreamError(f"{self._upstream.name} failed: {error}") from error
-        if self._final:  # somebody may be waiting for the rest of the answer
-            self.allow(self._link.limits.body_timeout, _STALLED)
-        else:
-            self.deadline = NEVER
-
-    def release(self) -> None:
-        """See `UpstreamStream.release`."""
-        if self.complete or self._failure is not None:
-            self._link.drop(self)
-        else:
-            # An extended CONNECT was turned down; or the head said that no body comes, and the
-            # END_STREAM is still on its way.
-            self._link.reset(self, CANCEL)
-
-    def abort(self) -> None:
-        """See `UpstreamStream.abort`."""
-        self._link.reset(self, CANCEL)
-        if self._failure is None:
-            self.fail(UpstreamError("the exchange was given up"))
-
-    def finish(self) -> None:
-        """See `Http2Stream.finish`: the origin has a while to end its side as well."""
-        self.left = True
-        self._link.flush()
-        if self.complete or self._failure is not None:
-            self._link.drop(self)
-        else:
-            limits = self._link.limits
-            seconds = limits.unwanted_timeout if self.sent else limits.idle_timeout
-            self.allow(seconds, "did not end its stream")
-
-    def expire(self) -> None:
-        """See `Perishable.expire`; nobody else would end a stream that was left."""
-        super().expire()
-        if self.left:
-            self._link.reset(self, CANCEL)
-
-    def become_bytes(self) -> ByteStream:
-        """See `UpstreamStream.become_bytes`."""
-        if not self._switched:
-            raise LocalProtocolError("an HTTP/2 stream without CONNECT cannot be upgraded")
-        return Http2Bytes(self._link, self)
-
-    def timed_out(self, error: ConnectionTimeout) -> Int3rceptorError:
-        """See `Http2Stream.timed_out`."""
-        return UpstreamError(f"{self._upstream.name} {error}", 504)
-
-    def broken(self, what: str, unseen: bool, code: int | None = None) -> None:
-        """Fail with the origin's fault, `code` on the wire; the link calls this."""
-        text = f"{self._upstream.name} {what}"
-        if self._answered or self._heads:
-            self.fail(UpstreamError(text, reset_code=code))
-        else:
-            self.fail(UpstreamGone(text, unseen))
 
 
 class Http2Upstream(Http2Link):
@@ -212,7 +42,7 @@ class Http2Upstream(Http2Link):
         super().__init__(channel, clock, limits, client_side=True)
         self.server = server
         self.route = route
-        self.name = f"{route.host}:{route.port}"
+        self._name = f"{route.host}:{route.port}"
         self.wants_http1 = False
         """The origin has said that it is to be spoken to in HTTP/1.1."""
         self._drop_me = drop
@@ -257,8 +87,9 @@ class Http2Upstream(Http2Link):
 
     def open_stream(self) -> Http2UpstreamStream:
         """Return a new stream; it takes its id when its head is sent."""
-        stream = Http2UpstreamStream(self, self.server.exchanges > 0)
-        self.server.exchanges += 1
+        server = self.server
+        stream = Http2UpstreamStream(self, server, self._name, server.exchanges > 0)
+        server.exchanges += 1
         self._open.add(stream)
         self.clock.watch(stream)
         self.channel.allow_for_ever()

@@ -80,6 +80,7 @@ ABOUT_CONNECTIONS = (
     "net/pool.py",
     "net/socks.py",
     "net/upstream_http2.py",
+    "net/upstream_http2_stream.py",
 )
 """Files whose awaits CONNECTIONS meet; MESSAGES meet those of all others."""
 

@@ -18,7 +18,7 @@ from proxy_core.net import pool as pool_module
 from proxy_core.net.clock import Clock
 from proxy_core.net.pool import UpstreamPool
 from proxy_core.net.upstream_http1 import Http1Upstream
-from proxy_core.net.upstream_http2 import Http2UpstreamStream
+from proxy_core.net.upstream_http2_stream import Http2UpstreamStream
 from tests.net.origins import HandDialer
 from tests.net.wires import Peer, Wires
 from tests.waiting import until

@@ -19,7 +19,8 @@ from proxy_core.model.message import RequestHead
 from proxy_core.net import upstream_http2
 from proxy_core.net.channel import Channel
 from proxy_core.net.clock import Clock
-from proxy_core.net.upstream_http2 import Http2Upstream, Http2UpstreamStream
+from proxy_core.net.upstream_http2 import Http2Upstream
+from proxy_core.net.upstream_http2_stream import Http2UpstreamStream
 from proxy_core.wire.events import CHUNKED
 from proxy_core.wire.http2 import ROOM_FOR_STREAMS
 from tests.net.h2_peer import OK, H2Peer
