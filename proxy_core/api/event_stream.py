@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
-from proxy_core.api.documents import Lost, encode, line_document
+from proxy_core.api.documents import encode
+from proxy_core.api.documents_plugins import Lost, line_document
 from proxy_core.control.control import LogFollower
 from proxy_core.control.views import LogBatch
 

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from proxy_core.api.calls import Answer, BadCall, Call, Desk, Endpoint, Parameter
-from proxy_core.api.documents import FlowDocument, FlowList, Problem, encode, flow_document
+from proxy_core.api.documents import Problem, encode
+from proxy_core.api.documents_flows import FlowDocument, FlowList, flow_document
 from proxy_core.control.views import FlowDetail
 from proxy_core.model.ids import FlowId
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from proxy_core.api.calls import Answer, BadCall, Call, Desk, Endpoint, LogStream, Parameter
-from proxy_core.api.documents import (
+from proxy_core.api.documents import Problem
+from proxy_core.api.documents_plugins import (
     Discovered,
     Failure,
     LineList,
     PluginList,
-    Problem,
     Reloaded,
     Switched,
     discovered,

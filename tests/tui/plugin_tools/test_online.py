@@ -15,7 +15,8 @@ import pytest
 import wasmtime
 
 from int3rceptor_tui.plugin_tools.online import Where, list_plugins
-from proxy_core.api.documents import PluginList, encode, plugin_document
+from proxy_core.api.documents import encode
+from proxy_core.api.documents_plugins import PluginList, plugin_document
 from proxy_core.model.plugin_status import PluginState
 from tests.e2e.harness import ProxyProcess
 from tests.tui.fake_control import make_plugin
