@@ -1,7 +1,7 @@
 """Every action of the console in one table: its id, keys, and the words for it.
 
 Bindings, the command palette, the `:` prompt and `?` are all made from this table, and all of them
-end in `ConsoleApp.perform`. An id such as `flow.open` names the method `do_flow_open`, of a screen
+end in `Performer.perform`. An id such as `flow.open` names the method `do_flow_open`, of a screen
 or of a group of commands; users remap keys by id in `[keys]` of int3rceptor.toml. Letters, function
 keys and ctrl+letter only: terminals cannot tell the others apart, and what sits on ctrl+b (tmux)
 has a second key.

@@ -1,1 +1,1 @@
-"""The command palette and the `:` prompt: two ways to the same actions."""
+"""What the user can say, by key, in the command palette and at the `:` prompt, and who does it."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from int3rceptor_tui.feed import Books
 from proxy_core.control.control import Control
-from proxy_core.model.ids import FlowId
 from proxy_core.model.plugin_status import AskedPermission
 
 
@@ -20,28 +20,23 @@ class Desk(Protocol):
         """The core's handle. Raises ControlError while no core runs."""
 
     @property
-    def selected_flow(self) -> FlowId | None:
-        """The flow that is open, or under the cursor."""
+    def at_leisure(self) -> bool:
+        """Whether the user may be asked something now: nobody types, or is asked already."""
 
-    @property
-    def selected_plugin(self) -> str | None:
-        """The plugin that is open, or under the cursor in sight."""
-
-    def open_prompt(self, text: str) -> None:
-        """Show the `:` prompt with `text` in it, to be completed."""
+    def see_through(self, work: Awaitable[None]) -> None:
+        """Do what takes time, beside everything else; tell what fails."""
 
     def tell(self, text: str, bad: bool = False) -> None:
         """Show a note for a moment; its text may hold anything."""
+
+    def clear_notifications(self) -> None:
+        """Take away what was told."""
 
     def copy(self, text: str) -> None:
         """Put text into the terminal's clipboard, where it takes it."""
 
     async def ask(self, question: str) -> bool:
         """Ask a question that is answered with yes or no."""
-
-    @property
-    def asking_plugin(self) -> str | None:
-        """The plugin that has an open question, where none is under the cursor in sight."""
 
     async def ask_permission(
         self, plugin: str, asked: AskedPermission, by_itself: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.screens.stack import ScreenStack
 from int3rceptor_tui.view_model.copied import copied
 from int3rceptor_tui.view_model.formats import plural, size_in_words
 from proxy_core.errors import ControlError
@@ -13,8 +14,9 @@ from proxy_core.model.ids import FlowId
 class FlowCommands:
     """`do_<action>` for the actions on flows."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, screens: ScreenStack) -> None:
         self._desk = desk
+        self._screens = screens
 
     async def do_flow_clear(self) -> None:
         """Forget all finished flows, if the user means it."""
@@ -49,7 +51,7 @@ class FlowCommands:
         if flow_id is None:
             return
         if not form:
-            self._desk.open_prompt("flow.copy ")
+            self._screens.open_prompt("flow.copy ")
             return
         flow = await self._desk.driver.flow(flow_id)
         if flow is None:
@@ -63,7 +65,7 @@ class FlowCommands:
     do_detail_kill = do_flow_kill
 
     def _wanted(self) -> FlowId | None:
-        selected = self._desk.selected_flow
+        selected = self._screens.selected_flow
         if selected is None:
             self._desk.tell("There is no flow to choose.")
         return selected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.screens.stack import ScreenStack
 from int3rceptor_tui.view_model.formats import size_in_words
 from proxy_core.errors import ControlError
 
@@ -12,8 +13,9 @@ _TEXT, _BINARY = 1, 2
 class MessageCommands:
     """`do_<action>` for the actions that send messages into the selected flow's WebSocket."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, screens: ScreenStack) -> None:
         self._desk = desk
+        self._screens = screens
 
     async def do_message_to_server(self, argument: str) -> None:
         """Send a message to the server; ask for it first where none is given."""
@@ -24,11 +26,11 @@ class MessageCommands:
         await self._send("message.to_client", argument, from_client=False)
 
     async def _send(self, action_id: str, argument: str, from_client: bool) -> None:
-        flow_id = self._desk.selected_flow
+        flow_id = self._screens.selected_flow
         if flow_id is None:
             raise ControlError("There is no flow to choose.")
         if not argument:
-            self._desk.open_prompt(f"{action_id} ")
+            self._screens.open_prompt(f"{action_id} ")
             return
         opcode, payload = parse_message(argument)
         await self._desk.driver.inject_message(flow_id, from_client, opcode, payload)

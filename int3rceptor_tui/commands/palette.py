@@ -44,35 +44,41 @@ def palette_entries(
     return entries
 
 
-class RunsCommands(Protocol):
-    """The app, as the palette needs it."""
+class Performs(Protocol):
+    """Who does what is chosen."""
 
     def palette_entries(self) -> list[PaletteEntry]:
         """Return what can be done now."""
 
-    def run_command(self, text: str) -> None:
+    def run_line(self, text: str) -> None:
         """Do what a line at the prompt would do."""
+
+
+class HasPerformer(Protocol):
+    """The app, as the palette needs it."""
+
+    performer: Performs
 
 
 class ActionProvider(Provider):
     """Offers every listed action, and those of the plugins by their names."""
 
     @property
-    def _commands(self) -> RunsCommands:
-        return cast(RunsCommands, self.app)
+    def _performer(self) -> Performs:
+        return cast(HasPerformer, self.app).performer
 
     def _run(self, line: str) -> Callable[[], None]:
-        return partial(self._commands.run_command, line)
+        return partial(self._performer.run_line, line)
 
     async def discover(self) -> Hits:
         """Offer everything while nothing was typed."""
-        for title, line, help_text in self._commands.palette_entries():
+        for title, line, help_text in self._performer.palette_entries():
             yield DiscoveryHit(title, self._run(line), help=help_text)
 
     async def search(self, query: str) -> Hits:
         """Offer what matches."""
         matcher = self.matcher(query)
-        for title, line, help_text in self._commands.palette_entries():
+        for title, line, help_text in self._performer.palette_entries():
             score = matcher.match(f"{title} {line}")
             if score > 0:
                 yield Hit(score, matcher.highlight(title), self._run(line), help=help_text)

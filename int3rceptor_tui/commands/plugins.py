@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import PurePath
 
 from int3rceptor_tui.commands.desk import Desk
+from int3rceptor_tui.screens.stack import ScreenStack
 from int3rceptor_tui.view_model.formats import plural
 from proxy_core.errors import ControlError, PluginNotFound
-from proxy_core.model.plugin_status import AskedPermission, PluginState
+from proxy_core.model.plugin_status import AskedPermission, PluginState, PluginStatus
 
 _MOST_NAMES = 5
 
@@ -24,8 +25,9 @@ class PluginCommands:
     The name "" means the one under the cursor, where that is in sight; else the prompt asks.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, screens: ScreenStack) -> None:
         self._desk = desk
+        self._screens = screens
 
     async def do_plugins_discover(self) -> None:
         """Look into the plugin directories, and tell what was found."""
@@ -49,7 +51,7 @@ class PluginCommands:
 
     async def do_plugins_reload(self, name: str) -> None:
         """Reload a plugin, and tell how it went."""
-        wanted = self.wanted("plugins.reload", name)
+        wanted = self._wanted("plugins.reload", name)
         if wanted is None:
             return
         report = await self._desk.driver.reload_plugin(wanted)
@@ -58,40 +60,62 @@ class PluginCommands:
 
     async def do_plugins_toggle(self, name: str) -> None:
         """Enable a plugin that is disabled, and the other way round."""
-        wanted = self.wanted("plugins.toggle", name)
-        if wanted is None:
-            return
-        plugin = self._desk.books.plugins.get(wanted)
-        if plugin is None:
-            raise PluginNotFound(f"no plugin is called {wanted!r}")
-        await self._enable(wanted, not plugin.enabled)
+        plugin = self._known("plugins.toggle", name)
+        if plugin is not None:
+            await self._enable(plugin.name, not plugin.enabled)
 
     async def do_plugins_enable(self, name: str) -> None:
         """Enable a plugin."""
-        wanted = self.wanted("plugins.enable", name)
+        wanted = self._wanted("plugins.enable", name)
         if wanted is not None:
             await self._enable(wanted, True)
 
     async def do_plugins_disable(self, name: str) -> None:
         """Disable a plugin."""
-        wanted = self.wanted("plugins.disable", name)
+        wanted = self._wanted("plugins.disable", name)
         if wanted is not None:
             await self._enable(wanted, False)
 
+    def do_plugins_profile(self, name: str) -> None:
+        """Show one plugin."""
+        plugin = self._known("plugins.profile", name)
+        if plugin is not None:
+            self._screens.open_plugin(plugin.name)
+
+    def do_plugins_changes(self, name: str) -> None:
+        """Show what a plugin did to the flow selected in the list."""
+        plugin = self._known("plugins.changes", name)
+        if plugin is None:
+            return
+        flow_id = self._screens.selected_flow
+        if flow_id is None:
+            self._desk.tell("There is no flow to choose.")
+        else:
+            self._screens.open_changes(flow_id, f"plugin {plugin.name}")
+
     async def do_plugins_permissions(self, name: str) -> None:
         """Ask about each kind of thing that a plugin asks to reach, and tell the core."""
-        wanted = self.wanted("plugins.permissions", name or self._desk.asking_plugin or "")
-        if wanted is None:
-            return
-        plugin = self._desk.books.plugins.get(wanted)
+        plugin = self._known("plugins.permissions", name or self._screens.asking_plugin or "")
         if plugin is None:
-            raise PluginNotFound(f"no plugin is called {wanted!r}")
+            return
         if not plugin.asked:
-            self._desk.tell(f"{wanted} asks to reach nothing.")
+            self._desk.tell(f"{plugin.name} asks to reach nothing.")
         for asked in plugin.asked:
-            await self.decide(wanted, asked)
+            await self._decide(plugin.name, asked)
 
-    async def decide(self, plugin: str, asked: AskedPermission, by_itself: bool = False) -> None:
+    def ask_on_first_use(self) -> None:
+        """Ask what a plugin may reach that was refused it, but not while the user types."""
+        first_uses = self._desk.books.first_uses
+        before = first_uses.open
+        first_uses.update(self._desk.books.plugins)
+        if first_uses.open != before:
+            self._screens.show_status()
+        question = first_uses.unseen
+        if question is not None and self._desk.at_leisure:
+            first_uses.note_seen(question.plugin, question.asked)
+            self._desk.see_through(self._decide(question.plugin, question.asked, by_itself=True))
+
+    async def _decide(self, plugin: str, asked: AskedPermission, by_itself: bool = False) -> None:
         """Ask about one kind of thing, and tell the core, unless the user says later."""
         granted = await self._desk.ask_permission(plugin, asked, by_itself)
         if granted is None:
@@ -109,12 +133,22 @@ class PluginCommands:
             self._desk.tell(f"{name} is {'enabled' if enabled else 'disabled'}.")
         await self._desk.fetch_plugins()
 
-    def wanted(self, action_id: str, name: str) -> str | None:
+    def _known(self, action_id: str, name: str) -> PluginStatus | None:
+        """As `_wanted`, and what is known of it. Raises PluginNotFound."""
+        wanted = self._wanted(action_id, name)
+        if wanted is None:
+            return None
+        plugin = self._desk.books.plugins.get(wanted)
+        if plugin is None:
+            raise PluginNotFound(f"no plugin is called {wanted!r}")
+        return plugin
+
+    def _wanted(self, action_id: str, name: str) -> str | None:
         """Return the plugin that is meant; None where the prompt asks for it."""
-        wanted = name or self._desk.selected_plugin
+        wanted = name or self._screens.selected_plugin
         if wanted is None:
             if not self._desk.books.plugins:
                 raise ControlError("There are no plugins.")
-            self._desk.open_prompt(f"{action_id} ")
+            self._screens.open_prompt(f"{action_id} ")
             self._desk.tell("Which plugin? Name one, or put the cursor on it.")
         return wanted

@@ -59,9 +59,9 @@ class HelpScreen(ConsoleScreen):
     BINDINGS = bindings(Where.HELP)
     WHERE = Where.HELP
 
-    def __init__(self, books: Books, actions: Mapping[str, Action], where: Where) -> None:
+    def __init__(self, books: Books, where: Where) -> None:
         super().__init__(books)
-        self._lines = help_lines(actions, where)
+        self._lines = help_lines(books.hints, where)
         self.tabs = TabLine(("Keys",))
         self.viewer = LineViewer(id="viewer")
 

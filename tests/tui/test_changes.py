@@ -66,7 +66,7 @@ async def test_a_plugins_changes_of_the_selected_flow_are_a_key_away() -> None:
         assert console.app.screen.flow_id == 2
         assert "plugin beta changed the response" in console.text
         assert "plugin alpha changed" not in console.text
-        console.app.run_command("plugins.changes gamma")
+        console.app.performer.run_line("plugins.changes gamma")
         await console.settle()
         assert "plugin gamma changed nothing of this flow on its way." in console.text
         assert "What did: plugin alpha, plugin beta." in console.text

@@ -300,7 +300,7 @@ async def test_a_message_is_sent_into_the_flow_that_is_open() -> None:
             ("message.to_server text:hex:1", control.refused_message),
             ("message.to_server hex:0", "hex:0 is not hexadecimal; write two digits"),
         ):
-            console.app.run_command(line)
+            console.app.performer.run_line(line)
             await until(partial(console.was_told, complaint))
         assert control.asked[2:] == [("inject", 2, True, 1, b"hex:1")]
 
@@ -490,7 +490,7 @@ async def test_tab_goes_through_what_the_line_could_become() -> None:
 )
 async def test_a_wrong_command_says_what_is_wrong(line: str, words: str) -> None:
     async with open_console(with_plugins()) as console:
-        console.app.run_command(line)
+        console.app.performer.run_line(line)
         await until(lambda: any(words in note for note in console.notes))
 
 
@@ -704,7 +704,7 @@ async def test_a_plugin_that_was_refused_is_told(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(control, "set_plugin_enabled", refuse)
     async with open_console(control) as console:
-        console.app.run_command("plugins.enable alpha")
+        console.app.performer.run_line("plugins.enable alpha")
         await until(lambda: "alpha could not be loaded: no exports" in console.notes)
 
 
@@ -726,7 +726,7 @@ async def test_a_plugins_profile_is_shown_and_goes_on() -> None:
         await console.type("plugins.profile beta")
         await console.press("enter")
         assert "What beta does" in console.text
-        console.app.run_command("plugins.profile gamma")
+        console.app.performer.run_line("plugins.profile gamma")
         await until(lambda: "no plugin is called 'gamma'" in console.notes)
 
 
@@ -791,5 +791,5 @@ async def test_what_a_plugin_may_reach_is_asked_and_told_to_the_core() -> None:
             ("permission", "alpha", "network", True),
             ("permission", "alpha", "filesystem", False),
         ]
-        console.app.run_command("plugins.permissions beta")
+        console.app.performer.run_line("plugins.permissions beta")
         await until(lambda: "beta asks to reach nothing." in console.notes)
