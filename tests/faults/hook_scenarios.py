@@ -14,8 +14,9 @@ from proxy_core.model.flow import Flow
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import ResponseHead
 from proxy_core.model.verdict import CONTINUE, Block, Hold, Respond, Verdict
-from tests.faults.http1_scenarios import OK, ask, head
+from tests.faults.openings import OK, answer, ask, head, keep_one
 from tests.faults.world import LIMITS, ORIGIN, ORIGIN_ADDRESS, Scenario, World
+from tests.net.wires import Peer
 
 
 def _slowly(verdict: Verdict) -> Callable[[object], object]:
@@ -47,17 +48,27 @@ def everything(world: World) -> None:
     hooks.capture = capture
 
 
-async def post(world: World) -> None:
-    """A request and an answer whose bodies come in two pieces, and need both."""
+async def _upload(world: World, size: int = 6) -> tuple[Peer, Peer]:
+    """Send a request, and two pieces of its body, some time apart."""
     client = world.client()
-    await client.send(head(world, b"POST", b"Content-Length: 6") + b"abc")
+    await client.send(head(world, b"POST", b"Content-Length: %d" % size) + b"abc")
     await asyncio.sleep(0.01)
     await client.send(b"def")
-    origin = await world.accept()
-    await origin.read_until(b"def")
-    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+    return client, await world.accept()
+
+
+async def _download(origin: Peer, size: int = 6) -> None:
+    """Send an answer in the same way."""
+    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nabc" % size)
     await asyncio.sleep(0.01)
     await origin.send(b"def")
+
+
+async def post(world: World) -> None:
+    """A request and an answer whose bodies come in two pieces, and need both."""
+    client, origin = await _upload(world)
+    await origin.read_until(b"def")
+    await _download(origin)
     await client.read_until(b"def")
     world.answered += 1
     client.close()
@@ -76,17 +87,11 @@ def too_large(world: World) -> None:
 
 
 async def large_bodies(world: World) -> None:
-    client = world.client()
-    await client.send(head(world, b"POST", b"Content-Length: 9") + b"abc")
-    await asyncio.sleep(0.01)
-    await client.send(b"def")
-    origin = await world.accept()
+    client, origin = await _upload(world, 9)
     await origin.read_until(b"def")
     await client.send(b"ghi")
     await origin.read_until(b"ghi")
-    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc")
-    await asyncio.sleep(0.01)
-    await origin.send(b"def")
+    await _download(origin, 9)
     await client.read_until(b"def")
     await origin.send(b"ghi")
     await client.read_until(b"ghi")
@@ -108,15 +113,9 @@ def edited(world: World) -> None:
 
 
 async def other_bodies(world: World) -> None:
-    client = world.client()
-    await client.send(head(world, b"POST", b"Content-Length: 6") + b"abc")
-    await asyncio.sleep(0.01)
-    await client.send(b"def")
-    origin = await world.accept()
+    client, origin = await _upload(world)
     await origin.read_until(b"other")
-    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
-    await asyncio.sleep(0.01)
-    await origin.send(b"def")
+    await _download(origin)
     await client.read_until(b"other")
     world.answered += 1
 
@@ -139,9 +138,7 @@ async def unread_body(world: World) -> None:
     await origin.read_head()
     await client.send(b"def")
     await origin.read_until(b"other")
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await answer(world, client, origin)
 
 
 class _Trailers(TrailersToo):
@@ -189,9 +186,7 @@ async def invited(world: World) -> None:
     await client.send(b"def")
     origin = await world.accept()
     await origin.read_until(b"def")
-    await origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
-    await asyncio.sleep(0.01)
-    await origin.send(b"def")
+    await _download(origin)
     await client.read_until(b"def")
     world.answered += 1
 
@@ -289,16 +284,19 @@ async def let_go(world: World) -> None:
     """Both messages wait for the user, who lets them go on."""
     client = world.client()
     await client.send(head(world))
-    for _ in range(2):
-        await world.until(lambda: world.core.held.ids())
-        for flow_id in world.core.held.ids():
-            world.core.held.decide(flow_id, Decision.RESUME)
-        if _ == 0:
-            origin = await world.accept()
-            await origin.read_head()
-            await origin.send(OK)
+    await _resume(world)
+    origin = await world.accept()
+    await origin.read_head()
+    await origin.send(OK)
+    await _resume(world)
     await client.read_until(b"ok")
     world.answered += 1
+
+
+async def _resume(world: World) -> None:
+    await world.until(world.core.held.ids)
+    for flow_id in world.core.held.ids():
+        world.core.held.decide(flow_id, Decision.RESUME)
 
 
 async def fetches(world: World) -> None:
@@ -323,11 +321,7 @@ async def fetches(world: World) -> None:
 
 async def slow_fetch(world: World) -> None:
     """The origin does not read for a while."""
-    client, origin = await ask(world)  # which leaves a connection behind
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
-    await world.until(lambda: world.pool._idle_count)
+    _, origin = await keep_one(world)
     url = f"http://{ORIGIN}:{world.origin.port}/"
     world.slow(world.origins())
     fetching = world.start(Fetcher(world.pool).fetch(b"PUT", url, (), b"body", 60.0))

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
-from tests.faults.world import ORIGIN, Scenario, World
+from tests.faults.openings import (
+    OK,
+    PASSWORD,
+    answer,
+    ask,
+    be_turned_away,
+    hashed_passwords,
+    head,
+    serve,
+)
+from tests.faults.world import Scenario, World
 from tests.net.wires import Peer
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 TINY = b"1\r\na\r\n" * 1500
 """More chunks than are read at once."""
-
-
-def where(world: World) -> bytes:
-    return b"%b:%d" % (ORIGIN.encode(), world.origin.port)
-
-
-def head(world: World, method: bytes = b"GET", *lines: bytes) -> bytes:
-    """A request's head in absolute form."""
-    name = where(world)
-    first = b"%b http://%b/ HTTP/1.1" % (method, name)
-    return b"\r\n".join([first, b"Host: " + name, *lines, b"", b""])
-
-
-async def ask(world: World, method: bytes = b"GET", *lines: bytes) -> tuple[Peer, Peer]:
-    """Send a request's head; return the client, and the origin that has read it."""
-    client = world.client()
-    await client.send(head(world, method, *lines))
-    origin = await world.accept()
-    await origin.read_head()
-    return client, origin
 
 
 async def two_requests(world: World) -> None:
@@ -54,15 +42,9 @@ async def pipelined(world: World) -> None:
     await client.send(head(world) * 2 + b"GET http")
     origin = await world.accept()
     for _ in range(2):
-        await origin.read_head()
-        await origin.send(OK)
-        assert (await client.read_until(b"ok")).startswith(b"HTTP/1.1 200 ")
-        world.answered += 1
+        await serve(world, client, origin)
     await client.send(head(world)[8:])
-    await origin.read_head()
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await serve(world, client, origin)
 
 
 async def upload(world: World) -> None:
@@ -112,9 +94,7 @@ async def slow_origin(world: World) -> None:
         await client.send(b"abc")
         await world.speed(world.origins())
         await origin.read_exactly(3)
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await answer(world, client, origin)
 
 
 async def slow_client(world: World) -> None:
@@ -142,39 +122,33 @@ async def client_slow_with_a_short_answer(world: World) -> None:
     world.answered += 1
 
 
-async def early_answer(world: World) -> None:
-    """The answer comes first; what is left of the request is read over."""
-    client, origin = await ask(world, b"POST", b"Transfer-Encoding: chunked")
+async def _begin_upload(world: World, *lines: bytes) -> tuple[Peer, Peer]:
+    """Send a request's head, and of its body the first chunk."""
+    client, origin = await ask(world, b"POST", b"Transfer-Encoding: chunked", *lines)
     await client.send(b"3\r\none\r\n")
     await origin.read_until(b"one")
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    return client, origin
+
+
+async def early_answer(world: World) -> None:
+    """The answer comes first; what is left of the request is read over."""
+    client, origin = await _begin_upload(world)
+    await answer(world, client, origin)
     await client.send(TINY)
     await asyncio.sleep(0.01)
     await client.send(b"0\r\n\r\n" + head(world))
-    again = await world.accept()
-    await again.read_head()
-    await again.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await serve(world, client)
 
 
 async def early_answer_and_a_bad_rest(world: World) -> None:
-    client, origin = await ask(world, b"POST", b"Transfer-Encoding: chunked")
-    await client.send(b"3\r\none\r\n")
-    await origin.read_until(b"one")
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    client, origin = await _begin_upload(world)
+    await answer(world, client, origin)
     await client.send(b"no chunk\r\n")
     assert await client.read_some() == b""
 
 
 async def early_answer_and_the_end(world: World) -> None:
-    client, origin = await ask(world, b"POST", b"Transfer-Encoding: chunked", b"Connection: close")
-    await client.send(b"3\r\none\r\n")
-    await origin.read_until(b"one")
+    client, origin = await _begin_upload(world, b"Connection: close")
     await origin.send(OK)
     assert (await client.read_to_end()).endswith(b"ok")
     world.answered += 1
@@ -183,9 +157,7 @@ async def early_answer_and_the_end(world: World) -> None:
 async def kept_connection_that_has_died(world: World) -> None:
     """It takes the next request and ends; a request with a body, and one without, go again."""
     client, origin = await ask(world)
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await answer(world, client, origin)
     for last in (False, True):
         if last:
             await client.send(head(world, b"PUT", b"Content-Length: 6") + b"abc")
@@ -203,51 +175,38 @@ async def kept_connection_that_has_died(world: World) -> None:
             await origin.read_head()
         await origin.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await client.read_head()
-        await origin.send(OK)
-        await client.read_until(b"ok")
-        world.answered += 1
+        await answer(world, client, origin)
 
 
 async def no_request(world: World) -> None:
-    client = world.client()
-    await client.send(b"GET http://a b/ HTTP/1.1\r\n\r\n")
-    assert (await client.read_to_end()).startswith(b"HTTP/1.1 400 ")
+    await be_turned_away(world.client(), b"GET http://a b/ HTTP/1.1\r\n\r\n", 400)
 
 
 async def half_a_head(world: World) -> None:
     client = world.client()
     await client.send(b"GET http://a/ HTTP/1.1\r\nA")
-    told = world.start(client.read_to_end())
-    await world.skip(told.done)
-    assert (await told).startswith(b"HTTP/1.1 408 ")
+    told = await world.skip_to_end(client.read_to_end())
+    assert told.startswith(b"HTTP/1.1 408 ")
 
 
 async def nothing(world: World) -> None:
-    told = world.start(world.client().read_to_end())
-    await world.skip(told.done)
-    assert await told == b""
+    assert await world.skip_to_end(world.client().read_to_end()) == b""
 
 
 async def no_password(world: World) -> None:
-    client = world.client()
-    await client.send(head(world, b"POST", b"Content-Length: 9") + b"begun")
-    assert (await client.read_to_end()).startswith(b"HTTP/1.1 407 ")
+    request = head(world, b"POST", b"Content-Length: 9") + b"begun"
+    await be_turned_away(world.client(), request, 407)
 
 
 async def password(world: World) -> None:
     """What is hashed is looked at on a thread."""
-    client, origin = await ask(world, b"GET", b"Proxy-Authorization: Basic dXNlcjpwYXNz")
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    client, origin = await ask(world, b"GET", b"Proxy-Authorization: " + PASSWORD)
+    await answer(world, client, origin)
 
 
 async def upgrade(world: World) -> None:
     """HTTP is left for a protocol that nobody knows."""
-    client = world.client()
-    await client.send(head(world, b"GET", b"Connection: upgrade", b"Upgrade: other"))
-    origin = await world.accept()
-    await origin.read_head()
+    client, origin = await ask(world, b"GET", b"Connection: upgrade", b"Upgrade: other")
     await origin.send(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
     )
@@ -259,11 +218,6 @@ async def upgrade(world: World) -> None:
     origin.end()
     assert await client.read_some() == b""
     world.answered += 1
-
-
-def hashed_passwords() -> dict[str, object]:
-    file = Path(__file__).with_name("htpasswd")
-    return {"proxy_auth": f"@{file}"}
 
 
 SCENARIOS = [

@@ -8,7 +8,7 @@ import ssl
 from proxy_core.exchange.hooks import TunnelFilter
 from proxy_core.model.flow import Flow
 from tests.ca.certificates import client_hello
-from tests.faults.http1_scenarios import OK
+from tests.faults.openings import GET, serve
 from tests.faults.world import ORIGIN, ORIGIN_ADDRESS, Scenario, World, certificates
 from tests.net.wires import Peer, TlsPeer
 
@@ -38,53 +38,53 @@ async def talk(world: World, client: Peer, origin: Peer) -> None:
         world.answered += 1
 
 
-async def tunnel(world: World) -> None:
+async def _open(world: World) -> tuple[Peer, Peer]:
+    """Say something in a tunnel."""
     client = await world.tunnel()
     await client.send(b"\x01first")
     origin = await world.accept()
     await origin.read_exactly(6)
+    return client, origin
+
+
+async def tunnel(world: World) -> None:
+    await talk(world, *await _open(world))
+
+
+async def _greet(world: World, client: Peer, origin: Peer) -> None:
+    """Let the server say something, and the client."""
+    await origin.send(b"220 hello\r\n")
+    assert await client.read_exactly(11) == b"220 hello\r\n"
     await talk(world, client, origin)
 
 
 async def server_first(world: World) -> None:
     """The client is silent, and the server is not."""
     client = await world.tunnel()
-    accepting = world.start(world.accept())
-    await world.skip(accepting.done)
-    origin = await accepting
-    await origin.send(b"220 hello\r\n")
-    assert await client.read_exactly(11) == b"220 hello\r\n"
-    await talk(world, client, origin)
+    await _greet(world, client, await world.skip_to_end(world.accept()))
+
+
+async def _both_silent(world: World) -> Peer:
+    """Let nobody say anything for a while."""
+    client = await world.tunnel()
+    await world.skip_to_end(world.accept())
+    await world.until(lambda: any("server_speaks_first" in one for one in world.waiting()))
+    return client
 
 
 async def nobody_first(world: World) -> None:
-    """Both are silent for a while, and then the client speaks."""
-    client = await world.tunnel()
-    accepting = world.start(world.accept())
-    await world.skip(accepting.done)
-    await world.until(lambda: any("server_speaks_first" in one for one in world.waiting()))
-    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    origin = await world.accept()
-    await origin.read_head()
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    client = await _both_silent(world)
+    await client.send(GET)
+    await serve(world, client)
 
 
 async def half_a_word(world: World) -> None:
-    """Both are silent for a while, and then half of what tells the protocol comes."""
-    client = await world.tunnel()
-    accepting = world.start(world.accept())
-    await world.skip(accepting.done)
-    await world.until(lambda: any("server_speaks_first" in one for one in world.waiting()))
-    await client.send(b"GE")
+    """What comes at last is half of what tells the protocol."""
+    client = await _both_silent(world)
+    await client.send(GET[:2])
     await asyncio.sleep(0.01)
-    await client.send(b"T / HTTP/1.1\r\nHost: a\r\n\r\n")
-    origin = await world.accept()
-    await origin.read_head()
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await client.send(GET[2:])
+    await serve(world, client)
 
 
 async def silent_in_tls(world: World) -> None:
@@ -93,9 +93,8 @@ async def silent_in_tls(world: World) -> None:
     where = ORIGIN_ADDRESS, world.origin.port
     world.loop.ports[where] = 1  # where nobody listens
     try:
-        waiting = world.start(asyncio.sleep(1))
-        await world.skip(waiting.done)
-        await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await world.skip_to_end(asyncio.sleep(1))
+        await client.send(GET)
         assert (await client.read_head()).startswith(b"HTTP/1.1 502 ")
         world.answered += 1
     finally:
@@ -104,12 +103,7 @@ async def silent_in_tls(world: World) -> None:
 
 async def silent_in_tls_with_a_server(world: World) -> None:
     client = await world.secure(await world.tunnel())
-    accepting = world.start(world.accept_tls())
-    await world.skip(accepting.done)
-    origin = await accepting
-    await origin.send(b"220 hello\r\n")
-    assert await client.read_exactly(11) == b"220 hello\r\n"
-    await talk(world, client, origin)
+    await _greet(world, client, await world.skip_to_end(world.accept_tls()))
 
 
 async def foreign_tls(world: World) -> None:
@@ -166,10 +160,7 @@ def _filtered(world: World) -> None:
 
 async def silence(world: World) -> None:
     """Nothing comes through a tunnel, for longer than it may stand still."""
-    client = await world.tunnel()
-    await client.send(b"\x01first")
-    origin = await world.accept()
-    await origin.read_exactly(6)
+    client, _ = await _open(world)
     ended = world.start(client.read_some())
     await world.skip(ended.done)
 

@@ -20,7 +20,7 @@ from proxy_core.errors import ListenError
 from proxy_core.exchange.hooks import ConnectAttempt
 from proxy_core.model.verdict import CONTINUE, Block, Verdict
 from proxy_core.net import client as client_module
-from tests.faults.http1_scenarios import OK, hashed_passwords
+from tests.faults.openings import GET, be_turned_away, hashed_passwords, serve
 from tests.faults.tunnel_scenarios import talk
 from tests.faults.world import ORIGIN, ORIGIN_ADDRESS, Scenario, World
 
@@ -47,12 +47,8 @@ async def reverse_tls_bytes(world: World) -> None:
 
 async def reverse_https(world: World) -> None:
     client = await world.secure(world.client(1), "http/1.1")
-    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    origin = await world.accept_tls("http/1.1")
-    await origin.read_head()
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await client.send(GET)
+    await serve(world, client, await world.accept_tls("http/1.1"))
 
 
 async def transparent(world: World) -> None:
@@ -60,11 +56,7 @@ async def transparent(world: World) -> None:
     with mock.patch.object(client_module, "original_destination", return_value=where):
         client = world.client(1)
         await client.send(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % ORIGIN.encode())
-        origin = await world.accept()
-        await origin.read_head()
-        await origin.send(OK)
-        await client.read_until(b"ok")
-        world.answered += 1
+        await serve(world, client)
 
 
 async def loop(world: World) -> None:
@@ -75,12 +67,12 @@ async def loop(world: World) -> None:
     world.dialer._own.dials(*ends)
     try:
         with mock.patch.object(client_module, "original_destination", return_value=where):
-            await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert (await client.read_to_end()).startswith(b"HTTP/1.1 508 ")
+            await be_turned_away(client, GET, 508)
     finally:
         world.dialer._own.dials_no_more(*ends)
 
 
+_CONNECT = b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"
 _METHODS = b"\x05\x01\x02"
 _PASSWORD = b"\x01\x04user\x04pass"
 
@@ -99,12 +91,8 @@ async def socks(world: World) -> None:
     assert await client.read_exactly(2) == b"\x01\x00"
     await client.send(_connect(world))
     await client.read_exactly(10)
-    await client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-    origin = await world.accept()
-    await origin.read_head()
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await client.send(GET)
+    await serve(world, client)
 
 
 async def socks_that_is_none(world: World) -> None:
@@ -130,25 +118,18 @@ def no_connections(world: World) -> None:
 
 
 async def refused_tunnel(world: World) -> None:
-    client = world.client()
-    await client.send(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
-    assert (await client.read_to_end()).startswith(b"HTTP/1.1 403 ")
+    await be_turned_away(world.client(), _CONNECT, 403)
 
 
 async def connect_where_none_is_taken(world: World) -> None:
-    client = world.client(1)
-    await client.send(b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n")
-    assert (await client.read_to_end()).startswith(b"HTTP/1.1 405 ")
-
-
-_INNER = b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"
+    await be_turned_away(world.client(1), _CONNECT, 405)
 
 
 async def connect_to_another_proxy(world: World) -> None:
     client = await world.tunnel()
-    await client.send(_INNER)
+    await client.send(_CONNECT)
     origin = await world.accept()
-    assert await origin.read_head() == _INNER
+    assert await origin.read_head() == _CONNECT
     await origin.send(b"HTTP/1.1 200 OK\r\n\r\n")
     await client.read_head()
     await talk(world, client, origin)
@@ -163,9 +144,7 @@ def nothing_to_a(world: World) -> None:
 
 
 async def refused_connect_to_another_proxy(world: World) -> None:
-    client = await world.tunnel()
-    await client.send(_INNER)
-    assert (await client.read_to_end()).startswith(b"HTTP/1.1 403 ")
+    await be_turned_away(await world.tunnel(), _CONNECT, 403)
 
 
 async def starting(world: World) -> None:

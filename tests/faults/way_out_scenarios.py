@@ -11,7 +11,7 @@ from proxy_core.config import (
     Mode,
     UpstreamMode,
 )
-from tests.faults.http1_scenarios import OK, ask
+from tests.faults.openings import answer, keep_one, serve
 from tests.faults.world import ORIGIN, Scenario, World, certificates
 from tests.net.wires import Peer, TlsPeer
 
@@ -38,9 +38,7 @@ def _through_a_parent(secure: bool, tls_inside: bool) -> Callable[[World], Await
             await origin.handshake()
             parent = origin
             await parent.read_head()
-        await parent.send(OK)
-        await client.read_until(b"ok")
-        world.answered += 1
+        await answer(world, client, parent)
 
     return play
 
@@ -72,31 +70,19 @@ async def other_addresses_with_our_port(world: World) -> None:
     world.loop.ports["192.0.2.3", port] = world.origin.port
     client = world.client()
     await client.send(b"GET http://two.test:%d/ HTTP/1.1\r\nHost: two.test\r\n\r\n" % port)
-    origin = await world.accept()
-    await origin.read_head()
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
+    await serve(world, client)
 
 
 async def no_descriptors(world: World) -> None:
     """There is no room for one more connection until those that are kept have been closed."""
-    client, origin = await ask(world)
-    await origin.send(OK)
-    await client.read_until(b"ok")
-    world.answered += 1
-    await world.until(lambda: world.pool._idle_count)
+    client, _ = await keep_one(world)
     descriptors = world.dialer._descriptors
     answers = itertools.chain([False], itertools.repeat(True))
     with mock.patch.object(descriptors, "admit_server", side_effect=answers):
         other = b"GET http://192.0.2.1:%d/ HTTP/1.1\r\nHost: h\r\n\r\n" % world.origin.port
         await client.send(other)
         await world.accept()  # which was one too many
-        again = await world.accept()
-        await again.read_head()
-        await again.send(OK)
-        await client.read_until(b"ok")
-        world.answered += 1
+        await serve(world, client)
 
 
 def _upstream(scheme: str) -> Callable[[int], Mode]:

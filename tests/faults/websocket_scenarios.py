@@ -16,7 +16,6 @@ from proxy_core.model.verdict import CONTINUE, Hold, Verdict
 from proxy_core.model.websocket import WebSocketMessage
 from tests.faults.world import Scenario, World
 from tests.net.h2_peer import H2Peer
-from tests.net.pair_ends import Http2End
 from tests.net.test_websocket_pairs import KEY, Pipe, Stream, proof
 from tests.net.wires import Peer
 from tests.wire.websocket_frames import frame
@@ -49,8 +48,7 @@ async def accept(origin: Peer, extensions: bytes = b"") -> None:
 
 async def open_http2(world: World, shared: H2Peer | None = None) -> tuple[Pipe, Pipe]:
     """Over HTTP/2 from the client, and to the origin as well where there is a connection."""
-    end = await world.client_of("h2")
-    assert isinstance(end, Http2End)
+    end = await world.http2_client()
     await end.peer.next(h2.events.RemoteSettingsChanged)
     end.peer.h2.send_headers(
         1,
@@ -118,8 +116,7 @@ async def http2_to_http1(world: World) -> None:
 async def http2(world: World) -> None:
     first = await world.client_of("h1")
     await first.ask(b"GET", bare=True)
-    shared = H2Peer(await world.accept_tls("h2"), client_side=False)
-    await shared.begin()
+    shared = (await world.http2_origin()).peer
     shared.h2.update_settings({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1})
     await shared.answer(await shared.next_id())
     await first.head()

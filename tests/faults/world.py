@@ -193,18 +193,22 @@ class World:
 
     async def client_of(self, version: str) -> Http1End | Http2End:
         """Connect a client, in a tunnel with TLS."""
-        peer = await self.secure(await self.tunnel(), "h2" if version == "h2" else "http/1.1")
-        if version == "h1":
-            return Http1End(peer, client=True)
-        h2 = H2Peer(peer, client_side=True)
+        if version == "h2":
+            return await self.http2_client()
+        return Http1End(await self.secure(await self.tunnel(), "http/1.1"), client=True)
+
+    async def http2_client(self, **settings: int) -> Http2End:
+        h2 = H2Peer(await self.secure(await self.tunnel(), "h2"), client_side=True, **settings)
         await h2.begin()
         return Http2End(h2, client=True)
 
     async def origin_of(self, version: str) -> Http1End | Http2End:
-        peer = await self.accept_tls("h2" if version == "h2" else "http/1.1")
-        if version == "h1":
-            return Http1End(peer, client=False)
-        h2 = H2Peer(peer, client_side=False)
+        if version == "h2":
+            return await self.http2_origin()
+        return Http1End(await self.accept_tls("http/1.1"), client=False)
+
+    async def http2_origin(self, **settings: int) -> Http2End:
+        h2 = H2Peer(await self.accept_tls("h2"), client_side=False, **settings)
         await h2.begin()
         return Http2End(h2, client=False)
 
@@ -254,6 +258,12 @@ class World:
         self.loop.skipping = True
         await self.until(condition)
         self.loop.skipping = self.injected is not None
+
+    async def skip_to_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Let time pass until something is done; return what came of it."""
+        task = self.start(work)
+        await self.skip(task.done)
+        return await task
 
     # --- faults
 
