@@ -240,9 +240,9 @@ class ConsoleApp(OrderedKeys):
 
     def see_through(self, work: Awaitable[None]) -> None:
         """See `Desk.see_through`."""
-        self.run_worker(self._told_of(work), group="command")
+        self.run_worker(self._tell_failures_of(work), group="command")
 
-    async def _told_of(self, work: Awaitable[None]) -> None:
+    async def _tell_failures_of(self, work: Awaitable[None]) -> None:
         try:
             await work
         except Int3rceptorError as error:

@@ -59,16 +59,6 @@ class Performer:
         else:
             self.attempt(method)
 
-    def _method_of(self, action: Action) -> Callable[..., Awaitable[None] | None] | None:
-        for group in self._groups:
-            if hasattr(group, action.method):
-                return getattr(group, action.method)  # type: ignore[no-any-return]
-        if action.where is Where.FLOWS:
-            self._screens.show(self._screens.flows)
-        elif action.where is Where.PLUGINS:
-            self._screens.show(self._screens.plugins)
-        return getattr(self._screens.top, action.method, None)
-
     def attempt(self, method: Callable[..., Awaitable[None] | None], *arguments: str) -> None:
         """Call what may take time, or fail."""
         try:
@@ -78,6 +68,16 @@ class Performer:
         else:
             if inspect.isawaitable(work):
                 self._desk.see_through(work)
+
+    def _method_of(self, action: Action) -> Callable[..., Awaitable[None] | None] | None:
+        for group in self._groups:
+            if hasattr(group, action.method):
+                return getattr(group, action.method)  # type: ignore[no-any-return]
+        if action.where is Where.FLOWS:
+            self._screens.show(self._screens.flows)
+        elif action.where is Where.PLUGINS:
+            self._screens.show(self._screens.plugins)
+        return getattr(self._screens.top, action.method, None)
 
     # --- what there is to be said
 
