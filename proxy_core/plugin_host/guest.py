@@ -38,6 +38,10 @@ class Desk(Protocol):
     def most_flows(self, fuel: float, seconds: float) -> int:
         """How many flows may go through in one entry, where one takes so much; 0 for none."""
 
+    @property
+    def has_edited(self) -> bool:
+        """Whether edits of the flow are noted that the guest is in."""
+
     def lay_out(self, flows: int, room: int, lines: int) -> None:
         """Make ready for `flows` flows that have `room` for more fields, and `lines` log lines."""
 

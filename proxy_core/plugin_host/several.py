@@ -53,6 +53,7 @@ class Several:
         self._belongings = belongings
         self._conclude = conclude
         self._by = editor(manifest.name)
+        self._view: HookCall | None = None
         self._settled = 0
         """So many flows are over."""
         self._calls: dict[int, HookCall] = {}
@@ -94,6 +95,21 @@ class Several:
             desk.note_no_more()
             desk.allow_lines(self._log.room())
         return call
+
+    @property
+    def view(self) -> HookCall:
+        """The same for who only reads, and then notes go on: one object for all flows."""
+        desk = self._desk
+        place = desk.place
+        if place in self._calls or desk.has_edited:
+            return self.at_hand
+        view = self._view
+        if view is None:
+            view = self._view = HookCall(
+                self._hook, self._manifest, self._log, None, self._belongings
+            )
+        view.flow = self._flows[place]
+        return view
 
     def _begin_call(self, place: int, noted: NotedEdits | None) -> HookCall:
         call = HookCall(self._hook, self._manifest, self._log, self._flows[place], self._belongings)
@@ -156,3 +172,8 @@ class _SeveralSide(HostSide):
     def call(self) -> HookCall:  # type: ignore[override]
         """The call of the flow that the guest is in."""
         return self._several.at_hand
+
+    @property
+    def view(self) -> HookCall:
+        """The same, for what changes nothing of it and keeps none of it."""
+        return self._several.view

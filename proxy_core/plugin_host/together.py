@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Verdict
@@ -33,74 +32,6 @@ go at once."""
 
 Answer = Coroutine[Any, Any, Verdict] | None
 """What is to be awaited for a flow's verdict; None where it just goes on."""
-
-
-class _Asked:
-    """What an exchange awaits: the plugins' verdict on its flow.
-
-    To the task that awaits it this is a future, but for one thing: the task goes on as the verdict
-    is given, and not a turn of the loop later, which would cost the loop a handle for each flow.
-    """
-
-    __slots__ = (
-        "_asyncio_future_blocking",
-        "_context",
-        "_loop",
-        "_wake",
-        "deciding",
-        "flow",
-        "outcome",
-    )
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, flow: Flow) -> None:
-        self.flow = flow
-        self.outcome: Verdict | BaseException | None = None
-        """The verdict, or what came instead of it; None while it is awaited."""
-        self.deciding: asyncio.Task[Verdict] | None = None
-        """What finds a verdict that takes time."""
-        self._loop = loop
-        self._wake: Callable[[_Asked], object] | None = None
-        self._asyncio_future_blocking = True
-        self._context: Context
-
-    def __await__(self) -> Generator[_Asked, None, Verdict]:
-        if self.outcome is None:
-            yield self  # and then the task asks for the result, before it goes on
-            return cast(Verdict, self.outcome)
-        return self.result()
-
-    def give(self, outcome: Verdict | BaseException) -> None:
-        """Answer, and let the task go on."""
-        self.outcome = outcome
-        if self._wake is not None:
-            self._context.run(self._wake, self)
-
-    # What a task wants of a future.
-
-    def result(self) -> Verdict:
-        """Return the verdict, or raise what came instead of it."""
-        outcome = self.outcome
-        if isinstance(outcome, BaseException) or outcome is None:
-            raise outcome or asyncio.InvalidStateError
-        return outcome
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of whoever asked."""
-        return self._loop
-
-    def add_done_callback(self, wake: Callable[[_Asked], object], *, context: Context) -> None:
-        """Take what wakes the task; there is one."""
-        self._wake, self._context = wake, context
-
-    def cancel(self, msg: object = None) -> bool:
-        """End the waiting: the exchange is over."""
-        if self.outcome is not None:
-            return False
-        self.outcome = ended = asyncio.CancelledError()
-        if self.deciding is not None:
-            self.deciding.cancel()
-        self._loop.call_soon(self.give, ended)
-        return True
 
 
 class Together:
@@ -133,7 +64,7 @@ class Together:
         self._expected: asyncio.AbstractEventLoop | None = None
         """The loop, where the end of this turn is looked out for."""
         self._many = False
-        self._waiting: deque[_Asked] = deque()
+        self._waiting: deque[tuple[Flow, asyncio.Future[Verdict]]] = deque()
         self._later: set[asyncio.Task[Verdict]] = set()
 
     def ask(self, flow: Flow) -> Awaitable[Verdict]:
@@ -142,9 +73,9 @@ class Together:
         loop = self._expected or self._expect()
         if not self._many:
             return self._alone(flow)
-        asked = _Asked(loop, flow)
-        self._waiting.append(asked)
-        return asked
+        future: asyncio.Future[Verdict] = loop.create_future()
+        self._waiting.append((flow, future))
+        return future
 
     def _expect(self) -> asyncio.AbstractEventLoop:
         loop = self._expected = asyncio.get_running_loop()
@@ -165,42 +96,50 @@ class Together:
                     break
         finally:
             if self._waiting:
-                self._came += len(self._waiting)
-                if self._expected is None:
-                    self._expect()
+                self._came = len(self._waiting)
+                self._expect()
 
     def _ask_next(self) -> None:
-        asked: list[_Asked] = []
+        asked: list[tuple[Flow, asyncio.Future[Verdict]]] = []
         while self._waiting and len(asked) < self._at_once:
-            one = self._waiting.popleft()
-            if one.outcome is None:  # its exchange may be over
-                asked.append(one)
+            pair = self._waiting.popleft()
+            if not pair[1].done():  # its exchange may be over
+                asked.append(pair)
         began = perf_counter()
         try:
-            answers = self._all([one.flow for one in asked])
+            answers = self._all([flow for flow, _ in asked])
         except BaseException as error:
-            for one in asked:
-                one.give(error)
+            for _, future in asked:
+                future.set_exception(error)
             raise
         if perf_counter() - began > TURN_SECONDS:
             self._at_once = max(1, self._at_once // 2)
         elif self._at_once < AT_ONCE:
             self._at_once *= 2
-        for one, answer in zip(asked, answers, strict=True):
+        for (_, future), answer in zip(asked, answers, strict=True):
             if answer is None:
-                one.give(CONTINUE)
+                future.set_result(CONTINUE)
             else:
-                self._wait_for(answer, one)
+                self._wait_for(answer, future)
 
-    def _wait_for(self, answer: Coroutine[Any, Any, Verdict], asked: _Asked) -> None:
+    def _wait_for(
+        self, answer: Coroutine[Any, Any, Verdict], future: asyncio.Future[Verdict]
+    ) -> None:
         """Give a verdict that takes time to the exchange that waits for it."""
-        task = asked.deciding = asked.get_loop().create_task(answer)
+        task = asyncio.get_running_loop().create_task(answer)
         self._later.add(task)
 
         def give(task: asyncio.Task[Verdict]) -> None:
             self._later.discard(task)
-            if asked.outcome is None:
-                error = asyncio.CancelledError() if task.cancelled() else task.exception()
-                asked.give(error or task.result())
+            if future.done():
+                return
+            error = None if task.cancelled() else task.exception()
+            if error is not None:
+                future.set_exception(error)
+            elif task.cancelled():
+                future.cancel()
+            else:
+                future.set_result(task.result())
 
         task.add_done_callback(give)
+        future.add_done_callback(lambda done: task.cancel() if done.cancelled() else None)

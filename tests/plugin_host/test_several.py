@@ -37,6 +37,8 @@ REMOVE: Final = importing("host_remove_header", 2)
 GET: Final = importing("host_get_header", 4)
 ANNOTATE: Final = importing("host_annotate", 4)
 SET_FIELD: Final = importing("host_set_field", 3)
+GET_FIELD: Final = importing("host_get_field", 3)
+GET_ALL: Final = importing("host_get_headers", 2)
 DELAY: Final = importing("host_delay", 1)
 SLOW: Final = """(local.set $n (i32.const 60000))
   (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"""
@@ -411,7 +413,7 @@ class Script:
             f"(if (i32.eq (local.get $flow) (i32.const {number})) (then {self._case()}))"
             for number in range(flows)
         )
-        return wasm(f"""(module {ADD} {SET} {REMOVE} {GET} {ANNOTATE} {SET_FIELD}
+        return wasm(f"""(module {ADD} {SET} {REMOVE} {GET} {ANNOTATE} {SET_FIELD} {GET_FIELD} {GET_ALL}
           (import "env" "host_log" (func $log (param i32 i32 i32) (result i32)))
           {MEMORY} {data}
           (func $note (param $answer i32)
@@ -456,13 +458,15 @@ CALLS: Final = (
     *[("set_header", ("text", "text"))] * 2,
     *[("log", ("number", "text"))] * 3,
     ("remove_header", ("text",)),
-    ("get_header", ("text", "text")),
+    *[("get_header", ("text", "text"))] * 2,
+    ("get_field", ("number", "text")),
+    ("get_headers", ("text",)),
     ("annotate", ("text", "text")),
     ("set_field", ("number", "text")),
 )
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(80))
 async def test_hooks_at_random_do_the_same(both: Both, seed: int) -> None:
     hook = (Hook.REQUEST, Hook.RESPONSE)[seed % 2]
     version = (HTTP_11, HTTP_2)[seed // 2 % 2]

@@ -89,7 +89,7 @@ def _editable(call: HookCall, name: str) -> Draft | int:
 
 
 def _get_header(host: HostSide, np: int, nn: int, buf: int, cap: int) -> int:
-    headers = _headers(host.call)
+    headers = _headers(host.view)
     if headers is None:
         return NOT_IN_HOOK
     if nn > NAME_BYTES:
@@ -102,7 +102,7 @@ def _get_header(host: HostSide, np: int, nn: int, buf: int, cap: int) -> int:
 
 
 def _get_headers(host: HostSide, buf: int, cap: int) -> int:
-    headers = _headers(host.call)
+    headers = _headers(host.view)
     if headers is None:
         return NOT_IN_HOOK
     return put(host, header_block.pack(headers.fields), buf, cap)
@@ -143,7 +143,7 @@ def _remove_header(host: HostSide, np: int, nn: int) -> int:
 
 
 def _get_field(host: HostSide, number: int, buf: int, cap: int) -> int:
-    value = read_field(host.call, number)
+    value = read_field(host.view, number)
     return value if isinstance(value, int) else put(host, value, buf, cap)
 
 
@@ -202,7 +202,7 @@ def _annotate(host: HostSide, kp: int, kn: int, vp: int, vn: int) -> int:
 
 
 def _now_ns(host: HostSide) -> int:
-    return host.call.belongings.now_ns()
+    return host.view.belongings.now_ns()
 
 
 def _random(host: HostSide, buf: int, length: int) -> int:
@@ -210,7 +210,7 @@ def _random(host: HostSide, buf: int, length: int) -> int:
         return OVER_LIMIT
     if not host.memory.holds(buf, length):
         return BAD_POINTER
-    host.memory.write(buf, host.call.belongings.random_bytes(length))
+    host.memory.write(buf, host.view.belongings.random_bytes(length))
     return length
 
 

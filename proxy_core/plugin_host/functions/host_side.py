@@ -52,6 +52,11 @@ class HostSide:
         self.unfinished: dict[int, bytes] = {}
         """What it wrote to standard output (1) and error (2) since its last line ended."""
 
+    @property
+    def view(self) -> HookCall:
+        """`call`, for what changes nothing of it and keeps none of it."""
+        return self.call
+
     def enter(self, entry: str, *arguments: int) -> int:
         """Call an export while a host function runs.
 

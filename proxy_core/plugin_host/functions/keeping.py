@@ -22,12 +22,12 @@ def _kv_get(host: HostSide, kp: int, kn: int, buf: int, cap: int) -> int:
     key = host.memory.read(kp, kn)
     if key is None:
         return BAD_POINTER
-    value = host.call.belongings.state.get(key)
+    value = host.view.belongings.state.get(key)
     return ABSENT if value is None else put(host, value, buf, cap)
 
 
 def _kv_set(host: HostSide, kp: int, kn: int, vp: int, vn: int) -> int:
-    call = host.call
+    call = host.view
     limit = call.manifest.limits.kv_bytes
     if kn > KEY_BYTES or vn > min(limit, VALUE_BYTES):
         return OVER_LIMIT
@@ -38,7 +38,7 @@ def _kv_set(host: HostSide, kp: int, kn: int, vp: int, vn: int) -> int:
 
 
 def _kv_add(host: HostSide, kp: int, kn: int, delta: int) -> int:
-    call = host.call
+    call = host.view
     if kn > KEY_BYTES:
         return OVER_LIMIT
     key = host.memory.read(kp, kn)
@@ -51,7 +51,7 @@ def _metric_add(host: HostSide, np: int, nn: int, delta: int) -> int:
     if nn > NAME_BYTES:
         return OVER_LIMIT
     name = host.memory.read(np, nn)
-    return BAD_POINTER if name is None else host.call.belongings.metrics.add(name, _signed(delta))
+    return BAD_POINTER if name is None else host.view.belongings.metrics.add(name, _signed(delta))
 
 
 def _signed(number: int) -> int:

@@ -65,6 +65,11 @@ class Desk:
             self._view, 0, 0, flows, 0, 0, edits, 0, lines, 0, text.FIRST_EDIT, text.FIRST_LINE, 0
         )
 
+    @property
+    def has_edited(self) -> bool:
+        """Whether edits of the flow are noted that the guest is in."""
+        return self._words[text.EDITED] != 0
+
     def begin(self, hook: Hook) -> int | None:
         """Enter the guest for all flows that the desk is laid out for."""
         return self._guest.begin(text.every(hook))
