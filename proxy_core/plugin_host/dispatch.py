@@ -125,7 +125,7 @@ class Dispatcher:
             for at, call, code in special:
                 rest = partial(self._run, plugins[called:], hook, theirs[at])
                 answers[shown[at]] = self._go_on(plugin, call, code, rest)
-            if plugin.news:
+            if plugin.standing.news:
                 self.tell_news(plugin)
             if special:
                 places = [place for place in places if answers[place] is None]
@@ -244,7 +244,7 @@ class Dispatcher:
             if code != _CONTINUE or call.delay:
                 rest = partial(self._run, plugins[called:], hook, flow, attempt, rule_id, message)
                 return self._go_on(plugin, call, code, rest)
-            if plugin.news:
+            if plugin.standing.news:
                 self.tell_news(plugin)
         return CONTINUE
 
@@ -274,8 +274,8 @@ class Dispatcher:
 
     def tell_news(self, plugin: Plugin) -> None:
         """Tell of a plugin whose status has changed."""
-        if plugin.news:
-            plugin.news = False
+        if plugin.standing.news:
+            plugin.standing.news = False
             self._on_news(plugin)
 
 
@@ -303,7 +303,9 @@ def _concerned(plugins: Round, flow: Flow) -> Iterator[Plugin]:
             continue
         # In quarantine, one of ours that fails closed answers for that by itself.
         closed = plugin.driver is None and plugin.closed_on_failure
-        if plugin.generation is not None and (closed or not plugin.health.is_quarantined()):
+        if plugin.generation is not None and (
+            closed or not plugin.standing.health.is_quarantined()
+        ):
             yield plugin
 
 

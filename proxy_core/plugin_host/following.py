@@ -84,7 +84,7 @@ class Follower:
         self._tried[source.path] = fingerprint
         if plugin is None:
             await self._follow_new(source, fingerprint)
-        elif plugin.refused:
+        elif plugin.standing.refused:
             self._hands.forget(plugin)
             await self._take_up(source)
         else:
@@ -120,14 +120,14 @@ class Follower:
             self._tried.pop(path, None)
             return
         self._tried[path] = _GONE
-        if plugin.refused:
+        if plugin.standing.refused:
             self._hands.forget(plugin)
         elif plugin.generation is not None:
             problem = (
                 f"its files are gone; generation {plugin.generations} goes on until plugins are "
                 "discovered anew"
             )
-            plugin.last_error = problem
+            plugin.standing.last_error = problem
             plugin.log.notice(LogLevel.WARN, problem)
             self._report(plugin, False, f"{plugin.name}: {problem}")
 

@@ -45,6 +45,7 @@ from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.recorded.rehearsal import compare
 from proxy_core.plugin_host.retiring import Retirement
 from proxy_core.plugin_host.room import furnish
+from proxy_core.plugin_host.status import status_of
 from proxy_core.plugin_host.ticking import Ticker
 from proxy_core.plugin_host.workshop import Workshop
 
@@ -135,7 +136,7 @@ class PluginManager:
             added = []
             for source in sources:
                 plugin = known.get(source.path)
-                if plugin is not None and not plugin.refused:
+                if plugin is not None and not plugin.standing.refused:
                     continue
                 if plugin is not None:
                     self._forget(plugin)
@@ -180,7 +181,7 @@ class PluginManager:
                 self._unload(plugin)
                 plugin.log.notice(LogLevel.INFO, "disabled")
                 self._tell(plugin)
-            return plugin.status()
+            return status_of(plugin)
 
     async def decide_permission(
         self, name: str, kind: PermissionKind, granted: bool
@@ -206,12 +207,12 @@ class PluginManager:
             word = "allowed" if granted else "denied"
             plugin.log.notice(LogLevel.INFO, f"{word}: {kind} ({', '.join(entries)})")
             self._tell(plugin)
-            return plugin.status()
+            return status_of(plugin)
 
     def statuses(self) -> list[PluginStatus]:
         """Every plugin known, in the order in which they run. From any thread."""
         plugins = list(self._plugins.values())  # one step under the interpreter's lock
-        return [plugin.status() for plugin in sorted(plugins, key=lambda plugin: plugin.order)]
+        return [status_of(plugin) for plugin in sorted(plugins, key=lambda plugin: plugin.order)]
 
     async def stop(self) -> None:
         """Unload everything, waiting a bounded time for what is under way; idempotent."""
@@ -341,11 +342,11 @@ class PluginManager:
         furnish(plugin.generation, plugin.log, plugin.complain, open_body, self.fetcher)
         plugin.manifest = manifest
         plugin.belongings = built.blueprint.belongings
-        plugin.refused = False
+        plugin.standing.refused = False
         plugin.compared = compared
         plugin.load_seconds = built.seconds
-        plugin.last_error = None
-        plugin.forgive()
+        plugin.standing.last_error = None
+        plugin.standing.forgive()
         plugin.log.set_rate(manifest.limits.log_lines_per_second)
         self._resubscribe()
         if old is not None:
@@ -372,14 +373,14 @@ class PluginManager:
 
     def _refuse(self, plugin: Plugin, problem: str) -> None:
         plugin.loading = None
-        plugin.refused = plugin.generation is None
-        plugin.last_error = problem
+        plugin.standing.refused = plugin.generation is None
+        plugin.standing.last_error = problem
         plugin.log.notice(LogLevel.ERROR, f"not loaded: {problem}")
         self._tell(plugin)
 
     def _unload(self, plugin: Plugin) -> None:
         generation, plugin.generation = plugin.generation, None
-        plugin.refused = False
+        plugin.standing.refused = False
         self._resubscribe()
         if generation is not None:
             self._retire(generation, plugin.name)
@@ -418,7 +419,7 @@ class PluginManager:
         self._ticker.follow(self._plugins.values())
 
     def _tell(self, plugin: Plugin) -> None:
-        self._bus.plugins.publish(plugin.status())
+        self._bus.plugins.publish(status_of(plugin))
 
     def _tell_progress(self, plugin: Plugin) -> None:
         """Tell of a load that goes on, from a worker thread."""

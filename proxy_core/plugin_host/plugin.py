@@ -1,4 +1,4 @@
-"""One plugin: where it comes from, the generation at work, its record and its figures.
+"""One plugin: where it comes from, the generation at work, and the way into its guests.
 
 `call` is the way into a guest for every hook. It never raises for what a guest does: a failure is
 logged, counted, and answered with FAILED.
@@ -14,10 +14,9 @@ from proxy_core.exchange.hooks import BODY_TROUBLE
 from proxy_core.model.flow import Flow
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel
-from proxy_core.model.plugin_status import Comparison, PluginState, PluginStatus, WatchReport
+from proxy_core.model.plugin_status import Comparison, WatchReport
 from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.belongings.belongings import Belongings
-from proxy_core.plugin_host.belongings.health import Health
 from proxy_core.plugin_host.belongings.profile import Profile
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.dialects import Driver
@@ -31,6 +30,7 @@ from proxy_core.plugin_host.hook.commit import commit, ready
 from proxy_core.plugin_host.loading import Loading
 from proxy_core.plugin_host.logs import PluginLog
 from proxy_core.plugin_host.several import Several
+from proxy_core.plugin_host.standing import Standing
 
 FAILED: Final = -1
 SKIPPED: Final = -2
@@ -71,13 +71,13 @@ class _InternalError(Exception):
 
 
 class Plugin:
-    """Changed on the core's loop only; `status` may be called from any thread."""
+    """Changed on the core's loop only."""
 
     def __init__(self, name: str, source: Source, log: PluginLog) -> None:
         self.name = name
         self.source = source
         self.log = log
-        self.health = Health()
+        self.standing = Standing(log)
         self.belongings = Belongings()
         self.manifest: Manifest | None = None
         self.generation: Generation | None = None
@@ -91,11 +91,6 @@ class Plugin:
         """This generation beside the one before."""
         self.watched: WatchReport | None = None
         """What watching its files last led to."""
-        self.refused = False
-        self.last_error: str | None = None
-        self._ailing = self._resting = False
-        self.news = False
-        """Whether the status changed in a way that consoles are told of."""
 
     @property
     def order(self) -> tuple[int, str]:
@@ -140,7 +135,7 @@ class Plugin:
         generation = self.generation
         if generation is None:
             return _CONTINUE
-        if self._ailing and self._rests():
+        if self.standing.ailing and self.standing.rests():
             return SKIPPED
         if generation.driver is not None:
             return self._drive(generation, generation.driver, hook, call)
@@ -180,7 +175,7 @@ class Plugin:
         0 where the next has to be entered for by itself.
         """
         generation = self.generation
-        if generation is None or generation.driver is not None or self._ailing:
+        if generation is None or generation.driver is not None or self.standing.ailing:
             return 0
         record = self.belongings.profile.records[hook.index]
         guest = generation.idle[-1] if generation.idle else None
@@ -252,7 +247,7 @@ class Plugin:
             return self._failed(hook, failure, call.flow_id, generation)
         except (GuestFailure, ModuleRefused) as failure:
             return self._trapped(hook, failure, call.flow_id, generation)
-        if self._ailing and self._rests():  # since it began to wait
+        if self.standing.ailing and self.standing.rests():  # since it began to wait
             generation.release(guest)
             return SKIPPED
         code = self._enter(generation, guest, hook, call)
@@ -275,7 +270,7 @@ class Plugin:
             return self._finish(generation, guest, hook, call)
         self._account(guest, hook)
         generation.release(guest)
-        if code == _CONTINUE and not call.edited and not self._ailing:
+        if code == _CONTINUE and not call.edited and not self.standing.ailing:
             return code  # as most do
         return self._conclude(hook, call, code)
 
@@ -322,21 +317,6 @@ class Plugin:
         if record.calls & _SAMPLED == 1:
             profile.pages = guest.host.memory.pages()
 
-    def forgive(self) -> None:
-        """Start with a clean record, as a new version does."""
-        self.health.forget()
-        self._ailing = self._resting = False
-
-    def _rests(self) -> bool:
-        """Whether it is in quarantine; says so where that has just ended."""
-        if self.health.is_quarantined():
-            return True
-        if self._resting:
-            self._resting = False
-            self.news = True
-            self.log.notice(LogLevel.INFO, "its quarantine is over, and it is called again")
-        return False
-
     async def _drive(
         self, generation: Generation, driver: Driver, hook: Hook, call: HookCall
     ) -> int:
@@ -372,7 +352,7 @@ class Plugin:
         if code != _CONTINUE:
             wrong = _what_is_wrong(hook, code, call)
             if wrong is not None:
-                self._note(f"{hook.export} {wrong}; its edits are dropped", call.flow_id)
+                self.standing.failed(f"{hook.export} {wrong}; its edits are dropped", call.flow_id)
                 return FAILED
             if code == codes.RESPOND:
                 record = self.belongings.profile.records[hook.index]
@@ -381,7 +361,9 @@ class Plugin:
             return self._commit_bodies(hook, call, code, began_with)
         if call.edited or began_with is not None:
             self._commit(hook, call, began_with)
-        return self._well(code) if self._ailing else code
+        if self.standing.ailing:
+            self.standing.went_well()
+        return code
 
     async def _commit_bodies(
         self, hook: Hook, call: HookCall, code: int, began_with: bytes | None
@@ -389,17 +371,12 @@ class Plugin:
         """Commit edits of which some are of bodies, which may take long to code."""
         await ready(call)
         self._commit(hook, call, began_with)
-        return self._well(code)
+        self.standing.went_well()
+        return code
 
     def _commit(self, hook: Hook, call: HookCall, began_with: bytes | None) -> None:
         record = self.belongings.profile.records[hook.index]
         record.bytes_changed += commit(call, began_with)
-
-    def _well(self, code: int) -> int:
-        if self._ailing and not self.health.is_failing():
-            self._ailing, self.news = False, True
-            self.log.notice(LogLevel.INFO, "no trap for a minute; those before are forgotten")
-        return code
 
     def _failed(
         self,
@@ -410,7 +387,7 @@ class Plugin:
     ) -> int:
         text = f"{hook.export} {failure}"
         if not self._is_of_before(generation, text, flow_id):
-            self._note(text, flow_id)
+            self.standing.failed(text, flow_id)
         return FAILED
 
     def _is_of_before(
@@ -432,75 +409,6 @@ class Plugin:
     ) -> int:
         self.belongings.profile.records[hook.index].traps += 1
         text = f"{where or hook.export} {failure}"
-        if self._is_of_before(generation, text, flow_id):
-            return FAILED
-        self._ailing = self.news = True
-        pause = self.health.note_trap()
-        self._note(text, flow_id)
-        self.log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
-        if pause is not None:
-            self._resting = True
-            self.log.notice(LogLevel.ERROR, f"in quarantine for {pause:g} s after repeated traps")
+        if not self._is_of_before(generation, text, flow_id):
+            self.standing.trapped(text, flow_id)
         return FAILED
-
-    def _note(self, text: str, flow_id: FlowId | None) -> None:
-        if text != self.last_error:
-            self.last_error = text
-            self.news = True
-        self.log.complain(LogLevel.ERROR, text, flow_id)
-
-    @property
-    def state(self) -> PluginState:
-        """Where it stands in its lifecycle."""
-        if self.loading is not None:
-            return PluginState.LOADING
-        if not self.enabled:
-            return PluginState.DISABLED
-        if self.generation is None:
-            return PluginState.REFUSED if self.refused else PluginState.DISCOVERED
-        if self.health.is_quarantined():
-            return PluginState.QUARANTINED
-        return PluginState.FAILING if self.health.is_failing() else PluginState.READY
-
-    def status(self) -> PluginStatus:
-        """Return a snapshot."""
-        manifest, generation, loading = self.manifest, self.generation, self.loading
-        contract = None if generation is None else generation.blueprint.contract
-        profile = self.belongings.profile
-        path = self.source.path
-        if manifest is not None:
-            path = path.parent / manifest.wasm
-        return PluginStatus(
-            name=self.name,
-            version="" if manifest is None else manifest.version,
-            description="" if manifest is None else manifest.description,
-            abi="" if contract is None else contract.name,
-            state=self.state,
-            enabled=self.enabled,
-            path=str(path),
-            hooks=()
-            if contract is None
-            else tuple(hook.export for hook in codes.HOOKS if hook in contract.hooks),
-            permissions=() if manifest is None else manifest.permissions.names(),
-            generation=self.generations,
-            calls=profile.calls,
-            traps=profile.traps,
-            fuel_used=profile.fuel,
-            time_used=profile.seconds,
-            log_lines=self.log.written,
-            log_dropped=self.log.dropped,
-            last_error=self.last_error,
-            metrics=self.belongings.metrics.snapshot(),
-            state_bytes=self.belongings.state.size,
-            profile=profile.snapshot(),
-            memory_pages=profile.pages,
-            asked=self.belongings.permits.asked,
-            instances=0 if generation is None else generation.count,
-            quarantined_for=self.health.rests_for,
-            stores=len(self.belongings.stores),
-            phase=None if loading is None else loading.phase,
-            loading_for=0.0 if loading is None else loading.seconds,
-            load_seconds=self.load_seconds,
-            compared=self.compared,
-            watched=self.watched,
-        )

@@ -234,7 +234,7 @@ async def test_every_step_out_of_quarantine_is_told(host: Host) -> None:
     await host.load("a", guest(trap_three_times, imports=imports))
     (plugin,) = host.manager._plugins.values()
     now = 1000.0
-    plugin.health = Health(lambda: now)
+    plugin.standing.health = Health(lambda: now)
     for later in (0, 0, 0, 0.5, 1.1, 61):
         now += later
         await host.request(make_flow())
@@ -257,7 +257,7 @@ async def test_a_plugin_that_recovers_is_told_of(host: Host) -> None:
     await host.load("a", guest("i32.const 0"))
     news = host.bus.plugins.subscribe(10)
     (plugin,) = host.manager._plugins.values()
-    plugin.health._clock = lambda: clock
+    plugin.standing.health._clock = lambda: clock
     clock = 0.0
     plugin._trapped(next(iter(plugin.hooks)), Exception("trapped"), None, plugin.generation)
     await host.request(make_flow())

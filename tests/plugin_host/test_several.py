@@ -413,7 +413,8 @@ class Script:
             f"(if (i32.eq (local.get $flow) (i32.const {number})) (then {self._case()}))"
             for number in range(flows)
         )
-        return wasm(f"""(module {ADD} {SET} {REMOVE} {GET} {ANNOTATE} {SET_FIELD} {GET_FIELD} {GET_ALL}
+        return wasm(f"""(module {ADD} {SET} {REMOVE} {GET} {ANNOTATE} {SET_FIELD}
+          {GET_FIELD} {GET_ALL}
           (import "env" "host_log" (func $log (param i32 i32 i32) (result i32)))
           {MEMORY} {data}
           (func $note (param $answer i32)

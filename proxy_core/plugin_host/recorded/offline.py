@@ -111,7 +111,7 @@ class OfflinePlugin:
         self.plugin.manifest = self._blueprint.manifest
         self.plugin.belongings = self._blueprint.belongings
         ticks = itertools.count()
-        self.plugin.health = Health(lambda: next(ticks) * _HOUR)
+        self.plugin.standing.health = Health(lambda: next(ticks) * _HOUR)
         self.hooks = Hooks()
         self._dispatcher = Dispatcher(self.hooks, lambda plugin: None)
 

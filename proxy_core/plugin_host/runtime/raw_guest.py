@@ -30,7 +30,6 @@ from proxy_core.plugin_host.abi import Contract, Import, Signature
 from proxy_core.plugin_host.faults import (
     DeadlineExceeded,
     GuestTrapped,
-    ModuleRefused,
     SliceOverrun,
 )
 from proxy_core.plugin_host.files.manifest import START_FACTOR, GuestLimits
@@ -41,21 +40,10 @@ from proxy_core.plugin_host.runtime.desk import Desk
 from proxy_core.plugin_host.runtime.desk_code import DeskCode
 from proxy_core.plugin_host.runtime.desk_text import MOST_FLOWS, every
 from proxy_core.plugin_host.runtime.entries import Entry, Values, put_number
-from proxy_core.plugin_host.runtime.entry_points import (
-    EntryPoints,
-    Fuel,
-    Ptr,
-    address_of,
-    take_error,
-    take_trap,
-)
+from proxy_core.plugin_host.runtime.entry_points import Fuel, Ptr, take_error, take_trap
+from proxy_core.plugin_host.runtime.guest_store import GuestStore, Linking
 from proxy_core.plugin_host.runtime.memory import WRITABLE, LinearMemory, view_of
-from proxy_core.plugin_host.runtime.settings import (
-    failure_of,
-    first_line,
-    limit_store,
-    not_instantiated,
-)
+from proxy_core.plugin_host.runtime.settings import failure_of, first_line, not_instantiated
 from proxy_core.plugin_host.short_turns import short_turns
 
 SLICE_FUEL: Final = 100_000
@@ -69,17 +57,8 @@ NESTED_SLICES: Final = 20
 """How long a call from within a host function may take, which cannot leave the loop to others."""
 
 
-class Home(Protocol):
+class Home(Linking, Protocol):
     """What a guest needs of its engine."""
-
-    holding: EntryPoints
-    releasing: EntryPoints
-
-    def open_store(self) -> wasmtime.Store:
-        """A new store."""
-
-    def link(self, key: int, imports: tuple[Import, ...]) -> wasmtime.Linker:
-        """A linker whose host functions answer to the guest with that key."""
 
     def desk_code(self, contract: Contract) -> DeskCode | None:
         """What makes a desk for guests of that contract, or None."""
@@ -95,22 +74,18 @@ class RawGuest:
         "_answer",
         "_at",
         "_cell",
-        "_context",
         "_cut",
         "_cut_at",
         "_deadline",
         "_engine",
         "_entries",
         "_error",
-        "_error_at",
         "_fuel",
         "_full",
         "_future",
-        "_keep",
         "_left",
         "_left_at",
         "_limits",
-        "_linker",
         "_loading_until",
         "_memory",
         "_pending",
@@ -121,7 +96,6 @@ class RawGuest:
         "_store",
         "_stores",
         "_trap",
-        "_trap_at",
         "_values",
         "desk",
         "fuel_used",
@@ -143,17 +117,14 @@ class RawGuest:
         self._full = Fuel(self._fuel)
         self._slice_fuel = START_SLICE_FUEL
         self._seconds_allowed = limits.deadline_ms / 1000
-        self._store = engine.open_store()
-        self._context = address_of(self._store._context())
-        self._at = Ptr(self._context)
+        self._store = GuestStore(engine)
+        self._at = self._store.at
         self._stores = call.belongings.stores
         self._stores.add(key)
-        self._linker: wasmtime.Linker | None = None
         self._memory = LinearMemory(None)
         self.host = HostSide(call, self._memory, self._enter)
         self.desk: guest.Desk | None = None
         self._entries: dict[str, Entry] = {}
-        self._keep: list[Any] = []
         self._future: int | None = None
         self._answer: asyncio.Task[None] | None = None
         self._pending: BaseException | None = None
@@ -161,8 +132,6 @@ class RawGuest:
         self._cut_at = 0.0
         self._slice_began = self._deadline = self._loading_until = 0.0
         self._trap, self._error, self._left = Ptr(), Ptr(), Fuel()
-        self._trap_at = ctypes.addressof(self._trap)
-        self._error_at = ctypes.addressof(self._error)
         self._left_at = Ptr(ctypes.addressof(self._left))
         self._values = Values()
         self._cell = self._values.cells[()]
@@ -171,10 +140,10 @@ class RawGuest:
 
     def start(self, code: Code, contract: Contract) -> None:
         """Instantiate; the start function, if any, runs here."""
+        store = self._store
         desk = self._engine.desk_code(contract)
-        limit_store(self._store, self._limits, desk=desk is not None)
-        self._linker = self._engine.link(self.key, contract.imports)
-        self._points.set_slice(self._context, START_SLICE_FUEL)
+        store.set_up(self.key, contract.imports, self._limits, desk=desk is not None)
+        self._points.set_slice(store.context, START_SLICE_FUEL)
         self._points.set_fuel(self._at, self._full)
         self._deadline = self._loading_until = perf_counter() + self._seconds_allowed
         front = None if desk is None else self._set_up_front(desk)
@@ -182,22 +151,13 @@ class RawGuest:
         for name, signature in contract.entries.items():
             self._add_entry(instance, name, signature)
         if contract.has_memory:
-            self._watch_memory(self._export(instance, "memory").of.memory)
-        if desk is not None and front is not None:
+            self._watch_memory(store.export(instance, "memory"))
+        if desk is not None:
             self._set_up_back(desk, front, instance)
 
     def _instantiate(self, module: wasmtime.Module) -> Any:
-        assert self._linker is not None
-        instance = ffi.wasmtime_instance_t()
-        self._keep.append(instance)
-        future = self._engine.releasing.instantiate_async(
-            address_of(self._linker.ptr()),
-            self._context,
-            address_of(module.ptr()),
-            ctypes.addressof(instance),
-            self._trap_at,
-            self._error_at,
-        )
+        trap_at, error_at = ctypes.addressof(self._trap), ctypes.addressof(self._error)
+        instance, future = self._store.begin_instance(module, trap_at, error_at)
         self._poll_to_end(future)
         if self._error.value and self._pending is None:
             # Not a trap: the module asks for what the limits do not allow.
@@ -206,64 +166,33 @@ class RawGuest:
         return instance
 
     def _add_entry(self, instance: Any, name: str, signature: Signature) -> None:
-        function = ctypes.addressof(self._export(instance, name).of.func)
+        function = ctypes.addressof(self._store.export(instance, name).of.func)
         entry = self._entries[name] = Entry(function, signature, self._values)
         entry.prepared = entry.arguments(self._at, self._values, self._trap, self._error)
 
-    def _export(self, instance: Any, name: str) -> Any:
-        item = ffi.wasmtime_extern_t()
-        raw = name.encode()
-        found = self._points.export_get(
-            *(self._context, ctypes.addressof(instance), raw, len(raw), ctypes.addressof(item))
-        )
-        if not found:
-            raise ModuleRefused(f"the export {name!r} is declared but not there")
-        self._keep.append(item)
-        return item
+    def _watch_memory(self, item: Any) -> None:
+        locate = self._store.locator(item)
+        self._memory = self.host.memory = LinearMemory(locate, self._look_soon)
 
     def _set_up_front(self, desk: DeskCode) -> Any:
         """Have the guest import the front's functions in place of those that are noted."""
         front = self._instantiate(desk.front)
         for item in desk.shape.noted:
-            self._offer(item.function.module, item.function.name, front)
+            self._store.offer(item.function.module, item.function.name, front)
         return front
 
     def _set_up_back(self, desk: DeskCode, front: Any, instance: Any) -> None:
-        for name in ("memory", *(hook.export for hook in desk.shape.hooks)):
-            self._offer("guest", name, instance)
+        store, shape = self._store, desk.shape
+        for name in ("memory", *(hook.export for hook in shape.hooks)):
+            store.offer("guest", name, instance)
         for name in ("desk", "noters"):
-            self._offer("desk", name, front)
+            store.offer("desk", name, front)
         back = self._instantiate(desk.back)
-        for hook in desk.shape.hooks:
+        for hook in shape.hooks:
             self._add_entry(back, every(hook), ((), ("i32",)))
-        memory = ctypes.addressof(self._export(front, "desk").of.memory)
-        view = view_of(
-            self._points.memory_data(self._context, memory),
-            self._points.memory_size(self._context, memory),
-            WRITABLE,
-        )
+        view = view_of(*store.locator(store.export(front, "desk"))(), WRITABLE)
         most = MOST_FLOWS if self._limits.fuel >= 2 * SLICE_FUEL else 0
-        self.desk = Desk(self, view, desk.shape, most)
-
-    def _offer(self, module: str, name: str, instance: Any) -> None:
-        """Have what is instantiated next find an export of an instance under a name."""
-        assert self._linker is not None
-        item = self._export(instance, name)
-        where, what = module.encode(), name.encode()
-        error = self._points.link(
-            *(address_of(self._linker.ptr()), self._context, where, len(where)),
-            *(what, len(what), ctypes.addressof(item)),
-        )
-        if error:
-            raise ModuleRefused(first_line(take_error(error)))
-
-    def _watch_memory(self, item: Any) -> None:
-        points, context, memory = self._points, self._context, ctypes.addressof(item)
-
-        def locate() -> tuple[int, int]:
-            return points.memory_data(context, memory), points.memory_size(context, memory)
-
-        self._memory = self.host.memory = LinearMemory(locate, self._look_soon)
+        self.desk = Desk(self, view, shape, most)
 
     def run(self, entry: str, *arguments: int) -> int:
         """Call an export to its end, on a worker thread. Raises GuestFailure."""
@@ -308,7 +237,7 @@ class RawGuest:
         """Loading is over: hooks get their own fuel, deadline and short slices."""
         self.end_loading()
         self._slice_fuel = SLICE_FUEL
-        self._points.set_slice(self._context, SLICE_FUEL)
+        self._points.set_slice(self._store.context, SLICE_FUEL)
 
     # Hooks: on the loop, slices are short, the interpreter's lock is kept.
 
@@ -452,11 +381,9 @@ class RawGuest:
         """Look at the clock, and at the first call of all for the guest's memory."""
         if not self._entries:
             # Its start function calls: the instance is not ours yet, and `caller` knows it.
-            item: Any = ffi.wasmtime_extern_t()
-            found = self._points.caller_export_get(caller, b"memory", 6, ctypes.addressof(item))
-            if found and item.kind == ffi.WASMTIME_EXTERN_MEMORY.value:
-                self._keep.append(item)
-                self._watch_memory(item.of.memory)
+            item = self._store.export_of_caller(caller, "memory")
+            if item is not None and item.kind == ffi.WASMTIME_EXTERN_MEMORY.value:
+                self._watch_memory(item)
         self.look_at_the_clock()
 
     def _look_soon(self) -> None:
@@ -477,12 +404,12 @@ class RawGuest:
         elif now - self._slice_began > SLICE_SECONDS:
             self._cut = True
             self._cut_at = thread_time()
-            self._points.set_slice(self._context, 1)
+            self._points.set_slice(self._store.context, 1)
 
     def _restore_slice(self) -> None:
         if self._cut:
             self._cut = False
-            self._points.set_slice(self._context, self._slice_fuel)
+            self._points.set_slice(self._store.context, self._slice_fuel)
 
     def refuse_to_go_on(self, reason: BaseException) -> int | None:
         """Keep the reason, and give the trap that unwinds the guest."""
@@ -537,8 +464,6 @@ class RawGuest:
     def free(self) -> None:
         """Give back what the library keeps of it, memory above all; idempotent."""
         self._store.close()
-        if self._linker is not None:
-            self._linker.close()
 
 
 def give(number: int, item: Import, results: Any) -> None:

@@ -85,7 +85,7 @@ def hook_failures(host: Host) -> Callable[[int], Awaitable[None]]:
     async def work(times: int) -> None:
         for _ in range(times):
             for plugin in host.manager._plugins.values():
-                plugin.health.forget()
+                plugin.standing.health.forget()
             assert await host.request(attacked()) is CONTINUE
 
     return work

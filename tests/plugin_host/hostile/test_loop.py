@@ -180,7 +180,7 @@ async def assert_the_loop_turns(host: Host) -> None:
     late = []
     for _ in range(ATTEMPTS):
         for plugin in host.manager._plugins.values():
-            plugin.health.forget()
+            plugin.standing.health.forget()
         longest = await longest_turn(host, laden_flow())
         allowed = MOST_SECONDS * max(1.0, seconds_for_new_memory() / NEW_MEMORY_SECONDS)
         if longest < allowed:

@@ -74,7 +74,7 @@ async def test_nothing_is_left_behind_by_flows_that_came_and_went(host: Host) ->
 
     async def pass_through(times: range) -> int:
         for number in times:
-            plugin.health.forget()
+            plugin.standing.health.forget()
             flow = make_flow()
             flow.id = FlowId(number)
             assert await host.request(flow) is CONTINUE
