@@ -1,8 +1,8 @@
 """When Python looks for garbage: not while requests wait. And how freed memory is given back.
 
 Flows are freed by their reference counts; a collector that walks through all that are kept finds
-nothing and stops the loop for as long as 0.2 s. So it looks at new objects as always, at all of
-them in lulls, and while there is no lull only once in about a million requests.
+nothing and stops the loop for as long as 0.2 s. So it looks at new objects, once; at all of them in
+lulls, and while there is no lull only once in about a million requests.
 
 What is freed between things that are kept stays with the process, and under steady traffic that
 adds up: glibc gives it back only when it is told to, which takes some milliseconds.
@@ -21,7 +21,11 @@ from proxy_core.model.counters import Counters
 LULL = 5.0
 """Seconds without a new flow or connection after which nobody is thought to wait."""
 
-_NEW_OBJECTS, _YOUNG_PASSES = 700, 10  # CPython's own, to 3.13: passes of at most 3 ms
+_NEW_OBJECTS = 7000
+"""After so many the collector looks at them, which takes about a millisecond."""
+_AT_ONCE = -1
+"""It takes the youngest two generations together: what is kept is walked through once, not twice.
+A threshold that every count exceeds; zero would be exceeded every other time."""
 _PASSES_BETWEEN_FULL_ONES = 1000
 
 TRIM_EVERY = 60.0
@@ -34,7 +38,7 @@ def settle() -> None:
     """Take what exists now for permanent; call once, when the program has started."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_NEW_OBJECTS, _YOUNG_PASSES, _PASSES_BETWEEN_FULL_ONES)
+    gc.set_threshold(_NEW_OBJECTS, _AT_ONCE, _PASSES_BETWEEN_FULL_ONES)
 
 
 def find_trim() -> Callable[[], object] | None:

@@ -47,6 +47,24 @@ def test_full_collections_are_rare_after_the_start() -> None:
     assert gc.get_threshold()[2] >= 1000
 
 
+def test_new_objects_are_looked_at_once() -> None:
+    garbage.settle()
+    gc.enable()
+    before = gc.get_stats()
+    tied = knot()
+    kept: list[list[int]] = []
+    while tied() is not None and len(kept) < 1_000_000:
+        kept.append([])
+    kept += [[] for _ in range(100_000)]
+    youngest, middle, oldest = (
+        after["collections"] - earlier["collections"]
+        for after, earlier in zip(gc.get_stats(), before, strict=True)
+    )
+    assert tied() is None
+    assert middle >= 10
+    assert youngest == oldest == 0
+
+
 @pytest.fixture
 async def counters(monkeypatch: pytest.MonkeyPatch) -> Counters:
     monkeypatch.setattr(garbage, "LULL", 0.001)
