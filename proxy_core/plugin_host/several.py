@@ -93,7 +93,8 @@ class Several:
             self.settle(place)
             call = self._begin_call(place, desk.edits_of(place))
             desk.note_no_more()
-            desk.allow_lines(self._log.room())
+            if desk.takes_lines:
+                desk.allow_lines(self._log.room())
         return call
 
     @property

@@ -19,6 +19,7 @@ from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.runtime import desk
 from proxy_core.plugin_host.runtime.desk_text import MOST_EDITS, MOST_FLOWS
+from proxy_core.plugin_host.runtime.raw_guest import SLICE_FUEL
 from tests.plugin_host.guests import (
     LOG,
     MEMORY,
@@ -116,6 +117,11 @@ class Both:
     async def load(self, module: bytes, manifest: str = "") -> None:
         for host in (self.alone, self.together):
             await host.load("p", module, manifest)
+
+    async def swap(self, module: bytes, manifest: str = "") -> None:
+        for host in (self.alone, self.together):
+            host.put("p", module, manifest)
+            assert (await host.manager.reload("p")).ok
 
     async def compare(self, build: Build = flows_of, hook: Hook = Hook.REQUEST) -> list[Flow]:
         """Ask both, find the same in both, and return the flows."""
@@ -312,6 +318,28 @@ async def test_a_flow_that_takes_long_has_fuel_and_time_of_its_own(
     await both.compare()
     assert both.together.status("p").traps == 0
     assert max(entries.sizes) > 7
+
+
+@pytest.mark.parametrize("start", range(0, 480, 60))
+async def test_a_slice_may_end_between_two_flows(both: Both, start: int) -> None:
+    """Whatever the guest is at when it is interrupted, each flow gets what is its own."""
+    rounds = (SLICE_FUEL - 1000 + start) // 5
+    await both.load(guest("i32.const 0"))
+    for more in range(0, 60, 3):
+        then = f"""(local.set $n (i32.const {rounds}))
+          (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+          {"(drop (i32.const 0))" * more}"""
+        module = wasm(
+            f"""(module {ADD} {LOG} {MEMORY} (data (i32.const 0) "y") (data (i32.const 8) "1")
+              (func (export "int3_abi_version") (result i32) i32.const 1)
+              (func (export "on_request") (result i32) (local $n i32)
+                {every_nth(3, then)}
+                (call $log (i32.const 1) (i32.const 0) (i32.const 1))
+                (drop (call $add_header (i32.const 0) (i32.const 1) (i32.const 8) (i32.const 1)))
+                i32.const 0))"""
+        )
+        await both.swap(module, "[limits]\nlog_lines_per_second = 100_000")
+        await both.compare(lambda: flows_of()[:6])
 
 
 async def test_heavy_hooks_go_by_themselves(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ NOTING: Final = 2
 """Whether what this flow asks for is written down; the back says so before each, and the host may
 take it back."""
 STOP: Final = 3
-"""Whether to end behind this flow."""
+"""Whether to end behind this flow, and note nothing more of it, were it only to begin now."""
 EDITS: Final = 4
 """How many edits of each flow may be noted."""
 EDITED: Final = 5
@@ -191,6 +191,10 @@ def _add_to_word(number: int, value: str) -> str:
     return _set_word(number, f"(i32.add {_word(number)} {value})")
 
 
+_STILL_NOTING: Final = f"(br_if $ask (i32.eqz {_word(NOTING)}))"
+"""The host may have said no while a noter was interrupted, in a call, a loop or a copy. What stands
+behind this is done in one go."""
+
 _HOLDS: Final = """
 (func $holds (param $at i32) (param $length i32) (result i32)
   (i64.le_u
@@ -223,7 +227,7 @@ def _note_edit() -> str:
     return f"""
 (func $note_edit (param $name i32) (param $name_length i32) (param $value i32)
     (param $value_length i32) (param $kind i32) (result i32)
-  (local $at i32) (local $key i32)
+  (local $at i32) (local $text i32) (local $key i32)
   (block $ask
     (br_if $ask (i32.ge_u {_word(EDITED)} {_word(EDITS)}))
     (br_if $ask (i32.eqz (local.get $name_length)))
@@ -242,13 +246,14 @@ def _note_edit() -> str:
       (call $is_all (i32.const {_OF_NAME}) (local.get $name) (local.get $name_length))))
     (br_if $ask (i32.eqz
       (call $is_all (i32.const {_OF_VALUE}) (local.get $value) (local.get $value_length))))
+    (local.set $text (i32.add (local.get $at) (i32.const 4)))
+    (memory.copy $desk $guest (local.get $text) (local.get $name) (local.get $name_length))
+    (local.set $text (i32.add (local.get $text) (local.get $name_length)))
+    (memory.copy $desk $guest (local.get $text) (local.get $value) (local.get $value_length))
+    {_STILL_NOTING}
     (i32.store16 $desk (local.get $at) (i32.or (local.get $name_length) (local.get $kind)))
     (i32.store16 $desk offset=2 (local.get $at) (local.get $value_length))
-    (local.set $at (i32.add (local.get $at) (i32.const 4)))
-    (memory.copy $desk $guest (local.get $at) (local.get $name) (local.get $name_length))
-    (local.set $at (i32.add (local.get $at) (local.get $name_length)))
-    (memory.copy $desk $guest (local.get $at) (local.get $value) (local.get $value_length))
-    {_set_word(EDITS_END, "(i32.add (local.get $at) (local.get $value_length))")}
+    {_set_word(EDITS_END, "(i32.add (local.get $text) (local.get $value_length))")}
     {_add_to_word(EDITED, "(i32.const 1)")}
     (return (i32.const {OK})))
   (i32.const {_ASK}))"""
@@ -260,17 +265,19 @@ _LOG: Final = f"""
     (br_if $ask (i32.gt_u (local.get $length) (i32.const {_LINE_BYTES})))
     (br_if $ask (i32.eqz (call $holds (local.get $text) (local.get $length))))
     (if (i32.eqz {_word(LINES)}) (then
+      {_STILL_NOTING}
       {_add_to_word(DROPPED, "(i32.const 1)")}
       (return (i32.const {OVER_LIMIT}))))
     (local.set $at {_word(LINES_END)})
     (br_if $ask (i32.gt_u (i32.add (local.get $at) (local.get $length))
       (i32.const {_TOP - 12})))
+    (memory.copy $desk $guest
+      (i32.add (local.get $at) (i32.const 12)) (local.get $text) (local.get $length))
+    {_STILL_NOTING}
     (i32.store $desk (local.get $at) {_word(PLACE)})
     (i32.store $desk offset=4 (local.get $at) (local.get $level))
     (i32.store $desk offset=8 (local.get $at) (local.get $length))
-    (local.set $at (i32.add (local.get $at) (i32.const 12)))
-    (memory.copy $desk $guest (local.get $at) (local.get $text) (local.get $length))
-    {_set_word(LINES_END, "(i32.add (local.get $at) (local.get $length))")}
+    {_set_word(LINES_END, "(i32.add (local.get $at) (i32.add (local.get $length) (i32.const 12)))")}
     {_add_to_word(LINES, "(i32.const -1)")}
     (return (i32.const {OK})))
   (i32.const {_ASK}))"""
@@ -296,7 +303,7 @@ def _every(hook: Hook) -> str:
 (func (export "{every(hook)}") (result i32) (local $at i32) (local $code i32)
   (loop $next
     {_set_word(EDITED, "(i32.const 0)")}
-    {_set_word(NOTING, "(i32.const 1)")}
+    {_set_word(NOTING, f"(i32.eqz {_word(STOP)})")}
     (local.set $code (call ${hook.export}))
     {_set_word(UNUSUAL, f"(i32.or {_word(UNUSUAL)} (local.get $code))")}
     (local.set $at (i32.shl {_word(PLACE)} (i32.const 2)))

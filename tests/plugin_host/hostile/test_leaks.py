@@ -18,6 +18,7 @@ import pytest
 
 from proxy_core.errors import PluginError
 from proxy_core.model.verdict import CONTINUE
+from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.files.manifest import parse
 from proxy_core.plugin_host.generation import Blueprint
 from proxy_core.plugin_host.logs import StartLog
@@ -37,6 +38,9 @@ THINGS = (
     "Module",
     "HookCall",
     "HostSide",
+    "GuestStore",
+    "Desk",
+    "Several",
 )
 MOST_GROWTH = 8 * 1024 * 1024
 SLOW_KINDS = {"endless memory growth", "endless table growth"}
@@ -115,6 +119,29 @@ async def test_nothing_is_left_behind_by_ten_thousand_failures_of_all_kinds(
     rounds = 10_000 // len(QUICK) + 1
     await assert_nothing_is_left(hook_failures(host), rounds)
     assert sum(host.status(f"h{number}").calls for number in range(len(QUICK))) >= 10_000
+
+
+async def test_nothing_is_left_behind_by_failures_among_flows_of_one_entry(host: Host) -> None:
+    third = """(i32.store (i32.const 64) (i32.add (i32.load (i32.const 64)) (i32.const 1)))
+        (if (i32.eq (i32.load (i32.const 64)) (i32.const 3)) (then unreachable)) i32.const 0"""
+    hostile = {name: IN_A_HOOK[name] for name in QUICK} | {
+        "third": Hostile(guest(third), "trapped")
+    }
+    for number, each in enumerate(hostile.values()):
+        await host.load(f"h{number}", each.module, each.manifest)
+    plugins = list(host.manager._plugins.values())
+
+    async def work(times: int) -> None:
+        for _ in range(times):
+            for plugin in plugins:
+                plugin.standing.forgive()
+                assert plugin.manifest is not None
+                flows = [attacked() for _ in range(4)]
+                for _, _, answer in plugin.enter_several(Hook.REQUEST, plugin.manifest, flows):
+                    assert (answer if isinstance(answer, int) else await answer) <= 0
+
+    await assert_nothing_is_left(work, 10_000 // len(plugins) // 2)
+    assert all(host.status(f"h{number}").calls > 100 for number in range(len(plugins)))
 
 
 @pytest.mark.parametrize("engine", [RawEngine, OfficialEngine])
