@@ -83,6 +83,9 @@ class Desk(Protocol):
     def allow_lines(self, lines: int) -> None:
         """Have so many log lines noted from now on."""
 
+    def forget(self) -> None:
+        """Let go of the guest, which is closing."""
+
 
 class Guest(Protocol):
     """One instance. Never entered twice at once; after a GuestFailure it is only good to close."""

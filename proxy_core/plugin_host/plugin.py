@@ -180,9 +180,10 @@ class Plugin:
         record = self.belongings.profile.records[hook.index]
         guest = generation.idle[-1] if generation.idle else None
         desk = None if guest is None else guest.desk
-        if guest is None or desk is None or not record.calls:
+        if guest is None or desk is None or not record.recent:
             return 0
-        most = desk.most_flows(record.fuel / record.calls, record.seconds / record.calls)
+        # By the last call: one that was out of the ordinary is forgotten with the next.
+        most = desk.most_flows(record.last_fuel, record.recent[-1])
         if most < 2 or len(flows) - at < 2:
             return 0
         if at or most < len(flows):
@@ -232,6 +233,7 @@ class Plugin:
         record = profile.records[hook.index]
         share = guest.seconds / (done + more)
         record.fuel += guest.fuel_used
+        record.last_fuel = guest.fuel_used / (done + more)
         record.seconds += share * done
         record.recent.extend([share] * done)
         record.calls += done
@@ -311,6 +313,7 @@ class Plugin:
         record = profile.records[hook.index]
         seconds = guest.seconds
         record.fuel += guest.fuel_used
+        record.last_fuel = guest.fuel_used
         record.seconds += seconds
         record.recent.append(seconds)
         record.calls += 1

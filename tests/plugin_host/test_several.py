@@ -353,6 +353,22 @@ async def test_heavy_hooks_go_by_themselves(both: Both, monkeypatch: pytest.Monk
     assert entries.sizes == []
 
 
+async def test_one_heavy_call_is_not_held_against_those_after_it(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = wasm(
+        f"""(module {MEMORY} (func (export "on_request") (result i32) (local $n i32)
+          {every_nth(3, SLOW)} i32.const 0))"""
+    )
+    await both.load(module)
+    await both.compare(lambda: flows_of()[:3])
+    entries = Entries(both.together, monkeypatch)
+    await both.compare(lambda: flows_of()[:2])
+    assert entries.sizes == []  # it goes by the call before
+    await both.compare(lambda: flows_of()[:2])
+    assert entries.sizes == [2]
+
+
 async def test_little_fuel_is_for_one_flow(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
     await both.load(adding(), "[limits]\nfuel = 10_000")
     entries = Entries(both.together, monkeypatch)

@@ -30,6 +30,7 @@ class HookRecord:
         "calls",
         "denied",
         "fuel",
+        "last_fuel",
         "recent",
         "seconds",
         "traps",
@@ -38,6 +39,8 @@ class HookRecord:
     def __init__(self) -> None:
         self.calls = 0
         self.fuel = 0
+        self.last_fuel = 0.0
+        """By the last call; of several in one entry, each one's share."""
         self.seconds = 0.0
         self.traps = 0
         self.bytes_changed = 0

@@ -148,6 +148,10 @@ class Desk:
         """Have so many log lines noted from now on."""
         self._words[text.LINES] = lines
 
+    def forget(self) -> None:
+        """Let go of the memory before it is freed."""
+        self._view = self._words = memoryview(b"")
+
 
 def _steps(raw: bytes) -> Iterator[tuple[bool, bytes, bytes]]:
     at = 0

@@ -454,7 +454,9 @@ class RawGuest:
     def close(self) -> None:
         """Free everything; idempotent."""
         self._drop_future()
-        self.desk = None
+        desk, self.desk = self.desk, None
+        if desk is not None:
+            desk.forget()
         self._memory.forget()
         self.host.forget()
         self._engine.forget(self.key)
