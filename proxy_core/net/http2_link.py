@@ -217,10 +217,6 @@ class Http2Link(Listener):
         """Send a stream's head; the upstream side opens the stream with it."""
         self.engine.send_fields(stream.id, fields, end)
 
-    def spell(self, fields: list[Field]) -> list[Field]:
-        """Return trailer fields as HTTP/2 spells them."""
-        return [(name.lower(), value) for name, value in fields]
-
     def settle(self, stream: Http2Stream) -> None:
         """Take note that our side of a stream is complete."""
         if stream.complete:
