@@ -13,6 +13,7 @@ from typing import TextIO
 
 from proxy_core.bus.topic import Subscription, Topic
 from proxy_core.model.log_line import LogLine
+from proxy_core.model.words import counted
 
 _QUEUE = 5000
 _TICK = 0.1
@@ -75,6 +76,8 @@ class LogPrinter:
         texts = [render(line) for line in self._lines.drain()]
         lost = self._lines.lost
         if lost > self._lost:
-            texts.append(f"int3rceptor: {lost - self._lost} log lines lost: too many at once")
+            texts.append(
+                f"int3rceptor: {counted(lost - self._lost, 'log line')} lost: too many at once"
+            )
             self._lost = lost
         return "".join(text + "\n" for text in texts)

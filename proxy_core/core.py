@@ -41,6 +41,7 @@ from proxy_core.exchange.tunnel import TunnelTimes
 from proxy_core.exchange.websocket import WebSockets
 from proxy_core.model.counters import Counters
 from proxy_core.model.log_line import LogLevel
+from proxy_core.model.words import counted
 from proxy_core.net.bound import bind
 from proxy_core.net.buffers import Buffers
 from proxy_core.net.client_parts import ClientParts
@@ -144,8 +145,8 @@ class Core:
             self.hooks,
             lambda lost: self._log(
                 LogLevel.WARN,
-                f"on_capture does not keep up: {lost} flows were not shown to it, and stay as they "
-                "were captured",
+                f"on_capture does not keep up: {counted(lost, 'flow')} not shown to it, "
+                "and kept as captured",
             ),
         )
         ledger = Ledger(

@@ -21,8 +21,8 @@ def test_a_replacement_may_come_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fact", "remedy"),
     [
-        ("", "0 parts", "write /REGEX/REPLACEMENT"),
-        ("/a", "1 parts", "write /REGEX/REPLACEMENT"),
+        ("", "too few parts", "write /REGEX/REPLACEMENT"),
+        ("/a", "too few parts", "write /REGEX/REPLACEMENT"),
         ("//b", "the regular expression is empty", "write one"),
         ("/~q//b", "the regular expression is empty", "write one"),
         (r"/a/\q", r"\q stands for nothing", "for a backslash"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from int3rceptor_tui.commands.desk import Desk
 from int3rceptor_tui.screens.stack import ScreenStack
 from int3rceptor_tui.view_model.copied import copied
-from int3rceptor_tui.view_model.formats import plural, size_in_words
+from int3rceptor_tui.view_model.formats import size_in_words
 from proxy_core.errors import ControlError
 from proxy_core.model.flow import FlowState
 from proxy_core.model.ids import FlowId
+from proxy_core.model.words import counted
 
 
 class FlowCommands:
@@ -25,7 +26,7 @@ class FlowCommands:
         count = len(states) - states.count(FlowState.ACTIVE) - states.count(FlowState.HELD)
         if await self._desk.ask(f"Clear all finished flows ({count})?"):
             cleared = await self._desk.driver.clear_flows()
-            self._desk.tell(f"{cleared} {plural('flow', cleared)} cleared.")
+            self._desk.tell(f"{counted(cleared, 'flow')} cleared.")
 
     async def do_flow_resume(self) -> None:
         """Let the held flow go on."""
@@ -36,7 +37,7 @@ class FlowCommands:
     async def do_flow_resume_all(self) -> None:
         """Let all held flows go on."""
         resumed = await self._desk.driver.resume_flows(None)
-        told = f"{resumed} {plural('flow', resumed)} resumed."
+        told = f"{counted(resumed, 'flow')} resumed."
         self._desk.tell(told if resumed else "No flow is held.")
 
     async def do_flow_kill(self) -> None:

@@ -6,9 +6,9 @@ from pathlib import PurePath
 
 from int3rceptor_tui.commands.desk import Desk
 from int3rceptor_tui.screens.stack import ScreenStack
-from int3rceptor_tui.view_model.formats import plural
 from proxy_core.errors import ControlError, PluginNotFound
 from proxy_core.model.plugin_status import AskedPermission, PluginState, PluginStatus
+from proxy_core.model.words import counted
 
 _MOST_NAMES = 5
 
@@ -32,7 +32,7 @@ class PluginCommands:
     async def do_plugins_discover(self) -> None:
         """Look into the plugin directories, and tell what was found."""
         report = await self._desk.driver.discover_plugins()
-        words = [f"{report.found} {plural('plugin', report.found)} found"]
+        words = [f"{counted(report.found, 'plugin')} found"]
         if report.added:
             words.append(f"new: {', '.join(report.added)}")
         if report.removed:

@@ -30,6 +30,7 @@ from int3rceptor_tui.plugin_tools.story import Story
 from proxy_core.config import Settings, default_plugin_dir, parse_replacement
 from proxy_core.config.loader import load_settings
 from proxy_core.errors import ApiError, ApiUnreachable, ConfigError, FilterError, Int3rceptorError
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.files.discovery import Source, scan
 from proxy_core.plugin_host.inspection import Inspection, find_source, inspect
 from proxy_core.plugin_host.recorded.offline import OfflineHost
@@ -220,7 +221,7 @@ async def _replay(
     failed = sum(story.failed for story in stories)
     changed = sum(story.changed for story in stories)
     summary = (
-        f"{len(stories)} flows, {changed} changed, {failed} failed, "
+        f"{counted(len(stories), 'flow')}, {changed} changed, {failed} failed, "
         f"{len(archive.left_out)} left out"
     )
     if wanted is not None:
@@ -261,9 +262,10 @@ async def _replay(
             print_lines(f"  {escaped(line)}" for line in difference.diff)
         print(summary)
         if differences:
-            print(f"{len(differences)} golden files differ; --update takes what is now")
+            other = counted(len(differences), "golden file")
+            print(f"differs from {other}; --update takes what is now")
         elif updated:
-            print(f"{len(updated)} golden files written")
+            print(f"{counted(len(updated), 'golden file')} written")
     return NOT_FINE if failed or differences else FINE
 
 

@@ -37,6 +37,7 @@ from proxy_core.model.headers import Field, Headers
 from proxy_core.model.ids import ConnectionId, FlowId
 from proxy_core.model.message import HTTP_2, HTTP_10, HTTP_11, RequestHead, ResponseHead
 from proxy_core.model.websocket import WebSocketMessage
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.files.module_file import read_file
 from proxy_core.plugin_host.hook.edit_rules import HEADER_COUNT, is_reason, split_url
 from proxy_core.plugin_host.recorded.rerun import Payload, Recording
@@ -158,7 +159,7 @@ def parse_har(data: bytes, name: str) -> Archive:
             left_out.append(LeftOut(number, str(error), isinstance(error, _NeverCarried)))
     odd = [one for one in left_out if not one.expected]
     if odd and not exchanges:
-        more = f"; so are {len(odd) - 1} others" if len(odd) > 1 else ""
+        more = f"; nor can {counted(len(odd) - 1, 'other')}" if len(odd) > 1 else ""
         raise HarError(f"{name}, entry {odd[0].number} cannot be run: {odd[0].why}{more}")
     return Archive(exchanges, left_out)
 

@@ -23,6 +23,7 @@ from proxy_core.config.modes import split_host_port
 from proxy_core.errors import ApiUnreachable, ConfigError, Int3rceptorError
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
+from proxy_core.model.words import counted
 
 FINE: Final = 0
 NOT_FINE: Final = 1
@@ -102,9 +103,9 @@ def list_plugins(where: Where, as_json: bool) -> int:
 def _print_plugins(document: Mapping[str, Any]) -> None:
     for plugin in document["plugins"]:
         stats = plugin["stats"]
-        figures = f"generation {stats['generation']}, {stats['calls']} calls"
+        figures = f"generation {stats['generation']}, {counted(stats['calls'], 'call')}"
         if stats["traps"]:
-            figures += f", {stats['traps']} traps"
+            figures += f", {counted(stats['traps'], 'trap')}"
         if plugin["state"] == "quarantined":
             figures += f", called again in {duration(float(stats['quarantined_for']))}"
         _print_row(plugin, f"{plugin['version']:<8} {figures}, {', '.join(plugin['hooks']) or '-'}")
@@ -218,7 +219,7 @@ def _since(text: str | None) -> str | None:
 
 def _event_line(event: Event) -> str:
     if event.kind == "lost":
-        return f"{int(event.data['lost'])} lines lost: too many at once"
+        return f"{counted(int(event.data['lost']), 'line')} lost: too many at once"
     return _line_of(event.data)
 
 

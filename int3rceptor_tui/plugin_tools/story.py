@@ -19,6 +19,7 @@ from proxy_core.model.headers import text_of
 from proxy_core.model.log_line import LogLine
 from proxy_core.model.message import RequestHead, ResponseHead
 from proxy_core.model.verdict import Block, Continue, Hold, Respond
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.recorded.offline import OfflinePlugin
 from proxy_core.plugin_host.recorded.rerun import Payload, Step
@@ -241,7 +242,7 @@ def _made(step: Step) -> list[str]:
         body = text_of(verdict.body).split("\n")
         lines += ["", *(line[:_BODY_LINE] for line in body[:_BODY_LINES])]
         if len(body) > _BODY_LINES:
-            lines.append(f"... {len(body) - _BODY_LINES} lines more")
+            lines.append(f"... {counted(len(body) - _BODY_LINES, 'line')} more")
     return [f"+ {line}".rstrip() for line in _shown(lines)]
 
 

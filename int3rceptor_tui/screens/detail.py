@@ -36,6 +36,7 @@ from proxy_core.control.views import (
     WebSocketView,
 )
 from proxy_core.model.ids import FlowId
+from proxy_core.model.words import counted
 
 _PARTS = ("Request", "Response", "Details", "Changes")
 _DETAILS = _PARTS.index("Details")
@@ -185,7 +186,7 @@ class DetailScreen(ConsoleScreen):
         self.rows.show(web_socket)
         if self._opened is None:
             self.table.set_follow(follows)
-            return FixedLines([]), f"{self.rows.total} messages"
+            return FixedLines([]), counted(self.rows.total, "message")
         message = self.rows.message(self._opened)
         if message is None:
             return FixedLines([[("This message is no longer in memory.", "warn")]]), ""

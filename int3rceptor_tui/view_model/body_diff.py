@@ -16,6 +16,7 @@ from int3rceptor_tui.view_model.line_diff import Edit, line_diff
 from int3rceptor_tui.view_model.lines import HexLines, Piece, TextLines
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import BodyView
+from proxy_core.model.words import counted
 
 Rows = list[list[Piece]]
 
@@ -94,7 +95,7 @@ def _hunks(old: list[str], new: list[str]) -> Rows:
     for before, at in pairwise([-1, *near]):
         if len(rows) >= MOST_ROWS:
             rest = sum(edit.mark != " " for edit in edits[at:])
-            rows.append([(f"  {rest} more lines differ", "notice")])
+            rows.append([(f"  and {counted(rest, 'line')} more", "notice")])
             return rows
         if at != before + 1:
             rows.append([("  ...", "dim")])

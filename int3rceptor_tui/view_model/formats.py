@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 
+from proxy_core.model.words import counted
+
 
 def size(count: int) -> str:
     """Return a size in bytes in at most six cells: 512, 1.2k, 64k, 3.4M."""
@@ -22,13 +24,8 @@ def size(count: int) -> str:
 
 def size_in_words(count: int) -> str:
     """Return a size for a sentence: 1 byte, 512 bytes, 2.1k (2135 bytes)."""
-    whole = f"{count} {plural('byte', count)}"
+    whole = counted(count, "byte")
     return whole if count < 1000 else f"{size(count)} ({whole})"
-
-
-def plural(noun: str, count: int) -> str:
-    """Return the noun for so many of it."""
-    return noun if count == 1 else f"{noun}s"
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ from proxy_core.model.plugin_status import (
     PluginState,
     PluginStatus,
 )
+from proxy_core.model.words import counted
 
 Rows = list[list[Piece]]
 
@@ -75,7 +76,7 @@ def plugin_lines(plugin: PluginStatus, hints: Hints = BY_ID) -> Rows:
 
 def _comparison(compared: Comparison) -> Rows:
     heading = f"Beside generation {compared.generation}"
-    flows = f"{compared.flows} recent flows, run through both"
+    flows = f"{counted(compared.flows, 'recent flow')}, run through both"
     rows: Rows = [[(heading, "heading")], _fact("compared", flows)]
     which = ", ".join(f"#{flow_id}" for flow_id in compared.differing)
     differing = f"{len(compared.differing)}: {which}" if which else "none"

@@ -6,9 +6,9 @@ from rich.cells import cell_len
 
 from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.first_uses import Question
-from int3rceptor_tui.view_model.formats import plural
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import CoreStatus
+from proxy_core.model.words import counted, plural
 
 Part = tuple[str, str]
 
@@ -43,16 +43,16 @@ def status_parts(
         [(f"{status.flows_seen}", ""), (f" {plural('flow', status.flows_seen)}{kept}", "dim")],
         [(f"{rate:.0f}/s", "" if rate else "dim")],
         [(f"{status.held} held", "warn" if status.held else "dim")],
-        [(f"{lost} lines dropped" if lost else "0 dropped", "warn" if lost else "dim")],
+        [(f"{counted(lost, 'line')} dropped" if lost else "0 dropped", "warn" if lost else "dim")],
         [
             (
-                f"{status.plugins_ready} {plural('plugin', status.plugins_ready)}",
+                counted(status.plugins_ready, "plugin"),
                 "" if status.plugins_ready else "dim",
             ),
             *([(f" {status.plugins_failing} failed", "bad")] if status.plugins_failing else []),
         ],
         [(f"{hints['app.help'].hint} help", "key")],
-        [(f"{clients} {plural('client', clients)}", "dim")],
+        [(counted(clients, "client"), "dim")],
     ]
     used = sum(cell_len(text) for text, _ in left)
     room = width - used - 3

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from proxy_core.bus.rate_limiter import RateLimiter
 from proxy_core.model.log_line import LogLevel
+from proxy_core.model.words import counted
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE)
 _FRAMES = 8  # of a traceback, the innermost
@@ -63,7 +64,7 @@ class LibraryLog(logging.Handler):
         with self.lock or contextlib.nullcontext():
             count, self._dropped = self._dropped, 0
         if count:
-            self._write(LogLevel.WARN, f"{count} log lines of libraries were dropped")
+            self._write(LogLevel.WARN, f"dropped {counted(count, 'log line')} of libraries")
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -34,7 +34,7 @@ def parse_replacement(text: str, base: Path = Path()) -> Replacement:
     parts = text[1:].split(separator, 2) if separator else []
     if len(parts) < 2:
         raise ConfigError(
-            f"{len(parts)} parts behind the separator {separator!r}, which the first character is; "
+            f"too few parts behind the separator {separator!r}, which the first character is; "
             "write /REGEX/REPLACEMENT or /FILTER/REGEX/REPLACEMENT"
         )
     *head, pattern, replacement = parts

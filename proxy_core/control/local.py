@@ -26,6 +26,7 @@ from proxy_core.model.plugin_status import (
     PluginStatus,
     ReloadReport,
 )
+from proxy_core.model.words import counted
 
 __all__ = ["CoreParts", "LocalControl"]
 
@@ -116,8 +117,9 @@ class LocalControl:
             if not sockets.inject(flow_id, from_client, opcode, payload):
                 whom = "server" if from_client else "client"
                 raise ControlError(
-                    f"the message of {len(payload)} bytes could not be sent to the {whom}: text "
-                    "must be UTF-8, and the receiver must read; send less, or try again"
+                    f"the message of {counted(len(payload), 'byte')} could not be sent to the "
+                    f"{whom}: text must be UTF-8, and the receiver must read; "
+                    "send less, or try again"
                 )
 
         await self._on_core(inject)

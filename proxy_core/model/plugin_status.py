@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from proxy_core.model.ids import FlowId
+from proxy_core.model.words import counted
 
 
 class PluginState(enum.Enum):
@@ -97,10 +98,9 @@ class Comparison(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         differing = len(self.differing)
-        flows = "flow" if self.flows == 1 else "flows"
         differ = "differs" if 1 in (differing, self.flows) else "differ"
         beside = f"from generation {self.generation}"
-        return f"{differing} of {self.flows} recent {flows} {differ} {beside}"
+        return f"{differing} of {counted(self.flows, 'recent flow')} {differ} {beside}"
 
 
 class WatchReport(msgspec.Struct, frozen=True):

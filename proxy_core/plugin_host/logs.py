@@ -15,6 +15,7 @@ from proxy_core.bus.rate_limiter import RateLimiter
 from proxy_core.bus.topic import Topic
 from proxy_core.model.ids import FlowId
 from proxy_core.model.log_line import LogLevel, LogLine
+from proxy_core.model.words import counted
 
 COMPLAINTS_PER_SECOND: Final = 20
 """Lines that the host writes about failed calls of one plugin."""
@@ -145,8 +146,9 @@ class PluginLog:
 
     def _confess(self) -> None:
         if self._suppressed:
-            count, self._suppressed = self._suppressed, 0
-            self._ring.write(self._name, LogLevel.WARN, f"{count} log lines were dropped", None)
+            text = f"dropped {counted(self._suppressed, 'log line')}"
+            self._suppressed = 0
+            self._ring.write(self._name, LogLevel.WARN, text, None)
 
     def complain(self, level: LogLevel, text: str, flow_id: FlowId | None) -> None:
         """Keep a line of the host's about a failed call, unless there are too many of them."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import brotli
 import zstandard
 
+from proxy_core.model.words import counted
+
 LIMIT = 8 * 1024 * 1024
 _MAX_CODINGS = 4
 _MAX_NAME = 40
@@ -101,7 +103,7 @@ def _collect(pieces: Iterator[bytes], limit: int) -> tuple[bytes, str | None]:
     except _Trouble as trouble:
         return bytes(out), str(trouble)
     except (zlib.error, brotli.error, zstandard.ZstdError, ValueError, MemoryError) as error:
-        return bytes(out), f"broken after {len(out)} bytes ({error})"
+        return bytes(out), f"broken after {counted(len(out), 'byte')} ({error})"
     return bytes(out), None
 
 

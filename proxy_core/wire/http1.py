@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
+from proxy_core.model.words import counted
 from proxy_core.wire.events import (
     CHUNKED,
     END_OF_MESSAGE,
@@ -213,7 +214,7 @@ class _Reader(Generic[HeadEvent]):
         data = self._buffer
         if not data:
             if self._eof:
-                raise RemoteProtocolError(f"the body ended {self._left} bytes early")
+                raise RemoteProtocolError(f"the body ended {counted(self._left, 'byte')} early")
             return None
         if len(data) > self._left:
             self._buffer = data[self._left :]

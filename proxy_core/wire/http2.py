@@ -19,6 +19,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame
 
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Field
+from proxy_core.model.words import counted
 from proxy_core.wire.http2_budget import Http2Budget, OverBudget
 from proxy_core.wire.http2_codes import ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, error_name
 from proxy_core.wire.http2_connection import Connection
@@ -198,9 +199,10 @@ class Http2Engine:
             to_come -= len(data)
             if to_come < 0:
                 self.give_credit(stream_id, credit, credit)
+                beyond = counted(-to_come, "byte")
                 self._malformed(
                     stream_id,
-                    RemoteProtocolError(f"{-to_come} bytes of body beyond its content-length"),
+                    RemoteProtocolError(f"{beyond} of body beyond its content-length"),
                 )
                 return
             self._to_come[stream_id] = to_come
@@ -220,9 +222,10 @@ class Http2Engine:
         trailers = self._trailers.pop(stream_id, None)
         missing = self._to_come.pop(stream_id, 0)
         if missing:
+            short = counted(missing, "byte")
             self._malformed(
                 stream_id,
-                RemoteProtocolError(f"a body {missing} bytes shorter than its content-length"),
+                RemoteProtocolError(f"a body {short} shorter than its content-length"),
             )
             return
         self._listener.on_end(stream_id, trailers)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy_core.errors import RemoteProtocolError
+from proxy_core.model.words import counted
 
 CLIENT_HELLO_LIMIT = 64 * 1024
 """Bytes of a whole ClientHello; browsers send 0.5 to 4 KiB."""
@@ -126,7 +127,7 @@ def _handshake_message(data: bytes, limit: int) -> bytes | None:
             return None
         length = header[3] << 8 | header[4]
         if not 0 < length <= _MAX_RECORD:
-            raise _refusal(f"a record of {length} bytes")
+            raise _refusal(f"a record of {counted(length, 'byte')}")
         position += 5
         message += data[position : position + length]
         if message and message[0] != _CLIENT_HELLO:
@@ -174,7 +175,7 @@ class _Reader:
         """Take a vector that must be all there is."""
         inside = self.vector(size)
         if self.left:
-            raise _refusal(f"{self.left} bytes too many in a field")
+            raise _refusal(f"{counted(self.left, 'byte')} too many in a field")
         return inside
 
 
@@ -251,7 +252,7 @@ def _number_list(body: bytes | None, length_size: int) -> tuple[int, ...]:
 
 def _numbers(data: bytes) -> tuple[int, ...]:
     if len(data) % 2:
-        raise _refusal(f"a list of two-byte numbers in {len(data)} bytes")
+        raise _refusal(f"a list of two-byte numbers in {counted(len(data), 'byte')}")
     return struct.unpack(f">{len(data) // 2}H", data)
 
 

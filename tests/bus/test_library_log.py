@@ -76,7 +76,7 @@ async def test_a_flood_of_lines_is_cut_and_counted() -> None:
     assert lines == [
         *((LogLevel.WARN, f"lib: {number}") for number in range(3)),
         (LogLevel.WARN, "lib: later"),
-        (LogLevel.WARN, "7 log lines of libraries were dropped"),
+        (LogLevel.WARN, "dropped 7 log lines of libraries"),
     ]
 
 
@@ -96,4 +96,4 @@ async def test_what_was_dropped_is_told_though_nothing_follows(
         for _ in range(3):
             logging.getLogger("lib").warning("again")
         await told.wait()
-    assert [text for _, text in lines] == ["lib: again", "2 log lines of libraries were dropped"]
+    assert [text for _, text in lines] == ["lib: again", "dropped 2 log lines of libraries"]

@@ -275,7 +275,7 @@ async def test_a_message_that_cannot_be_sent_says_why(rig: Rig) -> None:
         await rig.control.inject_message(FlowId(8), True, 1, b"x")
     rig.core.web_sockets.open.add(FlowId(8))
     rig.core.web_sockets.takes = False
-    with pytest.raises(ControlError, match="1 bytes could not be sent to the server"):
+    with pytest.raises(ControlError, match="1 byte could not be sent to the server"):
         await rig.control.inject_message(FlowId(8), True, 1, b"x")
 
 

@@ -245,4 +245,4 @@ def test_a_handler_that_traps_harms_no_flow(
     curl = serve(bad=bad, stamp=STAMP)
     answer = curl(f"http://127.0.0.1:{origin.http}/headers")
     assert (answer.status, answer.values("x-response")) == (200, ["A"])
-    await_log(tmp_path, "was stopped in get_uri: 8 bytes at 4294967295 are not in its memory")
+    await_log(tmp_path, "was stopped in get_uri: 8 bytes at 4294967295 outside its memory")

@@ -55,7 +55,7 @@ def test_lines_over_the_rate_are_counted_and_confessed() -> None:
     assert (log.written, log.dropped, ring.dropped) == (2, 3, 3)
     log.set_rate(2)
     log.write(LogLevel.INFO, "later", None)
-    assert texts(ring.snapshot()) == ["0", "1", "3 log lines were dropped", "later"]
+    assert texts(ring.snapshot()) == ["0", "1", "dropped 3 log lines", "later"]
 
 
 def test_notices_of_the_host_are_not_rated_but_complaints_are() -> None:

@@ -159,7 +159,7 @@ def test_exit_code_is_what_was_started_gives(started: Started, command: list[str
             ["--drop-messages", "~x"],
             "--drop-messages, the filter '~x': column 1: ~x is no operator",
         ),
-        (["serve", "--modify-messages", "/a"], "--modify-messages = '/a': 1 parts behind"),
+        (["serve", "--modify-messages", "/a"], "--modify-messages = '/a': too few parts behind"),
         (["serve", "--mode", "socks"], "--mode: 'socks' is no mode; use regular, reverse"),
         (["serve", "--config", "/no/such"], "/no/such does not exist; name another with --config"),
         (["serve", "--config", "/no/\x1b[31m\nsuch"], r"/no/\x1b[31m such does not exist"),

@@ -126,7 +126,7 @@ def test_hello_split_at_every_byte_equals_whole(size: int) -> None:
         (records(message(extension(5) + b"\0\0\0")), "cut off"),
         (records(message(b"\0\x05\0\x01")), "longer than what contains it"),
         (records(message(extension(5) * 2)), "extension 5 twice"),
-        (records(message(extension(0, vector(2, b"") + b"x"))), "1 bytes too many"),
+        (records(message(extension(0, vector(2, b"") + b"x"))), "1 byte too many"),
         (records(message(server_name(b""))), "the server name ''"),
         (records(message(server_name(b"a\0b"))), "server name"),
         (records(message(server_name(b"\xc3\xbc.example"))), "server name"),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.faults import ModuleRefused
 
 MODULE_BYTES: Final = 32 * 1024 * 1024
@@ -126,7 +127,8 @@ def _sections(data: bytes) -> Iterator[tuple[int, int, int]]:
         size, start = _unsigned(data, position + 1, end)
         if size > end - start:
             raise ModuleRefused(
-                f"truncated: section {section} has {size} bytes, {end - start} are there"
+                f"truncated: section {section} has {counted(size, 'byte')}, "
+                f"of which {end - start} are there"
             )
         yield section, start, size
         position = start + size

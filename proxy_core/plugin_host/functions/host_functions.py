@@ -12,6 +12,7 @@ from typing import Final
 from proxy_core.model.headers import Headers, text_of
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.message import HTTP_11, RequestHead, ResponseHead
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.codes import (
     ABSENT,
     BAD_POINTER,
@@ -48,13 +49,12 @@ def _log(host: HostSide, level: int, ptr: int, length: int) -> int:
     call = host.call
     raw = host.memory.read(ptr, length if length < LINE_BYTES else LINE_BYTES)
     if raw is None or (length > LINE_BYTES and not host.memory.holds(ptr, length)):
-        call.journal.write(
-            LogLevel.WARN, f"host_log: {length} bytes at {ptr} are not in its memory", call.flow_id
-        )
+        text = f"host_log: {counted(length, 'byte')} at {ptr} outside its memory"
+        call.journal.write(LogLevel.WARN, text, call.flow_id)
         return BAD_POINTER
     text = raw.decode("utf-8", "replace")
     if length > LINE_BYTES:
-        text += f"... ({length - LINE_BYTES} bytes more)"
+        text += f"... ({counted(length - LINE_BYTES, 'byte')} more)"
     kept = call.journal.write(level_of(level), text, call.flow_id)
     return OK if kept else OVER_LIMIT
 

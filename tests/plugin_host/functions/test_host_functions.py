@@ -86,7 +86,7 @@ def test_lines_over_the_rate_answer_over_limit() -> None:
 def test_a_bad_pointer_in_a_log_call_is_logged_itself() -> None:
     caller = on_request()
     assert caller.run("host_log", 1, PAGE - 1, 2) == BAD_POINTER
-    assert caller.lines == [(LogLevel.WARN, "host_log: 2 bytes at 65535 are not in its memory")]
+    assert caller.lines == [(LogLevel.WARN, "host_log: 2 bytes at 65535 outside its memory")]
 
 
 # memory, abort, clock, random

@@ -256,7 +256,7 @@ def test_a_start_function_hands_over_memory(engine: Engine) -> None:
     journal = guest.host.call.journal
     assert isinstance(journal, StartLog)
     texts = [text for _, text, _ in journal.lines]
-    assert texts == ["one", "one!", "host_log: 1 bytes at 131072 are not in its memory"]
+    assert texts == ["one", "one!", "host_log: 1 byte at 131072 outside its memory"]
     guest.close()
 
 

@@ -110,7 +110,7 @@ def test_a_byte_order_mark_is_no_matter() -> None:
         ),
         (archive([entry(response={"status": "two"})]), "$.response.status"),
         (archive([entry("http:///x"), entry("http:///y")]), "cannot be run: URL 'http:///x'"),
-        (archive([entry("http:///x"), entry("http:///y")]), "; so are 1 others"),
+        (archive([entry("http:///x"), entry("http:///y")]), "; nor can 1 other"),
         (archive([entry(request={"method": "A B"})]), "cannot be run: method 'A B'"),
         (archive([entry(response={"status": 1000})]), "status 1000"),
         (archive([entry(response={"statusText": "a\r\nb"})]), "status text"),

@@ -473,7 +473,7 @@ def test_message_rules_are_told_to_the_plugin_that_wants_to_hear_of_them(
     assert (second["rule"], second["outcome"]) == ("drop-messages 1", "continue")
     told = tool(*run, *rules).out.splitlines()
     assert told[1].startswith("  on_rule_match of modify-messages 1: continue  ")
-    assert tool(*run).out.splitlines() == ["1 flows, 0 changed, 0 failed, 0 left out"]
+    assert tool(*run).out.splitlines() == ["1 flow, 0 changed, 0 failed, 0 left out"]
     wrong = tool(*run, "--drop-messages", "~b")
     assert (wrong.code, wrong.out) == (2, "")
     assert "--drop-messages, the filter '~b': column 3" in wrong.err
@@ -494,7 +494,7 @@ def test_a_filter_chooses_the_flows(tool: Tool, har: Path) -> None:
     assert [result["number"] for result in ran.document["results"]] == [2, 3]
     assert (ran.document["flows"], ran.document["filtered_out"]) == (2, 1)
     told = tool("test", plugin, "--flows", har, "--filter", "~c 404").out.splitlines()
-    assert told[-1] == "1 flows, 1 changed, 0 failed, 0 left out, 2 not of '~c 404'"
+    assert told[-1] == "1 flow, 1 changed, 0 failed, 0 left out, 2 not of '~c 404'"
 
 
 def test_a_filter_that_is_none_is_asked_wrongly(tool: Tool, har: Path) -> None:
@@ -525,7 +525,7 @@ def test_what_of_an_archive_is_left_out_is_told(tool: Tool, tmp_path: Path) -> N
     arguments = ("test", PLUGINS / "header-modifier", "--flows", flows)
     ran = tool(*arguments)
     assert ran.code == 0
-    assert ran.out.endswith("1 flows, 1 changed, 0 failed, 13 left out\n")
+    assert ran.out.endswith("1 flow, 1 changed, 0 failed, 13 left out\n")
     lines = ran.err.splitlines()
     assert lines[0].endswith(
         "flows.har, entry 3 is left out: status 999 is none; it must be from 100 to 599"

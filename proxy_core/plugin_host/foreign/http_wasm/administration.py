@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy_core.model.log_line import LogLevel
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.foreign.http_wasm.arguments import answer, instance_of, signed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Features
 from proxy_core.plugin_host.functions.host_side import HostSide
@@ -38,13 +39,13 @@ def log(host: HostSide, level: int, at: int, length: int) -> int:
         return 0
     call = host.call
     if not host.memory.holds(at, length):
-        text = f"log: {length} bytes at {at} are not in its memory"
+        text = f"log: {counted(length, 'byte')} at {at} outside its memory"
         call.journal.write(LogLevel.WARN, text, call.flow_id)
         return 0
     raw = host.memory.read(at, min(length, LINE_BYTES)) or b""
     text = raw.decode("utf-8", "replace")
     if length > LINE_BYTES:
-        text += f"... ({length - LINE_BYTES} bytes more)"
+        text += f"... ({counted(length - LINE_BYTES, 'byte')} more)"
     call.journal.write(LogLevel(max(0, number + 1)), text, call.flow_id)
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from proxy_core.model.headers import text_of
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.codes import NOT_PERMITTED, OK, OVER_LIMIT
 from proxy_core.plugin_host.faults import HostCallFailed
 from proxy_core.plugin_host.foreign.http_wasm.passage import Instance, Passage
@@ -46,7 +47,7 @@ def read(host: HostSide, function: str, what: str, at: int, length: int, most: i
         refuse(function, f"its {what} has {length} bytes; at most {most}")
     data = host.memory.read(at, length)
     if data is None:
-        refuse(function, f"{length} bytes at {at} ({what}) are not in its memory")
+        refuse(function, f"{counted(length, 'byte')} at {at} ({what}) outside its memory")
     return data
 
 
@@ -54,7 +55,7 @@ def answer(host: HostSide, function: str, data: bytes, at: int, limit: int) -> i
     """Write `data` where it fits into `limit` bytes, and return its length in any case."""
     length = len(data)
     if 0 < length <= limit and not host.memory.write(at, data):
-        refuse(function, f"{length} bytes at {at} are not in its memory")
+        refuse(function, f"{counted(length, 'byte')} at {at} outside its memory")
     return length
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.foreign.http_wasm.arguments import (
     need_permission,
     passage_of,
@@ -36,7 +37,7 @@ def read_body(host: HostSide, number: int, at: int, limit: int) -> int:
     if not limit:
         refuse(function, "there is no room to read into: its limit is 0")
     if not host.memory.holds(at, limit):
-        refuse(function, f"{limit} bytes at {at} are not in its memory")
+        refuse(function, f"{counted(limit, 'byte')} at {at} outside its memory")
     if kind is Kind.REQUEST or passage.after_next:
         need_permission(host.call, function, "access_bodies")
     body = passage.request_body if kind is Kind.REQUEST else passage.body

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy_core.model.log_line import LogLevel
+from proxy_core.model.words import counted
 from proxy_core.plugin_host.foreign.proxy_wasm.codes import (
     BAD_ARGUMENT,
     INVALID_MEMORY,
@@ -43,7 +44,7 @@ def _log(host: HostSide, level: int, ptr: int, length: int) -> int:
     raw = host.memory.read(ptr, min(length, LINE_BYTES)) or b""
     text = raw.decode("utf-8", "replace")
     if length > LINE_BYTES:
-        text += f"... ({length - LINE_BYTES} bytes more)"
+        text += f"... ({counted(length - LINE_BYTES, 'byte')} more)"
     stream = instance_of(host).stream
     host.call.journal.write(_LEVELS[level], text, None if stream is None else stream.flow.id)
     return OK

@@ -84,7 +84,7 @@ def test_logging_never_traps() -> None:
     handler.run("log", 0, 0, 0)
     handler.run("log", 0, b"\xff")
     assert handler.lines == [
-        (LogLevel.WARN, f"log: 2 bytes at {PAGE - 1} are not in its memory"),
+        (LogLevel.WARN, f"log: 2 bytes at {PAGE - 1} outside its memory"),
         (LogLevel.INFO, ""),
         (LogLevel.INFO, "\ufffd"),
     ]

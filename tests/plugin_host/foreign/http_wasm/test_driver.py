@@ -370,7 +370,7 @@ async def test_what_a_host_function_cannot_do_ends_the_call(open_room: Open) -> 
     room = open_room(
         handler("get_uri", request="(drop (call $get_uri (i32.const 65535) (i32.const 100)))")
     )
-    with pytest.raises(HostCallFailed, match="get_uri: 9 bytes at 65535 are not in its memory"):
+    with pytest.raises(HostCallFailed, match="get_uri: 9 bytes at 65535 outside its memory"):
         await room.request(make_flow())
 
 

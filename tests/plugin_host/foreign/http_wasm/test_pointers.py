@@ -66,6 +66,6 @@ def test_what_lies_outside_memory_is_not_read(name: str, at: int, length: int) -
 )
 def test_what_lies_outside_memory_is_not_written(name: str) -> None:
     guest = handler(False)
-    with pytest.raises(HostCallFailed, match="not in its memory"):
+    with pytest.raises(HostCallFailed, match="outside its memory"):
         guest.run(name, PAGE - 1, 1000)
     assert bytes(guest.buffer) == b"x" * PAGE
