@@ -44,6 +44,8 @@ class Route:
     WebSockets over HTTP/2 (RFC 8441). `via` is the proxy in between, `address` what to dial
     instead of host and port. Connections are shared among requests of equal routes: `owner` keeps
     one client connection's for itself. `alpn` are the protocols to offer with the scheme `tls`.
+    With `asks_proxy` the route leads to a proxy that the client itself goes through: it is asked
+    for whole URLs (RFC 9112, section 3.2.2), with the client's credentials for it.
     """
 
     scheme: str
@@ -56,6 +58,7 @@ class Route:
     owner: int = 0
     websocket: bool = False
     alpn: tuple[str, ...] = ()
+    asks_proxy: bool = False
 
 
 OWN_NAME = b"int3rceptor.internal"

@@ -7,7 +7,7 @@ the answer before them is out (RFC 9112, section 9.3.2).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from proxy_core.config import Limits
 from proxy_core.errors import (
@@ -23,6 +23,7 @@ from proxy_core.model.headers import Field, Headers
 from proxy_core.model.message import HTTP_10, HTTP_11, RequestHead, ResponseHead
 from proxy_core.net.body_pace import BodyPace
 from proxy_core.net.channel import Channel
+from proxy_core.net.parent import challenges_of
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import CHUNKED, UNTIL_CLOSE, BodyLength, EndOfMessage, RequestReceived
 from proxy_core.wire.http1 import ConnectionClosed, RequestReader
@@ -175,8 +176,7 @@ class Http1Client:
         head = ResponseHead(error.status, b"", Headers(fields))
         raw = encode_response_head(head, len(body), connection=b"close")
         # Behind the rest: a challenge is ours to send, but passes no proxy.
-        said = b"".join([b"%b: %b\r\n" % field for field in error.fields])
-        self._channel.write(b"%b%b\r\n%b" % (raw[:-2], said, body))
+        self._channel.write(_with_lines(raw, error.fields) + body)
 
     def _begin(self, received: RequestReceived) -> None:
         self._request = received
@@ -328,6 +328,10 @@ class Http1Client:
                 self._chunked = True
         if self._held_back and not self._body_read:
             self._keep_alive = False  # it may send its body now or not: nobody could tell
+        said: list[Field] = []
+        if head.status == 407 and self._router.asks_proxy(request.head):
+            said = challenges_of(head)
+            clean = None
         if clean is not None and self._keep_alive and not old and length >= 0:
             reason = head.reason
             self._pending = b"HTTP/1.1 %d %b\r\n%b" % (head.status, reason, clean)
@@ -344,6 +348,8 @@ class Http1Client:
             upgrade=head.headers.get(b"upgrade") if head.status == 101 else None,
             to_head=request.head.method == b"HEAD",
         )
+        if said:
+            self._pending = _with_lines(self._pending, said)
 
     @property
     def blocked(self) -> bool:
@@ -407,3 +413,8 @@ class Http1Client:
 
     def _lost(self, error: Exception) -> ClientDisconnected:
         return ClientDisconnected(f"the client went away: {error}")
+
+
+def _with_lines(head: bytes, fields: Iterable[Field]) -> bytes:
+    """Return a head with fields behind its own, whatever they are."""
+    return head[:-2] + b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n"

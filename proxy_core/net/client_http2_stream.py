@@ -24,12 +24,13 @@ from proxy_core.net.http2_bytes import Http2Bytes
 from proxy_core.net.http2_link import Http2Link
 from proxy_core.net.http2_pace import Pace
 from proxy_core.net.http2_stream import Http2Stream
+from proxy_core.net.parent import challenges_of
 from proxy_core.net.routing import Router
 from proxy_core.wire.events import BodyLength
 from proxy_core.wire.extended_connect import accepts, as_answer
 from proxy_core.wire.http2_budget import TINY_BYTES
 from proxy_core.wire.http2_codes import CANCEL, INTERNAL_ERROR, NO_ERROR
-from proxy_core.wire.http2_fields import response_fields
+from proxy_core.wire.http2_fields import lower_case, response_fields
 
 _SMALL = 256
 """A piece of body with fewer bytes may be one of many."""
@@ -157,7 +158,10 @@ class Http2ClientStream(Http2Stream):
             self._switched = head.status == 101
             head = as_answer(head)
         self.head_sent = True
-        self.queue_fields(response_fields(head, length))
+        fields = response_fields(head, length)
+        if head.status == 407 and self._router.asks_proxy(self._arrived):
+            fields += lower_case(challenges_of(head))
+        self.queue_fields(fields)
 
     def send_end(self, trailers: list[Field] | None) -> None:
         """See `BodySink.send_end`; the answer to an extended CONNECT ends nothing."""
@@ -203,7 +207,7 @@ class Http2ClientStream(Http2Stream):
         self.head_sent = True
         head = response_fields(ResponseHead(error.status, b"", Headers(fields)), len(body))
         # Behind the rest: a challenge is ours to send, but passes no proxy.
-        self.queue_fields([*head, *((name.lower(), value) for name, value in error.fields)])
+        self.queue_fields(head + lower_case(list(error.fields)))
         self.send_data(body)
         self.send_end(None)
 

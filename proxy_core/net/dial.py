@@ -92,7 +92,7 @@ class Dialer:
             raise UpstreamError(
                 f"on the way to the upstream proxy: {error}", error.status
             ) from error
-        if route.scheme != "http":
+        if route.scheme != "http" or route.asks_proxy:
             await ask_for_tunnel(channel, via, _ascii_host(route.host), route.port, self._limits)
         return server, channel
 

@@ -15,7 +15,7 @@ from proxy_core.model.headers import Field
 from proxy_core.net.clock import NEVER
 from proxy_core.wire.http2 import Http2Engine
 from proxy_core.wire.http2_budget import TINY_BYTES
-from proxy_core.wire.http2_fields import trailer_fields
+from proxy_core.wire.http2_fields import lower_case
 
 if TYPE_CHECKING:
     from proxy_core.net.http2_link import Http2Link
@@ -226,7 +226,7 @@ class Http2Stream:
         if self._end and not self._out and not self._finished:
             self._finished = True
             if self._out_trailers:
-                engine.send_fields(self.id, trailer_fields(self._out_trailers), True)
+                engine.send_fields(self.id, lower_case(self._out_trailers), True)
             else:
                 engine.send_data(self.id, b"", True)
         if self._finished:

@@ -13,7 +13,8 @@ from proxy_core.errors import (
     UpstreamError,
 )
 from proxy_core.exchange.ports import Parent
-from proxy_core.model.message import HTTP_11, ResponseHead
+from proxy_core.model.headers import Field
+from proxy_core.model.message import HTTP_11, RequestHead, ResponseHead
 from proxy_core.net.channel import Channel
 from proxy_core.wire.events import ResponseReceived
 from proxy_core.wire.http1 import ResponseReader
@@ -27,6 +28,16 @@ def credentials_line(parent: Parent) -> bytes:
         return b""
     credentials = parent.credentials.encode(errors="surrogateescape")
     return b"Proxy-Authorization: Basic %b\r\n" % base64.b64encode(credentials)
+
+
+def credentials_of(head: RequestHead) -> list[Field]:
+    """Return what a client tells the proxy that it goes through beyond this one."""
+    return [field for field in head.headers.fields if field[0].lower() == b"proxy-authorization"]
+
+
+def challenges_of(head: ResponseHead) -> list[Field]:
+    """Return what that proxy asks the client for."""
+    return [field for field in head.headers.fields if field[0].lower() == b"proxy-authenticate"]
 
 
 def via_line(parent: Parent, version: str) -> bytes:

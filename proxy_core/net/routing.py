@@ -60,6 +60,10 @@ class Router:
             raise RemoteProtocolError("neither the request's target nor a Host names an origin")
         return received
 
+    def asks_proxy(self, arrived: RequestHead) -> bool:
+        """Tell whether a request is for a proxy that the client goes through beyond this one."""
+        return False
+
     def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
         """Return where `head` goes, which came as `arrived` and may have been edited since."""
         return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
@@ -67,14 +71,21 @@ class Router:
 
 def _opens_the_proxy(head: RequestHead) -> bool:
     """Tell whether somebody has opened the proxy's own address: a target in origin form."""
+    return head.version != HTTP_2 and _form(head) == b"/"
+
+
+def _form(head: RequestHead) -> bytes:
+    """Return what an HTTP/1 target begins with: `/` in origin form."""
     after = len(head.method) + 1
-    return head.version != HTTP_2 and head.raw[after : after + 1] == b"/"
+    return head.raw[after : after + 1]
 
 
 class FixedRouter(Router):
     """Routes everything to one origin: inside a CONNECT tunnel, to the tunnel's target.
 
-    Where an edit has changed a request's authority, that request goes there instead.
+    Where an edit has changed a request's authority, that request goes there instead. One that names
+    the URL of somebody else is for a proxy, which the tunnel leads to: it goes there whatever its
+    edits, and names its URL there too.
     """
 
     __slots__ = ("_authority", "_origin")
@@ -93,9 +104,30 @@ class FixedRouter(Router):
 
     def route(self, head: RequestHead, arrived: RequestHead, http1_only: bool = False) -> Route:
         """See `Router.route`."""
-        if head is not arrived and head.authority != arrived.authority:
+        origin = self._origin
+        if self.asks_proxy(arrived):
+            origin = _asking_proxy(origin)
+        elif head is not arrived and head.authority != arrived.authority:
             return _route_to(head.authority, head.scheme, http1_only, self._via, self._owner)
-        return _only_http1(self._origin) if http1_only else self._origin
+        return _only_http1(origin) if http1_only else origin
+
+    def asks_proxy(self, arrived: RequestHead) -> bool:
+        """See `Router.asks_proxy`; HTTP/2 tells by the scheme, and for other hosts only.
+
+        Its connections are for all authorities that their certificate has (RFC 9113, section
+        9.1.1), and some clients say `http` whatever they speak in.
+        """
+        origin = self._origin
+        same_scheme = arrived.scheme == origin.scheme
+        if same_scheme and arrived.authority == self._authority:
+            return False
+        host, port = split_authority(arrived.authority, arrived.scheme)
+        same_host = host.lower() in (origin.host, origin.sni)
+        if arrived.version == HTTP_2:
+            return not (same_scheme or same_host)
+        if _form(arrived) in (b"/", b"*"):
+            return False
+        return not (same_scheme and same_host and port == origin.port)
 
     def tunnel(self, connect: RequestHead) -> Tunnel:
         """Return the tunnel that a CONNECT came through, as one for what it asks for."""
@@ -113,6 +145,10 @@ class ReverseRouter(FixedRouter):
         """With `keep_host` requests are sent on under the name that the client used."""
         super().__init__(scheme, origin)
         self._keep_host = keep_host
+
+    def asks_proxy(self, arrived: RequestHead) -> bool:
+        """See `Router.asks_proxy`: clients take us for the origin."""
+        return False
 
     def adopt(self, received: RequestReceived) -> RequestReceived:
         """See `Router.adopt`; scheme and authority become the origin's."""
@@ -137,6 +173,11 @@ def shared_router(
 @lru_cache(maxsize=1024)
 def _only_http1(route: Route) -> Route:
     return replace(route, http1_only=True)
+
+
+@lru_cache(maxsize=1024)
+def _asking_proxy(route: Route) -> Route:
+    return replace(route, asks_proxy=True)
 
 
 @lru_cache(maxsize=1024)

@@ -14,12 +14,12 @@ from proxy_core.errors import (
     UpstreamError,
     UpstreamGone,
 )
-from proxy_core.exchange.ports import Parent, Route
+from proxy_core.exchange.ports import Route
 from proxy_core.model.connection import ServerConnection
 from proxy_core.model.headers import Field
 from proxy_core.model.message import RequestHead
 from proxy_core.net.channel import Channel
-from proxy_core.net.parent import credentials_line, refused, via_line
+from proxy_core.net.parent import credentials_line, credentials_of, refused, via_line
 from proxy_core.wire.events import CHUNKED, BodyLength, EndOfMessage, ResponseReceived
 from proxy_core.wire.http1 import ConnectionClosed, ResponseReader
 from proxy_core.wire.http1_chunked import encode_chunk, encode_last_chunk
@@ -58,7 +58,8 @@ class Http1Upstream:
         self._final = False
         """The final head came; `_answered` after an informational one too."""
         self._upgrade: bytes | None = None
-        self._via = route.via if route.scheme == "http" else None
+        self._via = route.via if route.scheme == "http" and not route.asks_proxy else None
+        self._names_urls = self._via is not None or route.asks_proxy
 
     def begin(self) -> None:
         """Get ready for an exchange."""
@@ -82,8 +83,8 @@ class Http1Upstream:
         self._reader.expect(head.method)
         self._upgrade = upgrade
         self._chunked = length == CHUNKED
-        if self._via is not None:
-            data = self._to_proxy(self._via, head, length, upgrade)
+        if self._names_urls:
+            data = self._to_proxy(head, length, upgrade)
         elif clean is not None:
             data = b"%b %b HTTP/1.1\r\n%b" % (head.method, head.path, clean)
         else:
@@ -96,20 +97,25 @@ class Http1Upstream:
             self._sent = False
             self._pending = data
 
-    def _to_proxy(
-        self, via: Parent, head: RequestHead, length: BodyLength, upgrade: bytes | None
-    ) -> bytes:
+    def _to_proxy(self, head: RequestHead, length: BodyLength, upgrade: bytes | None) -> bytes:
         """Return the head with its target in absolute form (RFC 9112, section 3.2.2)."""
+        via = self._via
+        if via is None:
+            before = b"".join([b"%b: %b\r\n" % field for field in credentials_of(head)])
+            behind = b""
+        else:
+            before, behind = credentials_line(via), via_line(via, head.version)
         data = encode_request_head(head, length, upgrade, _takes_trailers(head))
         path = b"" if head.path == b"*" else head.path
         lines = data[len(head.method) + 1 + len(head.path) + len(b" HTTP/1.1\r\n") : -2]
-        return b"%b http://%b%b HTTP/1.1\r\n%b%b%b\r\n" % (
+        return b"%b %b://%b%b HTTP/1.1\r\n%b%b%b\r\n" % (
             head.method,
+            head.scheme.encode(),
             head.authority,
             path,
-            credentials_line(via),
+            before,
             lines,
-            via_line(via, head.version),
+            behind,
         )
 
     @property

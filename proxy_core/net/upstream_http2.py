@@ -88,7 +88,13 @@ class Http2Upstream(Http2Link):
     def open_stream(self) -> Http2UpstreamStream:
         """Return a new stream; it takes its id when its head is sent."""
         server = self.server
-        stream = Http2UpstreamStream(self, server, self._name, server.exchanges > 0)
+        stream = Http2UpstreamStream(
+            self,
+            server,
+            self._name,
+            reused=server.exchanges > 0,
+            asks_proxy=self.route.asks_proxy,
+        )
         server.exchanges += 1
         self._open.add(stream)
         self.clock.watch(stream)

@@ -18,10 +18,11 @@ from proxy_core.net.clock import NEVER
 from proxy_core.net.http2_bytes import Http2Bytes
 from proxy_core.net.http2_link import Http2Link
 from proxy_core.net.http2_stream import Http2Stream
+from proxy_core.net.parent import credentials_of
 from proxy_core.wire.events import BodyLength, ResponseReceived
 from proxy_core.wire.extended_connect import as_switch, connect_fields
 from proxy_core.wire.http2_codes import CANCEL
-from proxy_core.wire.http2_fields import request_fields, wants_trailers
+from proxy_core.wire.http2_fields import lower_case, request_fields, wants_trailers
 
 _SILENT = "did not answer in time"
 _SLOW = "did not read the request in time"
@@ -33,6 +34,7 @@ class Http2UpstreamStream(Http2Stream):
 
     __slots__ = (
         "_answered",
+        "_asks_proxy",
         "_final",
         "_heads",
         "_name",
@@ -44,14 +46,23 @@ class Http2UpstreamStream(Http2Stream):
         "server",
     )
 
-    def __init__(self, link: Http2Link, server: ServerConnection, name: str, reused: bool) -> None:
-        """`name` is what to call the origin in errors."""
+    def __init__(
+        self,
+        link: Http2Link,
+        server: ServerConnection,
+        name: str,
+        *,
+        reused: bool,
+        asks_proxy: bool = False,
+    ) -> None:
+        """`name` is what to call the origin in errors; for `asks_proxy` see `Route`."""
         super().__init__(link, 0)
         self.server = server
         self.reused = reused
         self.left = False
         """Nobody reads what the origin may still say."""
         self._name = name
+        self._asks_proxy = asks_proxy
         self._heads: list[ResponseReceived] = []
         self._answered = False
         self._final = False
@@ -79,7 +90,10 @@ class Http2UpstreamStream(Http2Stream):
             self.allow(self._link.limits.response_timeout, _SILENT)
             return
         self.method = head.method
-        self.queue_fields(request_fields(head, length, wants_trailers(head.headers.fields)))
+        fields = request_fields(head, length, wants_trailers(head.headers.fields))
+        if self._asks_proxy:
+            fields += lower_case(credentials_of(head))
+        self.queue_fields(fields)
         if length == 0:
             self.send_end(None)
 

@@ -226,8 +226,8 @@ def response_fields(head: ResponseHead, length: BodyLength) -> list[Field]:
     return [(b":status", b"%d" % head.status), *fields]
 
 
-def trailer_fields(fields: list[Field]) -> list[Field]:
-    """Return trailer fields as HTTP/2 spells them."""
+def lower_case(fields: list[Field]) -> list[Field]:
+    """Return fields as HTTP/2 spells them."""
     return [(name.lower(), value) for name, value in fields]
 
 

@@ -67,6 +67,21 @@ def test_socks_asks_for_the_password_where_there_is_one(
         assert direct(url, "-x", wrong).problem
 
 
+def test_a_proxy_behind_socks_is_asked_as_the_client_asks_it(
+    start_proxy: StartProxy, origin: BackgroundOrigin, direct: Curl
+) -> None:
+    socks = start_proxy("--mode", "socks5")
+    other = start_proxy("--proxy-auth", "me:secret")
+    url = f"http://127.0.0.1:{origin.http}/headers"
+    through = ("--preproxy", f"socks5h://127.0.0.1:{socks.port}", "-x", other.url)
+    assert direct(url, *through, "--proxy-user", "me:secret").status == 200
+    asked = direct(url, *through, "--proxy-user", "me:secret", "--proxy-anyauth")
+    assert asked.status == 200, asked.problem
+    assert direct(url, *through, "--proxy-user", "me:wrong").status == 407
+    itself = ("--preproxy", f"socks5h://127.0.0.1:{socks.port}", "-x", f"127.0.0.1:{socks.port}")
+    assert direct(url, *itself).status == 508
+
+
 def test_socks_carries_what_is_no_http(start_proxy: StartProxy, origin: BackgroundOrigin) -> None:
     proxy = start_proxy("--mode", "socks5")
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:

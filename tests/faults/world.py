@@ -195,7 +195,8 @@ class World:
         """Connect a client, in a tunnel with TLS."""
         if version == "h2":
             return await self.http2_client()
-        return Http1End(await self.secure(await self.tunnel(), "http/1.1"), client=True)
+        peer = await self.secure(await self.tunnel(), "http/1.1")
+        return Http1End(peer, client=True, target="/x")
 
     async def http2_client(self, **settings: int) -> Http2End:
         h2 = H2Peer(await self.secure(await self.tunnel(), "h2"), client_side=True, **settings)

@@ -51,8 +51,9 @@ class End(Protocol):
 class Http1End:
     """Implements `End`."""
 
-    def __init__(self, peer: Peer, client: bool) -> None:
+    def __init__(self, peer: Peer, client: bool, target: str = URL) -> None:
         self.peer = peer
+        self._target = target
         self.h11 = h11.Connection(h11.CLIENT if client else h11.SERVER)
 
     async def _put(self, event: h11.Event) -> None:
@@ -63,7 +64,7 @@ class Http1End:
         head = [(b"Host", b"origin.example"), (b"TE", b"trailers"), (b"Connection", b"TE"), *fields]
         if not bare:
             head.append((b"Transfer-Encoding", b"chunked"))
-        await self._put(h11.Request(method=method, target=URL, headers=head))
+        await self._put(h11.Request(method=method, target=self._target, headers=head))
         if bare:
             await self.end()
 

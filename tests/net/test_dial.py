@@ -351,3 +351,16 @@ async def test_parent_is_asked_for_a_name_as_dns_knows_it(origins: Origins, wire
     peer.close()
     with pytest.raises(UpstreamError):
         await asking
+
+
+async def test_parent_connects_to_the_proxy_that_a_client_goes_through(
+    origins: Origins, wires: Wires
+) -> None:
+    parent = Parent("http", "127.0.0.1", origins.port)
+    route = Route("http", "proxy.example", 3128, via=parent, asks_proxy=True)
+    asking = wires.start(origins.dialer.connect(route))
+    peer = Peer(await origins.accept())
+    assert (await peer.read_head()).startswith(b"CONNECT proxy.example:3128 HTTP/1.1\r\n")
+    await peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    _, channel = await asking
+    channel.close()

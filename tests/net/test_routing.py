@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from proxy_core.errors import RemoteProtocolError
@@ -127,6 +129,28 @@ def test_upgrade_in_a_tunnel_keeps_http2_out_and_the_name() -> None:
     received = parse(b"GET / HTTP/1.1\r\nHost: origin.example\r\n\r\n", "https")
     route = routed(FixedRouter("https", TUNNEL), received, http1_only=True)
     assert route == Route("https", "origin.example", 443, "sni.example", True)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "authority", "asks_proxy"),
+    [
+        ("https", b"other.example", False),  # whose certificate names both
+        ("http", b"origin.example", False),  # who says so whatever it speaks in
+        ("http", b"SNI.example", False),
+        ("http", b"other.example", True),
+    ],
+)
+def test_http2_in_a_tunnel_asks_a_proxy_for_http_elsewhere(
+    scheme: str, authority: bytes, asks_proxy: bool
+) -> None:
+    head = RequestHead(b"GET", scheme, authority, b"/", Headers(), HTTP_2)
+    route = routed(FixedRouter("https", TUNNEL), RequestReceived(head, 0))
+    assert route == replace(TUNNEL, asks_proxy=asks_proxy)
+
+
+def test_absolute_target_asks_no_origin_in_reverse_mode_for_a_proxy() -> None:
+    received = parse(b"GET http://other.example/ HTTP/1.1\r\nHost: other.example\r\n\r\n")
+    assert routed(ReverseRouter("http", ORIGIN, keep_host=True), received) == ORIGIN
 
 
 def test_edit_of_the_authority_leaves_the_tunnel() -> None:

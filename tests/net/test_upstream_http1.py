@@ -89,6 +89,27 @@ async def test_another_proxy_gets_the_whole_target_its_credentials_and_whom_it_c
     )
 
 
+async def test_a_proxy_behind_a_parents_tunnel_is_told_nothing_that_is_for_the_parent(
+    wires: Wires,
+) -> None:
+    channel, peer = await wires.open(limit=1000)
+    parent = Parent("http", "parent.example", 3128, "me:secret", "deadbeef")
+    stream = Http1Upstream(
+        channel,
+        ServerConnection(ConnectionId(1), "proxy.example", 8080),
+        Route("http", "proxy.example", 8080, via=parent, asks_proxy=True),
+        LIMITS,
+        lambda upstream: None,
+    )
+    stream.begin()
+    stream.send_head(request(b"GET", (b"Proxy-Authorization", b"Basic eDp5")), 0)
+    assert await peer.read_head() == (
+        b"GET http://origin.example/ HTTP/1.1\r\n"
+        b"Proxy-Authorization: Basic eDp5\r\n"
+        b"Host: origin.example\r\n\r\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("te", "expected"),
     [
