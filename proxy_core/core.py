@@ -24,12 +24,14 @@ from proxy_core.ca.contexts import ServerContexts
 from proxy_core.ca.onboarding import OwnPages
 from proxy_core.config import (
     RegularMode,
+    ReverseMode,
     Settings,
     UpstreamMode,
     default_plugin_dir,
     join_host_port,
 )
 from proxy_core.control.local import LocalControl
+from proxy_core.errors import ConfigError
 from proxy_core.exchange.capture import CaptureQueue
 from proxy_core.exchange.connections import Connections
 from proxy_core.exchange.exchange import Exchange
@@ -128,8 +130,10 @@ class Core:
             )
 
         ids = itertools.count(1)
-        has_parent = any(isinstance(mode, UpstreamMode) for mode, _, _ in settings.listeners)
+        modes = [mode for mode, _, _ in settings.listeners]
+        has_parent = any(isinstance(mode, UpstreamMode) for mode in modes)
         pseudonym = secrets.token_hex(8) if has_parent else ""
+        has_origin = any(isinstance(mode, ReverseMode) for mode in modes)
         clock = Clock()
         own = OwnAddresses()
         upstream_tls = UpstreamTls(_tls_policy(settings))
@@ -174,6 +178,7 @@ class Core:
             tunnel_times=self._tunnel_times,
             body_buffer=limits.body_buffer,
             pseudonym=pseudonym,
+            reverse_pseudonym=secrets.token_hex(8) if has_origin else "",
         )
         parts = ClientParts(
             mode=RegularMode(),
@@ -220,6 +225,12 @@ class Core:
             )
             self._listeners.append(listener)
             self.listening = (*self.listening, await listener.start(host, port))
+        for mode, host, port in settings.next_hops:
+            if await dialer.leads_back(host, port):
+                raise ConfigError(
+                    f"mode {mode} leads back to this proxy, which listens at "
+                    f"{join_host_port(host, port)}; name another address, or listen elsewhere"
+                )
         if serve_api is not None:
             await serve_api()
         # Behind the listening, which must not wait for it, and off the loop.

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from proxy_core.config import Settings
+from proxy_core.config import ModeSpec, ReverseMode, Settings, parse_mode
 from proxy_core.core import Core
+from proxy_core.errors import ConfigError
+from tests.e2e.harness import free_ports
 
 
 @pytest.fixture
@@ -58,3 +61,46 @@ async def test_failure_to_stop_is_told_and_nobody_waits_for_more(
             await core.stop()
     await core.wait_stopped()
     await stop()
+
+
+@pytest.mark.parametrize(
+    ("spec", "connects_to"),
+    [
+        ("reverse:http://127.0.0.1:{port}", None),
+        ("reverse:https://localhost:{port}", None),
+        ("reverse:tcp://[::ffff:127.0.0.1]:{port}", None),
+        ("upstream:http://0.0.0.0:{port}", None),
+        ("reverse:http://origin.invalid", "127.0.0.1"),
+    ],
+)
+async def test_mode_that_leads_back_to_its_own_proxy_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, connects_to: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (port,) = free_ports(1)
+    mode = parse_mode(spec.format(port=port)).mode
+    settings = Settings(
+        listen_port=port,
+        mode=(ModeSpec(mode),),
+        data_dir=tmp_path / "data",
+        connect_address=None if connects_to is None else (connects_to, port),
+    )
+    core = Core(settings)
+    with pytest.raises(ConfigError, match=f"mode {re.escape(str(mode))} leads back to this proxy"):
+        await core.start()
+    await core.stop()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("host", ["origin.invalid", "192.0.2.1"])
+async def test_mode_that_leads_elsewhere_at_its_own_port_is_none_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (port,) = free_ports(1)
+    mode = ModeSpec(ReverseMode("http", host, port))
+    core = Core(Settings(listen_port=port, mode=(mode,), data_dir=tmp_path / "data"))
+    await core.start()
+    assert core.listening == (f"127.0.0.1:{port}",)
+    await core.stop()

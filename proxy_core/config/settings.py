@@ -9,7 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from proxy_core.config.limits import Limits
-from proxy_core.config.modes import Mode, ModeSpec, ReverseMode, TransparentMode
+from proxy_core.config.modes import Mode, ModeSpec, ReverseMode, TransparentMode, UpstreamMode
 from proxy_core.config.replacements import Replacement
 
 APP_NAME = "int3rceptor"
@@ -120,6 +120,18 @@ class Settings:
             )
             for spec in self.mode
         )
+
+    @property
+    def next_hops(self) -> tuple[tuple[Mode, str, int], ...]:
+        """Where listeners connect whatever their clients ask for: mode, host and port of each."""
+        hops: list[tuple[Mode, str, int]] = []
+        for spec in self.mode:
+            mode = spec.mode
+            if isinstance(mode, ReverseMode) and self.connect_address is not None:
+                hops.append((mode, *self.connect_address))
+            elif isinstance(mode, ReverseMode | UpstreamMode):
+                hops.append((mode, mode.host, mode.port))
+        return tuple(hops)
 
     @property
     def without_effect(self) -> tuple[str, ...]:

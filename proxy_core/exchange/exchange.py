@@ -30,17 +30,16 @@ from proxy_core.exchange.decisions import Decisions
 from proxy_core.exchange.held import HeldFlows
 from proxy_core.exchange.hooks import AnsweredByHook, Hooks
 from proxy_core.exchange.ledger import Ledger
+from proxy_core.exchange.loops import MANY_WAIT, end_round, mark_round
 from proxy_core.exchange.max_forwards import COUNTED, answer_here, count_down
 from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import (
-    CAME_BACK,
     BodySource,
     ClientStream,
     OwnPages,
     Route,
     Upstreams,
     UpstreamStream,
-    has_come_back,
     is_own_name,
 )
 from proxy_core.exchange.sources import Ready
@@ -71,8 +70,12 @@ class Exchange:
         web_sockets: WebSockets | None = None,
         body_buffer: int = 8 * MIB,
         pseudonym: str = "",
+        reverse_pseudonym: str = "",
     ) -> None:
-        """With a `pseudonym`, by which other proxies were told of this one, loops are ended."""
+        """With a `pseudonym`, by which other proxies were told of this one, loops are ended.
+
+        `reverse_pseudonym` is one for the origins of reverse modes, which hear of it if need be.
+        """
         self._ledger = ledger
         self._hooks = hooks
         self._upstreams = upstreams
@@ -83,6 +86,9 @@ class Exchange:
         self._max_informational = max_informational
         self._tunnel_times = tunnel_times or TunnelTimes()
         self._pseudonym = pseudonym
+        self._reverse_pseudonym = reverse_pseudonym
+        self._waiting = 0
+        """Requests that were sent, and have no answer yet."""
 
     async def run(self, client: ClientStream, received: RequestReceived) -> None:
         """Carry one request to its origin and the response back; failures end in the flow.
@@ -125,8 +131,8 @@ class Exchange:
             flow.notes = (*flow.notes, "answered by the proxy itself")
             respond(client, flow, *self._own_pages.answer(head.method, head.path))
             return
-        if has_come_back(head, self._pseudonym):
-            raise UpstreamError(CAME_BACK, 508)
+        if self._pseudonym:
+            end_round(head, self._pseudonym)
         source: BodySource = client
         length = received.length
         hook = self._hooks.request
@@ -152,6 +158,8 @@ class Exchange:
             if counted is not head:
                 flow.request_received = flow.request_received or head
                 head = flow.request = counted
+        if self._waiting >= MANY_WAIT and self._reverse_pseudonym:
+            head = self._mark_round(client, flow)
         clean = received.clean_of(head, length)
         route = self._route(client, head)
         if length == 0:
@@ -191,6 +199,14 @@ class Exchange:
             raise
         finally:
             await upload.close()
+
+    def _mark_round(self, client: ClientStream, flow: Flow) -> RequestHead:
+        """Let the origin of a reverse mode know of us: it may be a proxy that leads back here."""
+        head = flow.request
+        if client.client.mode.startswith("reverse:"):
+            flow.request_received = flow.request_received or head
+            head = flow.request = mark_round(head, self._reverse_pseudonym)
+        return head
 
     def _route(self, client: ClientStream, head: RequestHead) -> Route:
         route = client.route(head)
@@ -232,18 +248,22 @@ class Exchange:
             upstream = await self._upstreams.open(route, fresh=True)
 
     async def _final_head(self, client: ClientStream, upstream: UpstreamStream) -> ResponseReceived:
-        response = await upstream.read_head()
-        informational = 0
-        while response.informational:
-            informational += 1
-            if informational > self._max_informational:
-                raise UpstreamError(
-                    f"{_name(upstream)} sent more than {self._max_informational} informational"
-                    " answers (1xx) before the final one"
-                )
-            client.send_informational(response.head)
+        self._waiting += 1
+        try:
             response = await upstream.read_head()
-        return response
+            informational = 0
+            while response.informational:
+                informational += 1
+                if informational > self._max_informational:
+                    raise UpstreamError(
+                        f"{_name(upstream)} sent more than {self._max_informational} informational"
+                        " answers (1xx) before the final one"
+                    )
+                client.send_informational(response.head)
+                response = await upstream.read_head()
+            return response
+        finally:
+            self._waiting -= 1
 
     async def _answer(
         self,

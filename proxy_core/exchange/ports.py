@@ -71,20 +71,6 @@ def is_own_name(authority: bytes) -> bool:
     return authority.lower().partition(b":")[0].rstrip(b".") == OWN_NAME
 
 
-def has_come_back(head: RequestHead, pseudonym: str) -> bool:
-    """Tell whether a request has come through the proxy of this pseudonym already, by its Via."""
-    if not pseudonym:
-        return False
-    via = head.headers.joined(b"via")
-    return via is not None and pseudonym.encode() in via
-
-
-CAME_BACK = (
-    "this request came through this proxy before: the proxies it goes on to lead back here; "
-    "name another one in upstream:"
-)
-
-
 class OwnPages(Protocol):
     """What the proxy says of itself."""
 

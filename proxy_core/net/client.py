@@ -26,7 +26,8 @@ from proxy_core.errors import (
     TlsError,
     UpstreamError,
 )
-from proxy_core.exchange.ports import CAME_BACK, ByteStream, has_come_back
+from proxy_core.exchange.loops import end_round
+from proxy_core.exchange.ports import ByteStream
 from proxy_core.model.connection import ClientConnection, ServerConnection, TlsFacts
 from proxy_core.model.headers import Headers
 from proxy_core.model.ids import ConnectionId
@@ -352,8 +353,8 @@ class ClientSession:
         await self._ask_plugins(tunnel)
         if not taken:
             raise RemoteProtocolError("CONNECT is not taken here", 405)
-        if has_come_back(tunnel.head, parts.pseudonym):
-            raise UpstreamError(CAME_BACK, 508)
+        if parts.pseudonym:
+            end_round(tunnel.head, parts.pseudonym)
         if self._way.carries_bytes_only(tunnel):
             self.channel.allow_for_ever()
             self._dialled = await parts.upstreams.connect(tunnel.route())

@@ -165,6 +165,20 @@ class Dialer:
                 tried[name] = ""
         await loop.create_connection(lambda: channel, name, port)
 
+    async def leads_back(self, host: str, port: int) -> bool:
+        """Tell whether a connection to there would be one to our own listeners, as far as is known.
+
+        A name that has no address at the moment leads nowhere.
+        """
+        if not self._own.listens_at(port):
+            return False
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout):
+                addresses = await addresses_of(to_a_labels(host), port)
+        except (OSError, ValueError):
+            return False
+        return any(self._own.is_own(str(address), port) for address in addresses)
+
     async def secure(self, route: Route, server: ServerConnection, channel: Channel) -> None:
         """Speak TLS on a connection. Raises UpstreamError with what to do about it."""
         name = route.sni or route.host

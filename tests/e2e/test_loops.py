@@ -45,3 +45,27 @@ def test_only_another_proxy_is_told_of_this_one(
     child = start_proxy("--mode", f"upstream:http://127.0.0.1:{alone.port}")
     seen = Curl(child, tmp_path)(url, "-H", "Via: 1.0 before").body.decode()
     assert seen.index("1.0 before") < seen.index('"1.1 ')
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_request_that_reverse_proxies_send_round_is_answered(
+    start_proxy: StartProxy, tmp_path: Path, scheme: str
+) -> None:
+    first, second = free_ports(2)
+    for here, there in ((first, second), (second, first)):
+        start_proxy(
+            "--insecure", "--mode", f"reverse:{scheme}://127.0.0.1:{there}@127.0.0.1:{here}"
+        )
+    answer = Curl(None, tmp_path)(f"http://127.0.0.1:{first}/")
+    assert answer.status == 508, answer.problem
+    assert b"came through this proxy before" in answer.body
+
+
+def test_origin_of_a_reverse_mode_is_told_nothing_of_the_proxy(
+    start_proxy: StartProxy, origin: BackgroundOrigin, tmp_path: Path
+) -> None:
+    proxy = start_proxy("--mode", f"reverse:http://127.0.0.1:{origin.http}")
+    seen = Curl(None, tmp_path)(f"http://127.0.0.1:{proxy.port}/headers").body.lower()
+    assert b"user-agent" in seen
+    assert b"via" not in seen
+    assert b"loop" not in seen

@@ -21,8 +21,10 @@ def build(clock: Clock) -> Iterator[Callable[..., House]]:
     """Makes exchanges; at the end, what is true of all flows must be true of theirs."""
     houses: list[House] = []
 
-    def build(body_limit: int = 1_000_000, pseudonym: str = "") -> House:
-        houses.append(House(body_limit, pseudonym))
+    def build(
+        body_limit: int = 1_000_000, pseudonym: str = "", reverse_pseudonym: str = ""
+    ) -> House:
+        houses.append(House(body_limit, pseudonym, reverse_pseudonym))
         return houses[-1]
 
     yield build

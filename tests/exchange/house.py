@@ -49,7 +49,9 @@ class News:
 class House:
     """An exchange and all that it needs."""
 
-    def __init__(self, body_limit: int = 1_000_000, pseudonym: str = "") -> None:
+    def __init__(
+        self, body_limit: int = 1_000_000, pseudonym: str = "", reverse_pseudonym: str = ""
+    ) -> None:
         self.hooks = Hooks()
         self.upstreams = FakeUpstreams()
         self.counters = Counters()
@@ -73,6 +75,7 @@ class House:
             upstreams=self.upstreams,
             held=self.held,
             pseudonym=pseudonym,
+            reverse_pseudonym=reverse_pseudonym,
         )
         self.connections = Connections(ledger=ledger, hooks=self.hooks, upstreams=self.upstreams)
 

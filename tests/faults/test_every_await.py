@@ -96,6 +96,11 @@ NEVER_WAITS = {
         "await loop.create_server(self._accept, sock=sock, backlog=batch, start_serving=False)",
     ): "the sockets are there already",
     (
+        "net/dial.py",
+        "Dialer.leads_back",
+        "await addresses_of(to_a_labels(host), port)",
+    ): "the core starts, and serves nobody yet",
+    (
         "exchange/websocket.py",
         "_Session.run",
         "self._time",
