@@ -114,7 +114,7 @@ class LocalControl:
             sockets = self._parts.web_sockets
             if not sockets.is_open(flow_id):
                 raise ControlError(f"flow {flow_id} is no open WebSocket; choose one that is")
-            if not sockets.inject(flow_id, from_client, opcode, payload):
+            if not await sockets.inject(flow_id, from_client, opcode, payload):
                 whom = "server" if from_client else "client"
                 raise ControlError(
                     f"the message of {counted(len(payload), 'byte')} could not be sent to the "

@@ -37,7 +37,7 @@ class WebSockets(Protocol):
     def is_open(self, flow_id: FlowId) -> bool:
         """Whether a flow is a WebSocket that messages can be sent into."""
 
-    def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
+    async def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
         """Send a message as if that side had; return whether it could be."""
 
 

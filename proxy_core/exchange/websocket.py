@@ -104,7 +104,7 @@ class WebSockets:
         session = self._open.get(flow_id)
         return session is not None and not session.over
 
-    def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
+    async def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
         """Send a text (1) or binary (2) message as if that side had; return whether it could be.
 
         It is not shown to the hook. It cannot be sent where the WebSocket is not open, a text is
@@ -114,7 +114,7 @@ class WebSockets:
         if session is None or session.over or opcode not in (TEXT, BINARY):
             return False
         direction = session.to_server if from_client else session.to_client
-        return direction.inject(opcode, payload)
+        return await direction.inject(opcode, payload)
 
 
 class _Session:

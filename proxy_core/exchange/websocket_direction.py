@@ -25,11 +25,13 @@ from proxy_core.model.websocket import WebSocketMessage
 from proxy_core.wire.websocket import (
     CLOSE,
     CONTINUATION,
+    FRAME_PIECE,
     TEXT,
     MessageReader,
     Piece,
     encode_close,
     encode_frame,
+    frame_pieces,
     parse_close,
 )
 from proxy_core.wire.websocket_deflate import Compression, Deflater, Inflater
@@ -178,8 +180,7 @@ class Direction:
     def _record(self, message: WebSocketMessage) -> None:
         self._watcher.record(message)
         if self._injected:
-            self._out += self._injected
-            self._injected.clear()
+            self._send_injected()
 
     def _control(self, piece: Piece) -> None:
         if piece.opcode == CLOSE:
@@ -342,25 +343,26 @@ class Direction:
 
     # --- messages of our own
 
-    def inject(self, opcode: int, payload: bytes) -> bool:
+    async def inject(self, opcode: int, payload: bytes) -> bool:
         """Send a text or binary message as if the sender had; return whether it could be.
 
         It goes behind the message under way. It cannot be sent where the direction is closed, or
         the receiver takes nothing at the moment.
         """
-        if self.has_closed or self._sink_ended or self._sink.write_blocked:
+        if not self._has_room(len(payload)):
             return False
-        if opcode == TEXT and not _is_text(payload):
+        if opcode == TEXT and not await is_text(payload):
             return False
-        waiting = sum(map(len, self._injected))
-        if waiting + len(payload) > self._limits.websocket_held:
+        frame = []
+        for piece in frame_pieces(opcode, payload, self._fresh_mask()):
+            frame.append(piece)
+            if len(piece) == FRAME_PIECE:
+                await asyncio.sleep(0)
+        if not self._has_room(len(payload)):
             return False
-        frame = encode_frame(opcode, payload, mask=self._fresh_mask())
-        if self._message is not None and self._way is not _Way.HELD:
-            self._injected.append(frame)
-        else:
-            self._out.append(frame)
-            self._flush()
+        self._injected += frame
+        if self._message is None or self._way is _Way.HELD:
+            self._send_injected()
         kept = payload[: self._limits.captured_body]
         self._watcher.record(
             WebSocketMessage(
@@ -368,6 +370,21 @@ class Direction:
             )
         )
         return True
+
+    def _has_room(self, size: int) -> bool:
+        """Whether a message of our own can be sent."""
+        closed = self.has_closed or self._sink_ended or self._watcher.over
+        if closed or self._sink.write_blocked:
+            return False
+        return sum(map(len, self._injected)) + size <= self._limits.websocket_held
+
+    def _send_injected(self) -> None:
+        """Send what waits behind all that has been let go, in the pieces it is made of."""
+        self._flush()
+        pieces, self._injected = self._injected, []
+        if not self._sink_ended:
+            for piece in pieces:
+                self._sink.write(piece)
 
     def close(self, code: int, reason: str) -> None:
         """Tell the receiver that it is over, where it can still be told, and end the direction."""
@@ -396,11 +413,3 @@ class Direction:
     def _note(self, note: str) -> None:
         if note not in self._flow.notes:
             self._flow.notes = (*self._flow.notes, note)
-
-
-def _is_text(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -8,6 +8,7 @@ on as it came, at once, however large it is.
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 from typing import Final
 
 from proxy_core.errors import WebSocketError
@@ -23,6 +24,8 @@ PONG: Final = 0xA
 _KNOWN = frozenset((CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))
 _CONTROL_LIMIT = 125  # section 5.5
 
+FRAME_PIECE: Final = 256 * 1024
+"""Bytes of payload in the pieces that a frame is made in: to mask so many takes a millisecond."""
 _INFLATE_AT_ONCE = 16 * 1024
 """Compressed bytes of one piece: they expand a thousandfold at most, in some milliseconds."""
 
@@ -301,8 +304,20 @@ def encode_frame(
 
     `compressed` marks a message's first frame whose payload was compressed (RFC 7692).
     """
-    length = len(payload)
     first = opcode | (0x80 if fin else 0) | (0x40 if compressed else 0)
+    head = _frame_head(first, len(payload), mask)
+    return head + (payload if mask is None else apply_mask(payload, mask))
+
+
+def frame_pieces(opcode: int, payload: bytes, mask: bytes | None = None) -> Iterator[bytes]:
+    """Yield one whole message's frame, in pieces of which each is soon made."""
+    yield _frame_head(opcode | 0x80, len(payload), mask)
+    for at in range(0, len(payload), FRAME_PIECE):
+        piece = payload[at : at + FRAME_PIECE]
+        yield piece if mask is None else apply_mask(piece, mask)
+
+
+def _frame_head(first: int, length: int, mask: bytes | None) -> bytes:
     masked = 0 if mask is None else 0x80
     if length <= 125:
         head = bytes((first, masked | length))
@@ -310,9 +325,7 @@ def encode_frame(
         head = bytes((first, masked | 126)) + length.to_bytes(2, "big")
     else:
         head = bytes((first, masked | 127)) + length.to_bytes(8, "big")
-    if mask is None:
-        return head + payload
-    return head + mask + apply_mask(payload, mask)
+    return head if mask is None else head + mask
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:

@@ -164,7 +164,7 @@ class ScriptedSockets:
     def is_open(self, flow_id: FlowId) -> bool:
         return flow_id in self.open
 
-    def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
+    async def inject(self, flow_id: FlowId, from_client: bool, opcode: int, payload: bytes) -> bool:
         self.got.append((threading.get_ident(), flow_id, from_client, opcode, payload))
         return self.takes
 

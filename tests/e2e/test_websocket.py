@@ -210,7 +210,7 @@ async def test_hooks_edit_drop_and_answer_compressed_messages(house: House) -> N
 
     async def censor(flow: Flow, message: WebSocketMessage) -> Verdict:
         if message.payload == b"drop me":
-            core.web_sockets.inject(flow.id, not message.from_client, 1, b"dropped, sorry")
+            await core.web_sockets.inject(flow.id, not message.from_client, 1, b"dropped, sorry")
             return Block("test")
         message.payload = message.payload.replace(b"secret", b"******")
         return CONTINUE

@@ -334,7 +334,7 @@ async def test_a_web_socket_that_is_cancelled_breaks_both_connections() -> None:
         running.cancel()
     assert sides.client.aborted
     assert sides.server.aborted
-    assert not sides.sockets.inject(FlowId(7), True, TEXT, b"over")
+    assert not await sides.sockets.inject(FlowId(7), True, TEXT, b"over")
 
 
 # --- who breaks the protocol
@@ -472,7 +472,7 @@ async def test_a_long_edit_leaves_others_their_turn(deflate: Deflate | None) -> 
             wire = said(TEXT, packed[:-4], reserved=4)
         sides.client.say(wire)
         await until(lambda: bool(sides.server.sent))
-        assert sides.sockets.inject(sides.flow.id, True, BINARY, b"behind")
+        assert await sides.sockets.inject(sides.flow.id, True, BINARY, b"behind")
         turns = 0
         while len(sides.log) < 2:
             turns += 1
@@ -520,7 +520,7 @@ async def test_a_held_message_waits_for_the_user_and_what_follows_it_with_it() -
         # The other direction goes on meanwhile, and we may still send.
         sides.client.say(said(TEXT, b"up"))
         await sides.server.heard(said(TEXT, b"up"))
-        assert sides.sockets.inject(FlowId(7), False, TEXT, b"ours")
+        assert await sides.sockets.inject(FlowId(7), False, TEXT, b"ours")
         assert sides.at_client() == [(TEXT, b"ours")]
         assert sides.held.decide(FlowId(7), Decision.RESUME)
         await sides.client.heard(
@@ -784,8 +784,8 @@ def test_the_receiver_can_read_whatever_becomes_of_messages(
 
 async def test_a_message_is_injected_towards_either_side() -> None:
     async with joined() as sides:
-        assert sides.sockets.inject(FlowId(7), True, TEXT, b"up")
-        assert sides.sockets.inject(FlowId(7), False, BINARY, b"down")
+        assert await sides.sockets.inject(FlowId(7), True, TEXT, b"up")
+        assert await sides.sockets.inject(FlowId(7), False, BINARY, b"down")
         assert sides.at_server() == [(TEXT, b"up")]
         assert sides.at_client() == [(BINARY, b"down")]
         assert sides.seen == [("c", TEXT, b"up"), ("s", BINARY, b"down")]
@@ -797,18 +797,46 @@ async def test_a_message_is_injected_behind_the_one_under_way() -> None:
     async with joined() as sides:
         sides.server.say(first)
         await sides.client.heard(first)
-        assert sides.sockets.inject(FlowId(7), False, TEXT, b"mine")
+        assert await sides.sockets.inject(FlowId(7), False, TEXT, b"mine")
         assert sides.client.sent == first
         sides.server.say(second + frame(TEXT, b"next"))
         await sides.client.heard(first + second + frame(TEXT, b"mine") + frame(TEXT, b"next"))
+
+
+@pytest.mark.parametrize("from_client", [True, False])
+async def test_a_long_message_of_our_own_leaves_others_their_turn(from_client: bool) -> None:
+    payload = "é".encode() * (1024 * 1024)
+    async with joined(Limits()) as sides, asyncio.TaskGroup() as group:
+        injecting = group.create_task(sides.sockets.inject(FlowId(7), from_client, TEXT, payload))
+        turns = 0
+        while not injecting.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns > 8
+        assert await injecting
+        there = sides.at_server() if from_client else sides.at_client()
+        assert there == [(TEXT, payload)]
+
+
+async def test_a_long_message_of_our_own_that_comes_too_late_is_refused() -> None:
+    async with joined(Limits()) as sides, asyncio.TaskGroup() as group:
+        injecting = group.create_task(
+            sides.sockets.inject(FlowId(7), True, BINARY, bytes(2 * 1024 * 1024))
+        )
+        await asyncio.sleep(0)
+        sides.client.say(said(CLOSE))
+        await sides.server.heard(said(CLOSE))
+        assert not await injecting
+        assert sides.server.sent == said(CLOSE)
+        assert not any(message.injected for message in sides.log)
 
 
 async def test_a_hook_may_inject_while_it_holds_a_message() -> None:
     async with joined() as sides:
 
         async def answer(flow: Flow, message: WebSocketMessage) -> Verdict:
-            assert sides.sockets.inject(flow.id, not message.from_client, TEXT, b"no")
-            assert sides.sockets.inject(flow.id, message.from_client, TEXT, b"first")
+            assert await sides.sockets.inject(flow.id, not message.from_client, TEXT, b"no")
+            assert await sides.sockets.inject(flow.id, message.from_client, TEXT, b"first")
             return CONTINUE
 
         sides.hooks.websocket_message = answer
@@ -821,19 +849,19 @@ async def test_a_hook_may_inject_while_it_holds_a_message() -> None:
 async def test_what_cannot_be_injected_is_refused() -> None:
     async with joined() as sides:
         inject = sides.sockets.inject
-        assert not inject(FlowId(8), True, TEXT, b"another flow")
-        assert not inject(FlowId(7), True, TEXT, b"\xff")
-        assert not inject(FlowId(7), True, CLOSE, b"")
-        assert not inject(FlowId(7), True, BINARY, bytes(1001))
+        assert not await inject(FlowId(8), True, TEXT, b"another flow")
+        assert not await inject(FlowId(7), True, TEXT, b"\xff")
+        assert not await inject(FlowId(7), True, CLOSE, b"")
+        assert not await inject(FlowId(7), True, BINARY, bytes(1001))
         sides.server.stop_reading()
-        assert not inject(FlowId(7), True, BINARY, b"x")
-        assert inject(FlowId(7), False, BINARY, b"x")
+        assert not await inject(FlowId(7), True, BINARY, b"x")
+        assert await inject(FlowId(7), False, BINARY, b"x")
         sides.server.read_on()
         sides.client.say(said(CLOSE))
         await settle()
-        assert not inject(FlowId(7), True, BINARY, b"x")
+        assert not await inject(FlowId(7), True, BINARY, b"x")
         assert sides.server.sent == said(CLOSE)
-    assert not sides.sockets.inject(FlowId(7), True, TEXT, b"over")
+    assert not await sides.sockets.inject(FlowId(7), True, TEXT, b"over")
 
 
 # --- what is told

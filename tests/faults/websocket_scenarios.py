@@ -11,6 +11,7 @@ from h2.settings import SettingCodes
 from proxy_core.config import Replacement
 from proxy_core.exchange.held import Decision
 from proxy_core.exchange.hooks import RuleMatch
+from proxy_core.exchange.long_text import AT_ONCE
 from proxy_core.model.flow import Flow
 from proxy_core.model.verdict import CONTINUE, Hold, Verdict
 from proxy_core.model.websocket import WebSocketMessage
@@ -127,6 +128,17 @@ async def http2(world: World) -> None:
     await say_goodbye(world, client, origin)
 
 
+async def injected(world: World) -> None:
+    """A long message of the user's own."""
+    client, origin = await open_http1(world)
+    text = "é".encode() * (AT_ONCE // 2 + 1)
+    (flow,) = [one for one in world.core.flows.snapshot() if one.web_socket is not None]
+    sending = world.start(world.core.web_sockets.inject(flow.id, False, TEXT, text))
+    await client.read_exactly(len(frame(TEXT, text)))
+    assert await sending
+    await say_goodbye(world, client, origin)
+
+
 async def silence(world: World) -> None:
     client, _ = await open_http1(world)
     ended = world.start(client.read_some())
@@ -221,6 +233,7 @@ SCENARIOS = [
     Scenario("a WebSocket", http1),
     Scenario("a WebSocket from h2 to h1", http2_to_http1),
     Scenario("a WebSocket in h2", http2),
+    Scenario("a WebSocket with a message of our own", injected),
     Scenario("a WebSocket in which nothing is said", silence),
     Scenario("a compressed message", compressed),
     Scenario("messages of a WebSocket that are held", both_held, prepare=held),
