@@ -7,7 +7,6 @@ slices its deadline is looked at. Several run at a time, so one that spins holds
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as OutOfTime
@@ -19,6 +18,7 @@ from proxy_core.plugin_host.abi import Contract, Import
 from proxy_core.plugin_host.files.manifest import GuestLimits
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.desk_code import DeskCode
+from proxy_core.plugin_host.runtime.on_thread import OnThread
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from proxy_core.plugin_host.runtime.raw_guest import RawGuest, give, waiting_while_loaded
 
@@ -64,16 +64,13 @@ class _Awaited:
 class GuestBeside(RawGuest):
     """Implements `Guest`."""
 
-    __slots__ = ("_awaited", "_freed", "_loop", "_threads", "_under_way")
+    __slots__ = ("_awaited", "_on_thread")
 
     def __init__(self, engine: BesideEngine, key: int, limits: GuestLimits, call: HookCall) -> None:
         super().__init__(engine, key, limits, call)
         self._points = engine.releasing
-        self._threads = engine.threads
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._under_way: Future[int] | None = None
+        self._on_thread = OnThread(engine.threads)
         self._awaited: _Awaited | None = None
-        self._freed = False
 
     def settle(self) -> None:
         """Loading is over: hooks get their own fuel and deadline; slices stay long."""
@@ -81,21 +78,12 @@ class GuestBeside(RawGuest):
 
     def begin(self, entry: str, *arguments: int) -> int | None:
         """Hand the call to a thread; it never ends here."""
-        with contextlib.suppress(RuntimeError):  # nobody can wait where no loop runs
-            self._loop = asyncio.get_running_loop()
-        self._under_way = self._threads.submit(self.run, entry, *arguments)
+        self._on_thread.begin(self.run, entry, arguments)
         return None
 
-    async def finish(self) -> int:
+    def finish(self) -> Coroutine[Any, Any, int]:
         """Await the thread. Raises GuestFailure."""
-        if self._under_way is None:
-            raise RuntimeError("finish() without an unfinished begin()")
-        future = self._under_way
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            if future.done():
-                self._under_way = None
+        return self._on_thread.finish()
 
     def wait_for(
         self, answer: int | Coroutine[Any, Any, int], item: Import, results: Any, trap: Any
@@ -103,11 +91,11 @@ class GuestBeside(RawGuest):
         """Have the loop find the answer; it is given on the guest's own thread."""
         if isinstance(answer, int):
             give(answer, item, results)
-        elif self._loop is None:
+        elif self._on_thread.loop is None:
             answer.close()
             raise waiting_while_loaded()
         else:
-            awaited = asyncio.run_coroutine_threadsafe(answer, self._loop)
+            awaited = asyncio.run_coroutine_threadsafe(answer, self._on_thread.loop)
             self._awaited = _Awaited(awaited, item, results, trap)
 
     def has_its_answer(self) -> bool:
@@ -139,19 +127,8 @@ class GuestBeside(RawGuest):
 
     def close(self) -> None:
         """Cut short what is under way, then free everything; idempotent."""
-        call = self._under_way
-        if call is None or call.cancel() or call.done():
-            super().close()
-            return
-        call.add_done_callback(lambda _: super(GuestBeside, self).close())
-        self.cut_short()
+        self._on_thread.close(self.cut_short, super().close)
 
     def free(self) -> None:
-        """See `RawGuest.free`; a thread does it: the system takes 0.05 ms a mebibyte to do so."""
-        if self._freed:  # two threads at once would free it twice
-            return
-        self._freed = True
-        try:
-            self._threads.submit(super().free)
-        except RuntimeError:  # the engine is closed
-            super().free()
+        """See `RawGuest.free`; a thread does it."""
+        self._on_thread.free(super().free)

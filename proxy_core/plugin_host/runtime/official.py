@@ -8,7 +8,6 @@ The API keeps the last exception of a host function in one global, so guests run
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import itertools
 import math
@@ -32,6 +31,7 @@ from proxy_core.plugin_host.guest import Code, Desk
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.runtime.compiling import Compiler
 from proxy_core.plugin_host.runtime.memory import LinearMemory
+from proxy_core.plugin_host.runtime.on_thread import OnThread
 from proxy_core.plugin_host.runtime.settings import (
     describe_settings,
     deserialize_code,
@@ -179,9 +179,8 @@ class OfficialGuest:
         self._stores.add(self._key)
         self._memory = LinearMemory(None)
         self.host = HostSide(call, self._memory, self._enter_again)
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._on_thread = OnThread(engine.thread)
         self._entries: dict[str, wasmtime.Func] = {}
-        self._under_way: Future[int] | None = None
         self._awaited: Future[int] | None = None
 
     def start(self, code: Code, contract: Contract) -> None:
@@ -234,10 +233,10 @@ class OfficialGuest:
 
     def _wait(self, answer: Coroutine[Any, Any, int]) -> int:
         """Await an answer on the loop, no longer than the call may take."""
-        if self._loop is None:
+        if self._on_thread.loop is None:
             answer.close()
             raise GuestTrapped("called a function that waits while it was loaded")
-        waiting = self._awaited = asyncio.run_coroutine_threadsafe(answer, self._loop)
+        waiting = self._awaited = asyncio.run_coroutine_threadsafe(answer, self._on_thread.loop)
         try:
             return waiting.result(max(0.0, self._deadline - perf_counter()))
         except (TimeoutError, CancelledError):
@@ -302,37 +301,26 @@ class OfficialGuest:
 
     def begin(self, entry: str, *arguments: int) -> int | None:
         """Hand the call to the thread; it never ends here."""
-        with contextlib.suppress(RuntimeError):  # nobody can wait where no loop runs
-            self._loop = asyncio.get_running_loop()
-        self._under_way = self._engine.thread.submit(self.run, entry, *arguments)
+        self._on_thread.begin(self.run, entry, arguments)
         return None
 
-    async def finish(self) -> int:
+    def finish(self) -> Coroutine[Any, Any, int]:
         """Await the thread. Raises GuestFailure."""
-        if self._under_way is None:
-            raise RuntimeError("finish() without an unfinished begin()")
-        future = self._under_way
-        try:
-            return await asyncio.wrap_future(future)
-        finally:
-            if future.done():
-                self._under_way = None
+        return self._on_thread.finish()
 
     def close(self) -> None:
         """Cut short what is under way, then free everything; idempotent."""
-        call = self._under_way
-        if call is None or call.cancel() or call.done():
-            self._free()
-            return
-        call.add_done_callback(lambda _: self._free())
+        self._on_thread.close(self._cut_short, self._let_go)
+
+    def _cut_short(self) -> None:
         self._engine.watchdog.cut_short(self)
         self._deadline = 0.0  # host functions refuse it too
         awaited = self._awaited
         if awaited is not None:
             awaited.cancel()
 
-    def _free(self) -> None:
+    def _let_go(self) -> None:
         self._memory.forget()
         self.host.forget()
-        self._store.close()
         self._stores.discard(self._key)
+        self._on_thread.free(self._store.close)

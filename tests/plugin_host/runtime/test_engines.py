@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
+import wasmtime
 
 from proxy_core.plugin_host.abi import agree
 from proxy_core.plugin_host.codes import Hook
@@ -456,6 +459,57 @@ async def test_closing_twice_does_no_harm(engine: Engine) -> None:
     guest.close()
     assert guest.host.memory.read(0, 1) is None
     assert guest.host.memory.pages() == 0
+
+
+@pytest.fixture
+def freed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Guest], list[str]]:
+    """Tells the threads that gave a guest's store back."""
+    told: list[tuple[object, str]] = []
+    delete = wasmtime.Store._delete
+
+    def note(store: wasmtime.Store, pointer: Any) -> None:
+        told.append((store, threading.current_thread().name))
+        delete(store, pointer)
+
+    def of(guest: Guest) -> list[str]:
+        return [thread for store, thread in told if store is guest._store]  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(wasmtime.Store, "_delete", note)
+    return of
+
+
+@pytest.mark.parametrize("called", [False, True])
+@pytest.mark.parametrize("kind", [BesideEngine, OfficialEngine], ids=["beside", "threads"])
+async def test_memory_is_given_back_on_a_thread(
+    kind: Callable[[], Engine], freed: Callable[[Guest], list[str]], called: bool
+) -> None:
+    with contextlib.closing(kind()) as engine:
+        guest = loaded(engine, module("i32.const 0"))
+        if called:
+            await enter(guest)
+        guest.close()
+        guest.close()
+        assert guest.host.memory.pages() == 0
+        await until(lambda: bool(freed(guest)))
+    assert [thread.startswith("plugin-guest") for thread in freed(guest)] == [True]
+
+
+async def test_memory_is_given_back_though_the_engine_is_closed_before_its_turn(
+    freed: Callable[[Guest], list[str]],
+) -> None:
+    engine = OfficialEngine()
+    with contextlib.closing(engine):
+        other = loaded(engine, module("i32.const 0"))
+        guest = loaded(engine, module(f"{SPIN} i32.const 0"), ENDLESS)
+        guest.begin("on_request")
+        await until(lambda: engine.watchdog._inside is guest)
+        other.close()
+        assert not freed(other)
+    assert len(freed(other)) == 1
+    with pytest.raises(DeadlineExceeded):
+        await guest.finish()
+    guest.close()
+    assert len(freed(guest)) == 1
 
 
 async def test_a_guest_inside_is_cut_short_when_it_is_closed(engine: Engine) -> None:
