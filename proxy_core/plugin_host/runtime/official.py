@@ -68,7 +68,9 @@ class Watchdog:
             store.set_epoch_deadline(1)
             self._inside = guest
             self._until = 0.0 if self._closed or guest.is_cut else until
-            if self._until < self._looks_at:
+            if self._closed:  # nobody looks any more
+                self._engine.increment_epoch()
+            elif self._until < self._looks_at:
                 self._change.notify()
             return self._until
 

@@ -551,6 +551,16 @@ async def test_a_guest_that_awaits_an_answer_is_cut_short_when_it_is_closed(
     other.close()
 
 
+def test_a_guest_that_goes_inside_when_its_engine_is_closed_is_cut_short() -> None:
+    engine = OfficialEngine()
+    limits = GuestLimits(fuel=10**9, deadline_ms=600_000)
+    guest = loaded(engine, module(f"{SPIN} i32.const 0"), limits)
+    engine.close()
+    with pytest.raises(DeadlineExceeded):
+        guest.run("on_request")
+    guest.close()
+
+
 async def test_a_closed_engine_leaves_no_guest_and_no_thread_behind() -> None:
     engine = OfficialEngine()
     before = threading.active_count()
