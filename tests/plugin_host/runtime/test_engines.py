@@ -29,6 +29,7 @@ from proxy_core.plugin_host.guest import Engine, Guest
 from proxy_core.plugin_host.hook.call import HookCall
 from proxy_core.plugin_host.logs import StartLog
 from proxy_core.plugin_host.runtime.beside import BesideEngine
+from proxy_core.plugin_host.runtime.guest_store import GuestStore
 from proxy_core.plugin_host.runtime.official import OfficialEngine
 from proxy_core.plugin_host.runtime.raw import RawEngine
 from tests.plugin_host.guests import LOG, MEMORY, wasm
@@ -472,7 +473,10 @@ def freed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Guest], list[str]]:
         delete(store, pointer)
 
     def of(guest: Guest) -> list[str]:
-        return [thread for store, thread in told if store is guest._store]  # type: ignore[attr-defined]
+        theirs: Any = guest._store  # type: ignore[attr-defined]
+        if isinstance(theirs, GuestStore):
+            theirs = theirs._store
+        return [thread for store, thread in told if store is theirs]
 
     monkeypatch.setattr(wasmtime.Store, "_delete", note)
     return of
