@@ -133,7 +133,7 @@ def _arguments(language: Language, directory: Path, name: str, out: Path) -> lis
             return [
                 *_RUST_FLAGS,
                 *("--crate-name", f"_{crate}" if crate[0].isdigit() else crate),
-                f"--remap-path-prefix={directory.parent}=plugins",  # no paths of this machine
+                f"--remap-path-prefix={directory}={_mapped(directory)}",  # none of this machine's
                 *("-o", str(out), str(directory / language.source)),
             ]
         case "c":
@@ -144,6 +144,11 @@ def _arguments(language: Language, directory: Path, name: str, out: Path) -> lis
             return ["build-exe", language.source, *_ZIG_FLAGS, *emit]
         case _:
             return [language.source, "--outFile", str(out), "-Oz", "--use", "abort="]
+
+
+def _mapped(directory: Path) -> str:
+    """What a plugin's directory is called in Rust's panics, wherever it lies."""
+    return f"plugins/{directory.name}"
 
 
 def find_tool(
@@ -224,7 +229,8 @@ def _run(command: Sequence[str], directory: Path, environ: Mapping[str, str]) ->
         raise BuildFailed(f"{command[0]} cannot be run: {error.strerror or error}", "") from error
     except subprocess.TimeoutExpired as error:
         raise BuildFailed(f"{command[0]} was still at it after {SECONDS} s", "") from error
+    told = done.stdout.replace(f"{_mapped(directory)}/", "")  # rustc maps what it says, too
     if done.returncode != 0:
-        raise BuildFailed(f"{command[0]} exited with {done.returncode}", done.stdout)
-    for line in done.stdout.rstrip().splitlines():  # warnings
+        raise BuildFailed(f"{command[0]} exited with {done.returncode}", told)
+    for line in told.rstrip().splitlines():  # warnings
         print(escaped(line.expandtabs()), file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -121,7 +122,7 @@ def new(name: str, lang: str, parent: Path, as_json: bool) -> int:
         print_document({"name": name, "language": lang, "directory": str(place), "files": files})
     else:
         print(escaped(f"{place}: {', '.join(files)}"))
-        print(escaped(f"next: {_PROGRAM} plugin build {place}"))
+        print(escaped(f"next: {_PROGRAM} plugin build {shlex.quote(str(place))}"))
     return FINE
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 import tomllib
@@ -161,6 +162,33 @@ def test_what_a_compiler_says_is_passed_on(
     assert "plugin.ts:7: \\x1b[31mwhat is this" in ran.err
     assert "what is this" in ran.document["output"]
     assert "exited with 4" in ran.document["error"]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("language", "source"),
+    [("rust", "src/lib.rs"), ("c", "src/plugin.c"), ("zig", "src/plugin.zig")],
+)
+def test_a_compiler_names_a_file_that_is_there(
+    tool: Tool, tmp_path: Path, language: str, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools_for(language, monkeypatch, tmp_path)
+    tool("new", "mine", "--lang", language, "--in", tmp_path)
+    lines = (tmp_path / "mine" / source).read_text()
+    (tmp_path / "mine" / source).write_text(lines + "mistake\n")
+    ran = tool("build", tmp_path / "mine", "--json")
+    assert ran.code == 1
+    named = [word for word in ran.document["output"].split() if f"{source}:" in word]
+    assert named
+    assert all(word.startswith(source) for word in named)
+
+
+def test_the_command_that_new_names_can_be_copied(tool: Tool, tmp_path: Path) -> None:
+    place = tmp_path / "my plugins"
+    place.mkdir()
+    told = tool("new", "mine", "--lang", "wat", "--in", place).out
+    command = shlex.split(told.partition("next: ")[2])
+    assert command[-2:] == ["build", str(place / "mine")]
 
 
 def test_what_a_compiler_warns_of_does_not_reach_the_terminal_raw(
