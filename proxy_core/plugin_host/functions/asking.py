@@ -34,6 +34,8 @@ NAME: Final = "host_http_request"
 REQUEST_BYTES: Final = 1024 * 1024
 MOST_REQUESTS: Final = 16
 """In one call of a hook."""
+_SHOWN: Final = 200
+"""Bytes of a request that cannot be sent, in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,10 @@ def _http_request(host: HostSide, ptr: int, length: int, buf: int, cap: int) -> 
         return BAD_POINTER
     asked = parse_request(text)
     if isinstance(asked, int):
+        if asked == NOT_PERMITTED:  # as where it is not granted, so that a reader must be told
+            begins = text_of(text[:_SHOWN].partition(b"\n")[0])
+            why = f"{begins!r} begins no request that can be sent; see docs/plugin-abi.md"
+            call.journal.write(LogLevel.WARN, f"{NAME}: {why}", call.flow_id)
         return asked
     granted = call.belongings.permits.granted("network")
     if call.belongings.fetcher is None or not covers_host(granted, asked.host, asked.port):

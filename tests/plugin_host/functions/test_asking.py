@@ -122,6 +122,19 @@ async def test_what_is_not_granted_is_not_asked() -> None:
     assert denied == {"host_http_request": 4}
 
 
+async def test_the_log_tells_what_is_no_request_from_what_is_not_granted() -> None:
+    asker = Asker()
+    assert await asker.ask(b"GET http://api.test:81/ HTTP/1.1\n\n") == NOT_PERMITTED
+    ((level, text),) = asker.lines
+    assert level is LogLevel.WARN
+    assert text.startswith(
+        "host_http_request: 'GET http://api.test:81/ HTTP/1.1' begins no request"
+    )
+    assert asker.call.belongings.profile.records[Hook.REQUEST.index].denied == {}
+    assert await asker.ask(b"GET http://other.test/") == NOT_PERMITTED
+    assert len(asker.lines) == 1
+
+
 async def test_limits_pointers_and_loading() -> None:
     asker = Asker()
     assert ASKING.run(asker.host, 0, REQUEST_BYTES + 1, 0, 1) == OVER_LIMIT
