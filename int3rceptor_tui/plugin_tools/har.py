@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import datetime
 import ipaddress
 import re
@@ -30,6 +31,7 @@ from int3rceptor_tui.plugin_tools.har_format import (
     form_of,
     text_of,
 )
+from int3rceptor_tui.view_model.body_text import charset_of
 from proxy_core.errors import PluginError
 from proxy_core.model.connection import ClientConnection, ServerConnection
 from proxy_core.model.flow import Flow, FlowKind, FlowState
@@ -51,6 +53,8 @@ _LATEST: Final = 2.0**63 / 1e9
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NOT_IN_VALUES: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+_AS_BROWSERS: Final = {"iso8859-1": "cp1252", "ascii": "cp1252"}
+"""What browsers take these charsets for."""
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
@@ -249,13 +253,23 @@ def _version(text: str) -> str:
 def _body(content: Content | None, head: RequestHead | ResponseHead | None) -> bytes:
     if content is None:
         return b""
+    declared = None if head is None else head.headers.get(b"content-type")
+    kind = text_of(content.mime_type) if declared is None else declared.decode("latin-1")
     if not content.text:
-        declared = None if head is None else head.headers.get(b"content-type")
-        kind = text_of(content.mime_type) if declared is None else declared.decode("latin-1")
         return form_of(content, kind) if content.params else b""
     if text_of(content.encoding).lower() == "base64":
         return _decoded(content.text)
-    return bytes_of(content.text)
+    return _in_charset(content.text, kind)
+
+
+def _in_charset(text: str, content_type: str) -> bytes:
+    """Return a body's bytes, which archives keep as text; UTF-8 where its charset has no such."""
+    charset = charset_of(content_type)
+    for name in () if charset is None else (charset, _AS_BROWSERS.get(charset)):
+        if name is not None:
+            with contextlib.suppress(LookupError, ValueError):
+                return text.encode(name, "surrogateescape")
+    return bytes_of(text)
 
 
 def _decoded(text: str) -> bytes:

@@ -26,19 +26,29 @@ def decode_body(kept: bytes, encoding: str | None, limit: int = LIMIT) -> Decode
     return DecodedBody(decoded.data, tuple(visible(note) for note in decoded.notes))
 
 
+def charset_of(content_type: str | None) -> str | None:
+    """Return the charset that a content type claims, as Python names it."""
+    claimed = _CHARSET.search(content_type or "")
+    if claimed is None:
+        return None
+    try:
+        name = codecs.lookup(claimed[1]).name
+    except (LookupError, ValueError):
+        return None
+    return None if name in _NO_CHARSETS else name
+
+
 def to_text(data: bytes, content_type: str | None) -> str:
     """Return the bytes as text: the charset they claim, a byte order mark, UTF-8, else Latin-1."""
     for mark, name in _BOMS:
         if data.startswith(mark):
             return data.decode(name, errors="replace")
-    claimed = _CHARSET.search(content_type or "")
-    if claimed:
+    charset = charset_of(content_type)
+    if charset is not None:
         try:
-            charset = codecs.lookup(claimed[1]).name
-            if charset not in _NO_CHARSETS:
-                return data.decode(charset, errors="replace")
+            return data.decode(charset, errors="replace")
         except (LookupError, ValueError):
-            pass  # a charset that nobody knows
+            pass  # no charset, whatever else it is
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -46,6 +46,32 @@ def test_an_entry_becomes_a_flow() -> None:
     assert flow.server.peer == ("2001:db8::1", 8443)
 
 
+@pytest.mark.parametrize(
+    ("content_type", "text", "wire"),
+    [
+        ("text/html; charset=ISO-8859-1", "grün", b"gr\xfcn"),
+        ("text/html; charset=iso-8859-1", "5 €", b"5 \x80"),
+        ('text/plain; charset="Shift_JIS"', "日本", b"\x93\xfa\x96{"),
+        ("text/html; charset=iso-8859-1", "日本", "日本".encode()),
+        ("text/html; charset=hex", "grün", "grün".encode()),
+        ("text/html; charset=nobody-knows", "grün", "grün".encode()),
+        ("text/html; charset=utf-8", "gr\udcfcn\ud800", b"gr?n?"),
+        ("text/html", "grün", "grün".encode()),
+    ],
+)
+def test_bodies_are_bytes_of_the_charset_that_they_name(
+    content_type: str, text: str, wire: bytes
+) -> None:
+    named = [{"name": "Content-Type", "value": content_type}]
+    recorded = one(
+        "http://example.com/",
+        request={"method": "POST", "postData": {"mimeType": content_type, "text": text}},
+        response={"headers": named, "content": {"text": text}},
+    )
+    flow = recorded.finished()
+    assert (flow.request_body.kept, flow.response_body.kept) == (wire, wire)
+
+
 def test_http2_as_browsers_write_it() -> None:
     headers = [
         {"name": ":authority", "value": "example.com"},
