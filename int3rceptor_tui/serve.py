@@ -56,7 +56,7 @@ def run_serve(settings: Settings) -> int:
     from proxy_core.core import Core
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(serve_until_signal(lambda: Core(settings)))
+        return runner.run(serve_until_signal(lambda: Core(settings, attended=False)))
 
 
 async def serve_until_signal(make_core: Callable[[], ServedCore]) -> int:

@@ -70,13 +70,16 @@ _LIBRARY_LINES_TOLD = 20  # a second
 class Core:
     """One proxy. Make, `start`, `stop`; not to be started twice."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Take settings that are checked but for their message rules. Raises ConfigError."""
+    def __init__(self, settings: Settings, *, attended: bool = True) -> None:
+        """Take settings that are checked but for their message rules. Raises ConfigError.
+
+        Where it is not `attended`, by a user who lets flows go on, none is held.
+        """
         self.settings = settings
         self.bus = Bus()
         self.counters = Counters()
         self.flows = FlowRing(settings.limits.captured_total)
-        self.held = HeldFlows()
+        self.held = HeldFlows(attended=attended)
         self.hooks = hooks_with(message_rules(settings))
         limits = settings.limits
         self._tunnel_times = TunnelTimes(limits.tunnel_timeout, limits.idle_timeout)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from proxy_core.exchange.answers import respond, text_response
-from proxy_core.exchange.held import KILLED, Decision, HeldFlows
+from proxy_core.exchange.held import KILLED, Decision, HeldFlows, not_held
 from proxy_core.exchange.ledger import Ledger
 from proxy_core.exchange.ports import ClientStream
 from proxy_core.model.flow import Flow
@@ -32,12 +34,22 @@ class Decisions:
         return True
 
     async def _hold(self, verdict: Hold, client: ClientStream, flow: Flow) -> bool:
+        if not self._held.attended:
+            note = not_held(verdict.by)
+            if note not in flow.notes:
+                flow.notes = (*flow.notes, note)
+            return True
         flow.notes = (*flow.notes, f"held by {verdict.by}")
         if await self.hold(flow) is Decision.RESUME:
             return True
         flow.error = KILLED
         client.abort(flow.error)
         return False
+
+    @property
+    def holding(self) -> Callable[[Flow], Awaitable[Decision]] | None:
+        """What lets a flow wait, where somebody may decide."""
+        return self.hold if self._held.attended else None
 
     async def hold(self, flow: Flow) -> Decision:
         """Let a flow wait for the user's word; one that waits already must not wait again."""

@@ -406,7 +406,7 @@ class Exchange:
                     server_side,
                     deflate,
                     self._ledger.grew,
-                    self._decisions.hold,
+                    self._decisions.holding,
                 )
                 return
         tunnel = self._hooks.tunnel

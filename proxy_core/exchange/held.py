@@ -11,6 +11,11 @@ KILLED = "killed by the user"
 """What a flow says that the user has ended."""
 
 
+def not_held(by: str) -> str:
+    """Return what a flow says that `by` would have held, where nobody is there to decide."""
+    return f"not held for {by}, as there is no console to let it go on"
+
+
 class Decision(enum.Enum):
     """What the user says of a held flow."""
 
@@ -21,7 +26,9 @@ class Decision(enum.Enum):
 class HeldFlows:
     """The flows held, and who waits for them. For the core's loop only."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, attended: bool = True) -> None:
+        self.attended = attended
+        """Whether somebody may decide; else no flow is to wait."""
         self._waiting: dict[FlowId, asyncio.Future[Decision]] = {}
 
     async def wait(self, flow_id: FlowId) -> Decision:

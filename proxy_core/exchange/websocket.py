@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from proxy_core.config import Limits
 from proxy_core.errors import RemoteProtocolError, WebSocketError
-from proxy_core.exchange.held import KILLED, Decision
+from proxy_core.exchange.held import KILLED, Decision, not_held
 from proxy_core.exchange.hooks import Hooks
 from proxy_core.exchange.news import News
 from proxy_core.exchange.ports import ByteStream
@@ -214,11 +214,10 @@ class _Session:
     async def may_pass(self, message: WebSocketMessage, by: str) -> bool:
         """See `Watcher.may_pass`."""
         if self._hold is None:
+            self._note(not_held(by))
             return True
         async with self._turn:
-            note = f"held by {by}"
-            if note not in self._flow.notes:
-                self._flow.notes = (*self._flow.notes, note)
+            self._note(f"held by {by}")
             self._log.held = message
             try:
                 decision = await self._hold(self._flow)
@@ -226,6 +225,10 @@ class _Session:
                 self._log.held = None
                 self.moved = asyncio.get_running_loop().time()
         return decision is Decision.RESUME
+
+    def _note(self, note: str) -> None:
+        if note not in self._flow.notes:
+            self._flow.notes = (*self._flow.notes, note)
 
     def killed(self) -> None:
         """See `Watcher.killed`."""

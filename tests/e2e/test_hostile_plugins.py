@@ -64,3 +64,13 @@ def test_a_flow_ends_with_502_where_a_plugin_must_not_fail(
         answer = curl(f"{site(origin, way)}/upload", flag, "-d", "body")
         assert answer.status == 502
         assert b"plugin strict" in answer.body
+
+
+@pytest.mark.parametrize("hook", ["on_request", "on_response"])
+def test_what_a_plugin_holds_goes_on_where_there_is_no_console(
+    start_proxy: StartProxy, origin: BackgroundOrigin, tmp_path: Path, hook: str
+) -> None:
+    put_module(tmp_path / "plugins", "holder", guest("i32.const 2", hook))
+    proxy = start_proxy("--plugins", str(tmp_path / "plugins"))
+    echoed = Curl(proxy, tmp_path)(f"{site(origin, 'http')}/echo", "-d", BODY)
+    assert (echoed.status, echoed.body.decode()) == (200, BODY)

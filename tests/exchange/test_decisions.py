@@ -46,6 +46,18 @@ async def test_edited_request_is_the_one_that_is_routed_and_sent(house: House) -
     assert (origin.head, origin.clean) == (edited, None)
 
 
+async def test_nothing_is_held_where_nobody_decides(house: House) -> None:
+    house.held.attended = False
+    house.hooks.request = house.hooks.response = saying(Hold("plugin censor"))
+    client = FakeClient()
+    house.origin(answered())
+    await house.exchange.run(client, asked())
+    assert client.head is not None
+    (flow,) = house.flows.snapshot()
+    note = "not held for plugin censor, as there is no console to let it go on"
+    assert (flow.state, flow.notes) == (FlowState.DONE, (note,))
+
+
 async def test_edited_response_is_the_one_that_is_sent(house: House) -> None:
     client = FakeClient()
     house.origin(answered(length=1, clean=b"stale\r\n\r\n"), body=(b"x", b""))

@@ -58,6 +58,7 @@ class Joined:
         farewell: float = 5.0,
         news_interval: float = 3600.0,
         times: TunnelTimes | None = None,
+        attended: bool = True,
     ) -> None:
         self.client, self.server = Pipe(), Pipe()
         peer = ClientConnection(ConnectionId(1), ("127.0.0.1", 1), ("127.0.0.1", 2), "regular", 0.0)
@@ -69,12 +70,17 @@ class Joined:
         )
         self.deflate = deflate
         self.told_of: list[int] = []
-        self.held = HeldFlows()
+        self.held = HeldFlows(attended=attended)
         self.over = asyncio.Event()
 
     async def run(self) -> None:
         await self.sockets.carry(
-            self.flow, self.client, self.server, self.deflate, self._noted, self._hold
+            self.flow,
+            self.client,
+            self.server,
+            self.deflate,
+            self._noted,
+            self._hold if self.held.attended else None,
         )
         self.over.set()
 
@@ -121,9 +127,10 @@ async def joined(
     farewell: float = 5.0,
     news_interval: float = 3600.0,
     times: TunnelTimes | None = None,
+    attended: bool = True,
 ) -> AsyncIterator[Joined]:
     """Join two sides; both hang up at the end of the test."""
-    sides = Joined(limits, deflate, farewell, news_interval, times)
+    sides = Joined(limits, deflate, farewell, news_interval, times, attended)
     async with asyncio.TaskGroup() as group:
         group.create_task(sides.run())
         await asyncio.sleep(0)
@@ -528,6 +535,16 @@ async def test_a_held_message_waits_for_the_user_and_what_follows_it_with_it() -
         )
         assert sides.flow.web_socket.held is None
         assert sides.flow.notes == ("held by plugin censor",)
+
+
+async def test_no_message_is_held_where_nobody_decides() -> None:
+    async with joined(attended=False) as sides:
+        seer = Seer(sides)
+        seer.verdicts[b"wait"] = Hold("plugin censor")
+        sides.server.say(frame(TEXT, b"wait") + frame(TEXT, b"wait"))
+        await sides.client.heard(frame(TEXT, b"wait") + frame(TEXT, b"wait"))
+        note = "not held for plugin censor, as there is no console to let it go on"
+        assert sides.flow.notes == (note,)
 
 
 async def test_one_message_of_a_flow_is_held_at_a_time() -> None:
