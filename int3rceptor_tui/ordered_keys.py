@@ -35,6 +35,9 @@ class OrderedKeys(App[int]):
 
     async def _take_key(self, event: events.Key) -> None:
         self.last_key_at = time.monotonic()
+        await asyncio.sleep(0)  # what the key before has started asks its question, if it has one
+        if not self.screen_stack:
+            return  # the program ends
         if await self._check_bindings(event.key, priority=True):
             return
         target: Widget = self.focused or self.screen

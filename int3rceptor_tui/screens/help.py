@@ -76,7 +76,7 @@ class HelpScreen(ConsoleScreen):
         """Show the lines."""
         self.tabs.show(0, "", f"{self.books.hints['app.back'].hint} goes back")
         self.viewer.show(self._lines)
-        self.viewer.focus()
+        self.focus_main()
 
     @property
     def main_window(self) -> LineViewer:

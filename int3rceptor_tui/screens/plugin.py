@@ -39,7 +39,7 @@ class PluginScreen(ConsoleScreen):
         """Show the lines."""
         self.tabs.show(0, "", f"{self.books.hints['app.back'].hint} goes back")
         self.show_plugins()
-        self.viewer.focus()
+        self.focus_main()
 
     def show_update(self, update: Update) -> None:
         """See `ConsoleScreen.show_update`."""

@@ -507,6 +507,39 @@ async def test_keys_typed_all_at_once_have_their_effect_one_after_the_other() ->
         assert console.app.screen.query_one(Prompt).value == ""
 
 
+async def test_what_a_key_asks_for_is_typed_right_behind_it() -> None:
+    async with open_console(with_flows(2)) as console:
+        for key in ("y", "u", "r", "l", "enter", "enter"):
+            console.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(lambda: console.was_told("Copied flow 2 as url: 27 bytes."))
+        await until(lambda: isinstance(console.app.screen, DetailScreen))
+
+
+@pytest.mark.parametrize("keys", ["?/move", "2p/calls"])
+async def test_the_search_of_a_screen_that_just_opened_has_the_keys(keys: str) -> None:
+    async with open_console(with_plugins()) as console:
+        for character in keys:
+            key = {"?": "question_mark", "/": "slash"}.get(character, character)
+            console.app.post_message(events.Key(key, character))
+        await until(lambda: console.app.screen.query(Prompt).first().value == keys.partition("/")[2])
+
+
+async def test_the_dialog_that_a_key_opens_has_the_next_one() -> None:
+    async with open_console(with_flows(2)) as console:
+        for key in ("z", "y"):
+            console.app.post_message(events.Key(key, key))
+        await until(lambda: console.control.asked == [("clear",)])
+
+
+async def test_the_prompt_for_a_plugin_has_the_keys_that_come_next() -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("colon")
+        await console.type("plugins.reload")
+        for key in ("enter", *"alpha", "enter"):
+            console.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(lambda: console.control.asked == [("reload", "alpha")])
+
+
 async def test_a_flow_is_copied_from_the_list_and_from_the_flow_itself() -> None:
     async with open_console(with_flows(2)) as console:
         await console.press("y")
