@@ -125,6 +125,10 @@ class ConsoleApp(OrderedKeys):
         self.worker_core.stop()
         super().exit(result, return_code, message)
 
+    def on_unmount(self) -> None:
+        """Stop the core after a fault of the console too, which leaves without `exit`."""
+        self.worker_core.stop()
+
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from textual import events
 
+from int3rceptor_tui.app import ConsoleApp
 from int3rceptor_tui.keymap import ACTIONS, Where, check_remapped
 from int3rceptor_tui.screens.core_down import CoreDownScreen
 from int3rceptor_tui.screens.detail import DetailScreen
@@ -521,7 +522,9 @@ async def test_the_search_of_a_screen_that_just_opened_has_the_keys(keys: str) -
         for character in keys:
             key = {"?": "question_mark", "/": "slash"}.get(character, character)
             console.app.post_message(events.Key(key, character))
-        await until(lambda: console.app.screen.query(Prompt).first().value == keys.partition("/")[2])
+        await until(
+            lambda: console.app.screen.query(Prompt).first().value == keys.partition("/")[2]
+        )
 
 
 async def test_the_dialog_that_a_key_opens_has_the_next_one() -> None:
@@ -600,6 +603,26 @@ async def test_held_flows_are_resumed_and_killed_by_key() -> None:
         await until(lambda: ("kill", [1]) in console.control.asked)
         await console.press("A")
         await until(lambda: ("resume", None) in console.control.asked)
+
+
+async def test_a_fault_of_the_console_ends_the_core_too() -> None:
+    app = ConsoleApp(Settings(), make=lambda _: FakeRunnableCore(FakeControl()))
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def run() -> None:
+        async with app.run_test():
+            await until(lambda: app.control is not None)
+            app.call_later(fail)
+            await until(lambda: not app.is_running)
+
+    try:
+        with pytest.raises(ZeroDivisionError):
+            await run()
+        await until(lambda: not app.worker_core.running)
+    finally:
+        app.worker_core.stop()
 
 
 async def test_a_core_that_cannot_start_says_why_and_can_be_started_again() -> None:
