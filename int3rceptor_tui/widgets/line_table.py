@@ -88,6 +88,7 @@ class LineTable(LineWindow):
         self._top_key: int | None = None
         self._fitted: tuple[int, list[tuple[int, int]]] = (-1, [])
         self._last_count = 0
+        self._last_page = 0
         self.shift = 0
         """By how many cells the widest column is scrolled sideways."""
         shares = [column.share for column in columns]
@@ -230,6 +231,15 @@ class LineTable(LineWindow):
     def on_blur(self) -> None:
         """Show the cursor as resting."""
         self.refresh_line(self.cursor)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Keep in sight what was: the newest row where it is followed, else the cursor's."""
+        before, self._last_page = self._last_page, self.page
+        if self.follow:
+            self.sync()
+        elif self.top + self.page <= self.cursor < self.top + before:
+            self.top = self.cursor - self.page + 1
+            self.clamp()
 
     # --- drawing
 

@@ -115,6 +115,28 @@ async def test_movement_keys_go_to_the_ends_and_by_pages() -> None:
         assert table_of(console).selected == 200
 
 
+async def test_a_smaller_terminal_keeps_the_newest_or_the_cursor_in_sight() -> None:
+    async with open_console(with_flows(200)) as console:
+        await console.pilot.resize_terminal(100, 20)
+        await console.settle()
+        assert "/items/200 " in console.text
+        await console.press(*"k" * 14, "colon")
+        assert "/items/186 " in console.text
+        await console.press("escape")
+        await console.pilot.resize_terminal(100, 9)
+        await console.settle()
+        assert "/items/186 " in console.text
+        assert table_of(console).selected == 186
+
+
+async def test_the_newest_flow_stays_in_sight_behind_the_prompt() -> None:
+    async with open_console(with_flows(200)) as console:
+        await console.press("colon")
+        assert "/items/200 " in console.text
+        await console.press("escape")
+        assert "/items/200 " in console.text
+
+
 async def test_the_cursor_stays_on_its_flow_when_older_ones_are_evicted() -> None:
     async with open_console(with_flows(100)) as console:
         await console.press("k", "k")
