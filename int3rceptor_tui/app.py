@@ -30,6 +30,7 @@ from int3rceptor_tui.messages import (
     CoreStarted,
     CoreStopped,
     FlowChosen,
+    LogLineChosen,
     PluginChosen,
     ScreenChosen,
 )
@@ -218,6 +219,10 @@ class ConsoleApp(OrderedKeys):
     @on(FlowChosen)
     def _flow_chosen(self, event: FlowChosen) -> None:
         self.screens.open_flow(event.flow_id)
+
+    @on(LogLineChosen)
+    def _log_line_chosen(self, event: LogLineChosen) -> None:
+        self.screens.open_log_line(event.seq)
 
     @on(PluginChosen)
     def _plugin_chosen(self, event: PluginChosen) -> None:

@@ -26,6 +26,7 @@ class Where(enum.Enum):
     DETAIL = "flow"
     PLUGINS = "plugins"
     PLUGIN = "plugin"
+    LINE = "log line"
     HELP = "help"
 
 
@@ -255,14 +256,28 @@ ACTIONS: tuple[Action, ...] = (
         "enter",
         "Show the log line's flow",
         Where.PLUGINS,
-        "On a plugin: its profile.",
+        "Of one that belongs to none, the line whole; on a plugin, its profile.",
         listed=False,
+    ),
+    Action(
+        "plugins.line",
+        "w",
+        "Show the log line whole",
+        Where.PLUGINS,
+        "The one under the cursor of the log.",
     ),
     # one plugin
     Action("plugin.page", "space", "Page down", Where.PLUGIN, listed=False),
     Action("plugin.search", "slash", "Search", Where.PLUGIN),
     Action("plugin.search_next", "n", "Find the next", Where.PLUGIN, listed=False),
     Action("plugin.search_previous", "N", "Find the one before", Where.PLUGIN, listed=False),
+    # one log line
+    Action("line.flow", "enter", "Show the line's flow", Where.LINE, listed=False),
+    Action("line.next", "space", "Show the next line", Where.LINE, listed=False),
+    Action("line.previous", "p", "Show the line before", Where.LINE, listed=False),
+    Action("line.search", "slash", "Search", Where.LINE, listed=False),
+    Action("line.search_next", "n", "Find the next", Where.LINE, listed=False),
+    Action("line.search_previous", "N", "Find the one before", Where.LINE, listed=False),
     # the keys
     Action("help.page", "space", "Page down", Where.HELP, listed=False),
     Action("help.search", "slash", "Search", Where.HELP, listed=False),

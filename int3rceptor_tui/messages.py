@@ -40,6 +40,14 @@ class PluginChosen(Message):
         self.name = name
 
 
+class LogLineChosen(Message):
+    """The user wants to see a log line whole; `seq` is its key in the log book."""
+
+    def __init__(self, seq: int) -> None:
+        super().__init__()
+        self.seq = seq
+
+
 class ScreenChosen(Message):
     """The user clicked on a main screen's name; `index` counts from 0."""
 

@@ -15,6 +15,7 @@ from proxy_core.errors import ControlError, Int3rceptorError
 _ELSEWHERE = {
     Where.DETAIL: ("an open flow", "flow.open", " on one"),
     Where.PLUGIN: ("an open plugin", "plugins.profile", " on one"),
+    Where.LINE: ("an open log line", "plugins.line", " on one"),
     Where.HELP: ("the list of keys", "app.help", ""),
 }
 

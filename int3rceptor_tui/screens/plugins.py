@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Where, bindings
-from int3rceptor_tui.messages import FlowChosen, PluginChosen
+from int3rceptor_tui.messages import FlowChosen, LogLineChosen, PluginChosen
 from int3rceptor_tui.screens.base import MainScreen
 from int3rceptor_tui.view_model import log_rows, plugin_rows
 from int3rceptor_tui.view_model.log_rows import LogRows
@@ -92,6 +92,8 @@ class PluginsScreen(MainScreen):
             return
         key = hints["plugins.follow"].hint
         follow = "following" if self.log_table.follow else f"{key} follows"
+        if self._in_log:
+            follow = f"{hints['plugins.line'].hint} shows a line whole, {follow}"
         key = hints["plugins.log"].hint
         title = "Log of all plugins"
         if name is not None:
@@ -149,14 +151,23 @@ class PluginsScreen(MainScreen):
         logs = self.books.logs
         line = logs.at(self.log_table.cursor)
         if line.flow_id is None:
-            self.notify("This line belongs to no flow.", timeout=2)
+            self.post_message(LogLineChosen(line.seq))
         else:
             self.post_message(FlowChosen(line.flow_id))
+
+    def do_plugins_line(self) -> None:
+        """Show the line under the log's cursor whole."""
+        seq = self.log_table.cursor_key
+        if seq is None:
+            self.notify("There is no log line yet.", timeout=2)
+        else:
+            self.post_message(LogLineChosen(seq))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Remember the pane."""
         if event.widget in (self.table, self.log_table):
             self._in_log = event.widget is self.log_table
+            self._title()
 
     def do_pane_next(self) -> None:
         """Go to the other pane."""

@@ -12,6 +12,7 @@ from int3rceptor_tui.screens.base import ConsoleScreen, MainScreen
 from int3rceptor_tui.screens.detail import DetailScreen
 from int3rceptor_tui.screens.flows import FlowsScreen
 from int3rceptor_tui.screens.help import HelpScreen
+from int3rceptor_tui.screens.log_line import LogLineScreen
 from int3rceptor_tui.screens.plugin import PluginScreen
 from int3rceptor_tui.screens.plugins import PluginsScreen
 from proxy_core.control.control import Control
@@ -134,6 +135,10 @@ class ScreenStack:
         elif self.source is not None:
             self._open(DetailScreen(self._books, self.source, flow_id, by))
 
+    def open_log_line(self, seq: int) -> None:
+        """Show a log line on top of what is there."""
+        self._open(LogLineScreen(self._books, seq))
+
     def open_plugin(self, name: str) -> None:
         """Show a plugin on top of what is there, or in the place of another one."""
         if isinstance(self._app.screen, PluginScreen):
@@ -168,6 +173,8 @@ class ScreenStack:
             self._app.pop_screen()
             if isinstance(screen, DetailScreen) and self._app.screen is self.flows:
                 self.flows.table.move_to_key(screen.flow_id)
+            if isinstance(screen, LogLineScreen) and self._app.screen is self.plugins:
+                self.plugins.log_table.move_to_key(screen.line.seq)
         elif screen is not self.flows:
             self.show(self.flows)
 

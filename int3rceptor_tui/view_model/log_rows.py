@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.columns import Column
 from int3rceptor_tui.view_model.formats import clock
+from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.log_book import LogBook
 from int3rceptor_tui.view_model.visible import visible
-from proxy_core.model.log_line import LogLevel
+from proxy_core.model.log_line import LogLevel, LogLine
 
 COLUMNS = (
     Column("Time", 8, rank=2),
@@ -52,7 +54,25 @@ class LogRows:
         return (
             (clock(line.time), "dim"),
             (level, style or "good"),
-            (visible(line.plugin) or "int3rceptor", "" if line.plugin else "dim"),
+            (_who(line), "" if line.plugin else "dim"),
             ("" if line.flow_id is None else f"#{line.flow_id}", "key"),
             (visible(line.text), style),
         )
+
+
+def log_line_lines(line: LogLine, hints: Hints = BY_ID) -> list[list[Piece]]:
+    """Return one line with all that is known of it, its text in one piece below."""
+    level, style = _LEVELS[line.level]
+    rows: list[list[Piece]] = [
+        [("  time     ", "dim"), (clock(line.time), "")],
+        [("  level    ", "dim"), (level, style or "good")],
+        [("  plugin   ", "dim"), (_who(line), "")],
+    ]
+    if line.flow_id is not None:
+        shows = f"  {hints['line.flow'].hint} shows it"
+        rows.append([("  flow     ", "dim"), (f"#{line.flow_id}", "key"), (shows, "dim")])
+    return [*rows, [], [(visible(line.text), style)]]
+
+
+def _who(line: LogLine) -> str:
+    return visible(line.plugin) or "int3rceptor"

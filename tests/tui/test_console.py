@@ -581,6 +581,27 @@ async def test_a_flow_is_copied_from_the_list_and_from_the_flow_itself() -> None
         await until(lambda: console.app.clipboard == '{"number": 1}')
 
 
+async def test_a_log_line_longer_than_the_screen_can_be_read_whole() -> None:
+    long = "it panicked because " + "of this and " * 40 + "of \x1b[31mkey 42"
+    lines = [make_line(2, long, flow=3), make_line(3, long + " without a flow")]
+    async with open_console(with_plugins(), size=(80, 24)) as console:
+        console.control.put(logs=lines)
+        await console.tick()
+        await console.press("2", "tab", "enter")
+        assert "without a flow" in " ".join(console.text.split())
+        await console.press("p")
+        shown = " ".join(console.text.split())
+        assert "of \u241b[31mkey 42" in shown
+        assert "#3 enter shows it" in shown
+        await console.press("q", "w")
+        assert "#3  enter shows it" in console.text, "the cursor went along"
+        await console.press("q")
+        assert "w shows a line whole, F follows" in console.text
+        await console.press("w")
+        await console.press("enter")
+        await until(lambda: '"number": 3' in console.text)
+
+
 async def test_help_lists_the_keys_of_the_place() -> None:
     async with open_console(with_flows(1), size=(120, 60)) as console:
         await console.press("question_mark")
