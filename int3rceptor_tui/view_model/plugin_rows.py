@@ -19,7 +19,7 @@ COLUMNS = (
     Column("Fuel", 6, rank=4, right=True),
     Column("Traps", 5, rank=2, right=True),
     Column("Lines", 7, rank=4, right=True),
-    Column("Remarks", 16, rank=1, share=5),
+    Column("Remarks", 28, rank=1, share=5),
 )
 
 STATES = {
@@ -120,7 +120,7 @@ def _last(plugin: PluginStatus, hints: Hints) -> tuple[str, str]:
     open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]
     if open_kinds:
         key = hints["plugins.permissions"].hint
-        return f"asks for {' and '.join(open_kinds)}: {key} decides", "warn"
+        return f"{key} decides on {', '.join(open_kinds)}", "warn"
     compared = plugin.compared
     if compared is None:
         return visible(plugin.description), "dim"

@@ -57,13 +57,22 @@ def status_parts(
     used = sum(cell_len(text) for text, _ in left)
     room = width - used - 3
     if question is not None and room >= _LEAST_QUESTION:
+        if status.held:  # somebody waits: before everything else
+            fields.insert(0, fields.pop(2))
+        if room - _need(fields[0]) >= _LEAST_QUESTION:
+            room -= _need(fields[0])
         fields.insert(0, [(question.line(room, hints), "warn")])
     parts = list(left)
     for field in fields:
-        need = 3 + sum(cell_len(text) for text, _ in field)
+        need = _need(field)
         if used + need > width:
             continue
         parts.append((" │ ", "dim"))
         parts.extend(field)
         used += need
     return parts
+
+
+def _need(field: list[Part]) -> int:
+    """Return the cells that a field takes, with what parts it from the one before."""
+    return 3 + sum(cell_len(text) for text, _ in field)

@@ -753,7 +753,7 @@ async def test_hints_name_the_keys_as_they_were_remapped() -> None:
         await console.tick()
         await console.app.fetch_plugins()
         await console.settle()
-        assert "asks for network: f5 decides" in console.text
+        assert "f5 decides on network" in console.text
         await console.press("f7")
         assert "Log of alpha, f7 shows all" in console.text
         await console.press("f8")

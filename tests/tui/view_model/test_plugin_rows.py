@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from int3rceptor_tui.view_model.plugin_rows import PluginRows
+from int3rceptor_tui.view_model.columns import fit
+from int3rceptor_tui.view_model.plugin_rows import COLUMNS, PluginRows
 from proxy_core.model.ids import FlowId
 from proxy_core.model.plugin_status import (
     AskedPermission,
@@ -26,8 +27,15 @@ def last_cell(**changes: object) -> tuple[str, str]:
 def test_an_error_is_told_before_an_open_question_and_that_before_what_it_is() -> None:
     assert last_cell() == ("What alpha does", "dim")
     assert last_cell(asked=(DECIDED,)) == ("What alpha does", "dim")
-    assert last_cell(asked=(OPEN, DECIDED)) == ("asks for network: P decides", "warn")
+    assert last_cell(asked=(OPEN, DECIDED)) == ("P decides on network", "warn")
     assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "bad")
+
+
+def test_eighty_columns_leave_room_for_which_key_decides() -> None:
+    cells = dict(fit(COLUMNS, 80))[len(COLUMNS) - 1]
+    assert cells >= len("P decides on network")
+    both = OPEN, AskedPermission("filesystem", ("/srv",), PermissionState.UNASKED)
+    assert last_cell(asked=both)[0].startswith("P decides on network, files")
 
 
 def test_a_plugin_in_quarantine_says_when_it_is_called_again() -> None:

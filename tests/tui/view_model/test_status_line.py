@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import msgspec
 
+from int3rceptor_tui.view_model.first_uses import Question
 from int3rceptor_tui.view_model.status_line import status_parts
+from proxy_core.model.plugin_status import AskedPermission, PermissionState
 from tests.tui.fake_control import FakeControl
 
 
@@ -14,3 +16,16 @@ def text_of(api: str) -> str:
 def test_the_status_says_where_the_api_is() -> None:
     assert " ● 127.0.0.1:8080  API 127.0.0.1:3000 │" in text_of("http://127.0.0.1:3000")
     assert "API" not in text_of("")
+
+
+def test_an_open_question_leaves_room_for_the_flows_that_are_held() -> None:
+    entries = ("127.0.0.1:9911", "*.internal.example.com", "api.example.com")
+    asked = AskedPermission("network", entries, PermissionState.UNASKED)
+    status = msgspec.structs.replace(FakeControl().core_status, held=2, flows_seen=22_515)
+    parts = status_parts(status, 500.0, "", 80, Question("caller", asked))
+    text = "".join(part for part, _ in parts)
+    assert len(text) <= 80
+    assert "caller asks for network: 127" in text
+    assert "P decides │ 2 held" in text
+    calm = status_parts(msgspec.structs.replace(status, held=0), 0.0, "", 80, Question("a", asked))
+    assert "P decides │ 22515 flows" in "".join(part for part, _ in calm)
