@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.keymap import BY_ID, Hints
-from int3rceptor_tui.view_model.formats import duration, size
+from int3rceptor_tui.view_model.formats import duration, plural, size
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.plugin_rows import STATES, count, progress, rest
 from int3rceptor_tui.view_model.visible import visible
@@ -27,7 +27,7 @@ _DECIDED = {
 
 
 def plugin_lines(plugin: PluginStatus, hints: Hints = BY_ID) -> Rows:
-    """Return everything that is known of a plugin besides its log."""
+    """Return what is known of a plugin besides its log, what changes before what it is."""
     phase = f", {plugin.phase.value} ({progress(plugin)})" if plugin.phase else ""
     if plugin.state is PluginState.QUARANTINED:
         phase = f", {rest(plugin)}"
@@ -35,20 +35,25 @@ def plugin_lines(plugin: PluginStatus, hints: Hints = BY_ID) -> Rows:
     rows: Rows = []
     if plugin.last_error:
         rows += [[("Last error", "bad")], [("  " + visible(plugin.last_error), "bad")], []]
+    instances = f"{plugin.instances} {plural('instance', plugin.instances)}"
     rows += [
         [("Plugin", "heading")],
         _fact("name", plugin.name),
-        _fact("version", plugin.version or "none"),
-        _fact("what it is", plugin.description or "not said"),
-        _fact("abi", plugin.abi or "none"),
         _fact("state", plugin.state.value + phase, STATES.get(plugin.state, "notice")),
         _fact("generation", f"{plugin.generation}{loaded}"),
-        _fact("module", plugin.path),
-        _fact("permissions", ", ".join(plugin.permissions) or "none"),
-        _fact("instances", str(plugin.instances)),
-        _fact("memory", f"{size(plugin.memory_pages * _PAGE)} an instance"),
+        _fact("memory", f"{size(plugin.memory_pages * _PAGE)} an instance, {instances}"),
         _fact("kept state", size(plugin.state_bytes)),
+        [],
+        [("Hooks", "heading")],
+        [(_HEADS, "dim")],
     ]
+    rows += [_hook(profile) for profile in plugin.profile]
+    if not plugin.profile:
+        rows.append([("  none was called yet", "dim")])
+    denied = [(told.hook, *each) for told in plugin.profile for each in told.denied]
+    if denied:
+        rows += [[], [("Denied host calls", "heading")]]
+        rows += [_fact(hook, f"{name}  {times}", "warn") for hook, name, times in denied]
     if plugin.compared is not None:
         rows += [[], *_comparison(plugin.compared)]
     if plugin.asked:
@@ -58,19 +63,20 @@ def plugin_lines(plugin: PluginStatus, hints: Hints = BY_ID) -> Rows:
             state = (f"{asked.state.value:<9}", _DECIDED[asked.state])
             head: Piece = (f"  {visible(asked.kind):<14} ", "dim")
             rows += [[head, state, (visible(entry), "")] for entry in asked.entries]
-    rows += [[], [("Hooks", "heading")], [(_HEADS, "dim")]]
-    rows += [_hook(profile) for profile in plugin.profile]
-    if not plugin.profile:
-        rows.append([("  none was called yet", "dim")])
-    denied = [(told.hook, *each) for told in plugin.profile for each in told.denied]
-    if denied:
-        rows += [[], [("Denied host calls", "heading")]]
-        rows += [_fact(hook, f"{name}  {times}", "warn") for hook, name, times in denied]
     if plugin.metrics:
         rows += [[], [("Metrics", "heading")]]
         rows += [
             [(f"  {number:>20} ", ""), (visible(name), "key")] for name, number in plugin.metrics
         ]
+    rows += [
+        [],
+        [("What it is", "heading")],
+        _fact("description", plugin.description or "not said"),
+        _fact("version", plugin.version or "none"),
+        _fact("abi", plugin.abi or "none"),
+        _fact("module", plugin.path),
+        _fact("permissions", ", ".join(plugin.permissions) or "none"),
+    ]
     return rows
 
 

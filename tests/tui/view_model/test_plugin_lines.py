@@ -57,8 +57,7 @@ def test_all_that_is_known_is_told() -> None:
     assert ["7", "hits"] in words
     assert ["-1", "misses"] in words
     assert ["kept", "state", "2.0k"] in words
-    assert ["memory", "1.0M", "an", "instance"] in words
-    assert ["instances", "3"] in words
+    assert ["memory", "1.0M", "an", "instance,", "3", "instances"] in words
     assert ["on_request", "host_respond", "5"] in words
     assert ["network", "granted", "b.example"] in words
     assert ["filesystem", "unasked", "/srv"] in words
@@ -99,3 +98,15 @@ def test_a_load_is_told_while_it_goes_on_and_by_its_time_after_it() -> None:
         make_plugin("a", state=PluginState.LOADING, phase=LoadPhase.STARTING, loading_for=2.0)
     )
     assert "  state          loading, starting (2.0s so far; generation 1 goes on)" in told
+
+
+def test_what_hooks_cost_is_in_sight_on_a_small_screen() -> None:
+    entries = tuple(f"host{number}.example" for number in range(64))
+    plugin = make_plugin(
+        "alpha",
+        last_error="it trapped " * 12,
+        profile=(HookProfile("on_request", 7, denied=(("host_respond", 5),)),),
+        asked=(AskedPermission("network", entries, PermissionState.UNASKED),),
+    )
+    told = texts(plugin)
+    assert next(at for at, line in enumerate(told) if "host_respond" in line) < 17
