@@ -225,7 +225,18 @@ ACTIONS: tuple[Action, ...] = (
     Action("plugins.enable", "", "Enable a plugin", Where.PLUGINS, argument="NAME", listed=False),
     Action("plugins.disable", "", "Disable a plugin", Where.PLUGINS, argument="NAME", listed=False),
     Action(
-        "plugins.log", "l", "Show only this plugin's log", Where.PLUGINS, "And all of them again."
+        "plugins.log",
+        "l",
+        "Show only this plugin's log",
+        Where.PLUGINS,
+        "Of the one under the cursor; and all of them again.",
+    ),
+    Action(
+        "plugins.level",
+        "v",
+        "Show only worse log lines",
+        Where.PLUGINS,
+        "Without debug, from warn on, errors alone, and all of them again.",
     ),
     Action(
         "plugins.profile",

@@ -10,12 +10,13 @@ from int3rceptor_tui.keymap import Where, bindings
 from int3rceptor_tui.messages import FlowChosen, LogLineChosen, PluginChosen
 from int3rceptor_tui.screens.base import MainScreen
 from int3rceptor_tui.view_model import log_rows, plugin_rows
-from int3rceptor_tui.view_model.log_rows import LogRows
+from int3rceptor_tui.view_model.log_rows import PROGRAM, LogRows
 from int3rceptor_tui.view_model.plugin_rows import PluginRows
 from int3rceptor_tui.view_model.visible import visible
 from int3rceptor_tui.widgets.line_table import LineTable
 from int3rceptor_tui.widgets.rule_line import RuleLine
 from proxy_core.control.views import Update
+from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import PluginStatus
 
 
@@ -84,7 +85,7 @@ class PluginsScreen(MainScreen):
         self._title()
 
     def _title(self) -> None:
-        name = self.books.logs.plugin
+        chosen = self.books.logs.filter
         hints = self.books.hints
         if not len(self.rows):
             key = hints["plugins.discover"].hint
@@ -94,10 +95,12 @@ class PluginsScreen(MainScreen):
         follow = "following" if self.log_table.follow else f"{key} follows"
         if self._in_log:
             follow = f"{hints['plugins.line'].hint} shows a line whole, {follow}"
-        key = hints["plugins.log"].hint
         title = "Log of all plugins"
-        if name is not None:
-            title = f"Log of {visible(name)}, {key} shows all"
+        if chosen.plugin is not None:
+            who = visible(chosen.plugin) or PROGRAM
+            title = f"Log of {who}, {hints['plugins.log'].hint} shows all"
+        if chosen.level:
+            title += f", {chosen.level.name.lower()} and worse"
         self.rule.show(title, follow)
 
     @property
@@ -109,9 +112,24 @@ class PluginsScreen(MainScreen):
 
     def do_plugins_log(self) -> None:
         """Show only this plugin's log, or all of them again."""
-        plugin = self.selected
+        chosen = self.books.logs.filter
+        self._show_lines(self._meant if chosen.plugin is None else None, chosen.level)
+
+    def do_plugins_level(self) -> None:
+        """Show only lines that are worse, from the worst on all of them again."""
+        chosen = self.books.logs.filter
+        self._show_lines(chosen.plugin, LogLevel((chosen.level + 1) % len(LogLevel)))
+
+    @property
+    def _meant(self) -> str | None:
+        """The plugin under the cursor, or whose line is where the keys are in the log."""
         logs = self.books.logs
-        logs.show(None if logs.plugin is not None or plugin is None else plugin.name)
+        if self._in_log and len(logs):
+            return logs.at(self.log_table.cursor).plugin
+        return None if self.selected is None else self.selected.name
+
+    def _show_lines(self, plugin: str | None, level: LogLevel) -> None:
+        self.books.logs.show(plugin, level)
         self.log_table.forget_drawn()
         self.log_table.set_follow(True)
         self._title()

@@ -18,6 +18,9 @@ COLUMNS = (
     Column("Line", 20, share=1),
 )
 
+PROGRAM = "int3rceptor"
+"""Who logs what no plugin does."""
+
 _LEVELS = {
     LogLevel.DEBUG: ("debug", "dim"),
     LogLevel.INFO: ("info", ""),
@@ -75,4 +78,4 @@ def log_line_lines(line: LogLine, hints: Hints = BY_ID) -> list[list[Piece]]:
 
 
 def _who(line: LogLine) -> str:
-    return visible(line.plugin) or "int3rceptor"
+    return visible(line.plugin) or PROGRAM

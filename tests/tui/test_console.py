@@ -395,6 +395,37 @@ async def test_the_log_tails_one_plugin_or_all_and_leads_to_the_flow() -> None:
         await until(lambda: '"number": 2' in console.text)
 
 
+async def test_the_log_is_filtered_by_level_and_by_the_plugin_whose_line_has_the_cursor() -> None:
+    async with open_console(with_plugins()) as console:
+        await console.press("2")
+        console.control.put(
+            logs=[
+                make_line(1, "chatter", level=LogLevel.DEBUG),
+                make_line(2, "of the program", plugin=""),
+                make_line(3, "worry", plugin="beta", level=LogLevel.WARN),
+            ]
+        )
+        await console.tick()
+        await console.press("v")
+        assert "chatter" not in console.text
+        assert "of the program" in console.text
+        assert "info and worse" in console.text
+        await console.press("v")
+        console.control.put(logs=[make_line(4, "trouble", level=LogLevel.ERROR)])
+        console.control.put(logs=[make_line(5, "more chatter", level=LogLevel.DEBUG)])
+        await console.tick()
+        assert "of the program" not in console.text
+        assert "worry" in console.text
+        assert "trouble" in console.text
+        assert "more chatter" not in console.text
+        await console.press("tab", "k", "l")
+        assert "Log of beta, l shows all, warn and worse" in console.text
+        assert "trouble" not in console.text
+        await console.press("l", "v", "v")
+        assert "Log of all plugins " in console.text
+        assert "more chatter" in console.text
+
+
 @pytest.mark.parametrize(
     ("keys", "asked"),
     [
