@@ -304,6 +304,10 @@ class ConsoleApp(OrderedKeys):
         """Open the command palette."""
         self.action_command_palette()
 
+    def do_app_suspend(self) -> None:
+        """Stop until the shell has us go on."""
+        self.action_suspend_process()
+
     def do_app_quit(self) -> None:
         """Leave."""
         self.exit(0)

@@ -106,6 +106,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.back", "q,escape", "Go back", Where.ALL, "Closes what is open.", listed=False),
     Action("app.quit", "Q,ctrl+c", "Quit", Where.ALL, "Stops the proxy and leaves."),
     Action(
+        "app.suspend",
+        "ctrl+z",
+        "Suspend the program",
+        Where.ALL,
+        "The shell's fg brings it back; until then the proxy stands still too.",
+    ),
+    Action(
         "core.start",
         "ctrl+r",
         "Start the proxy again",

@@ -39,7 +39,7 @@ class Terminal:
         columns, rows = size
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
-        self._slave = slave
+        self.slave = slave
         self.process = subprocess.Popen(
             [sys.executable, "-m", "int3rceptor_tui.cli", *arguments],
             stdin=slave,
@@ -79,7 +79,7 @@ class Terminal:
             self.read(0.1)
         while self.read(0.1):
             pass
-        assert termios.tcgetattr(self._slave)[:4] == self.before[:4]
+        assert termios.tcgetattr(self.slave)[:4] == self.before[:4]
         assert self.output.rindex(_ALTERNATE_SCREEN_OFF) > 0
         assert self.output.rindex(_CURSOR_ON) > 0
         assert "Traceback" not in self.text
@@ -89,6 +89,16 @@ class Terminal:
     def threads(self) -> int:
         """How many the program has."""
         return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def expect_stop(self) -> None:
+        """Wait until the program is stopped, as by a shell's job control."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        end = time.monotonic() + _PATIENCE
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < end, self.text[-3000:]
+            self.read(0.1)
+        while self.read(0.1):
+            pass
 
     def hang_up(self) -> None:
         """Have the terminal go away, as when a connection is lost."""
@@ -101,7 +111,7 @@ class Terminal:
         self.process.wait()
         if self._master >= 0:
             os.close(self._master)
-        os.close(self._slave)
+        os.close(self.slave)
 
 
 @contextmanager
@@ -160,6 +170,21 @@ def test_it_goes_on_after_it_was_stopped_with_one_reader_of_its_keys(tmp_path: P
         assert terminal.threads < threads + 8, "a reader and a writer for each time"
         terminal.send(b"2")
         terminal.expect("No plugins.")
+        terminal.send(b"Q")
+        assert terminal.end() == 0
+
+
+def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path) -> None:
+    with console(tmp_path, size=(80, 24)) as terminal:
+        terminal.expect("listens on")
+        for _ in range(2):
+            terminal.send(b"\x1a")
+            terminal.expect_stop()
+            assert termios.tcgetattr(terminal.slave)[:4] == terminal.before[:4]
+            assert terminal.output.rindex(_ALTERNATE_SCREEN_OFF) > 0
+            terminal.output = b""
+            terminal.process.send_signal(signal.SIGCONT)
+            terminal.expect("Nothing has come through yet.")
         terminal.send(b"Q")
         assert terminal.end() == 0
 
