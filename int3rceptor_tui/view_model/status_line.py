@@ -43,7 +43,7 @@ def status_parts(
         [(f"{status.flows_seen}", ""), (f" {plural('flow', status.flows_seen)}{kept}", "dim")],
         [(f"{rate:.0f}/s", "" if rate else "dim")],
         [(f"{status.held} held", "warn" if status.held else "dim")],
-        [(f"{counted(lost, 'line')} dropped" if lost else "0 dropped", "warn" if lost else "dim")],
+        *([[(f"{counted(lost, 'line')} dropped", "warn")]] if lost else []),
         [
             (
                 counted(status.plugins_ready, "plugin"),
@@ -52,6 +52,7 @@ def status_parts(
             *([(f" {status.plugins_failing} failed", "bad")] if status.plugins_failing else []),
         ],
         [(f"{hints['app.help'].hint} help", "key")],
+        *([] if lost else [[("0 dropped", "dim")]]),
         [(counted(clients, "client"), "dim")],
     ]
     used = sum(cell_len(text) for text, _ in left)

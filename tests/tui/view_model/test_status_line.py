@@ -29,3 +29,14 @@ def test_an_open_question_leaves_room_for_the_flows_that_are_held() -> None:
     assert "P decides │ 2 held" in text
     calm = status_parts(msgspec.structs.replace(status, held=0), 0.0, "", 80, Question("a", asked))
     assert "P decides │ 22515 flows" in "".join(part for part, _ in calm)
+
+
+def test_eighty_columns_tell_the_key_for_help_before_that_nothing_was_lost() -> None:
+    busy = {"flows_seen": 131, "plugins_ready": 0, "plugins_failing": 6}
+    status = msgspec.structs.replace(FakeControl().core_status, **busy)
+    text = "".join(part for part, _ in status_parts(status, 5.0, "", 80))
+    assert text.endswith("0 plugins 6 failed │ ? help")
+    lossy = msgspec.structs.replace(status, log_lines_dropped=7)
+    assert "7 lines dropped" in "".join(part for part, _ in status_parts(lossy, 5.0, "", 80))
+    wide = "".join(part for part, _ in status_parts(status, 5.0, "", 120))
+    assert wide.endswith("? help │ 0 dropped │ 0 clients")
