@@ -6,6 +6,7 @@ from rich.cells import cell_len
 
 from int3rceptor_tui.keymap import BY_ID, Hints
 from int3rceptor_tui.view_model.first_uses import Question
+from int3rceptor_tui.view_model.plugin_rows import count
 from int3rceptor_tui.view_model.visible import visible
 from proxy_core.control.views import CoreStatus
 from proxy_core.model.words import counted, plural
@@ -43,7 +44,7 @@ def status_parts(
         [(f"{status.flows_seen}", ""), (f" {plural('flow', status.flows_seen)}{kept}", "dim")],
         [(f"{rate:.0f}/s", "" if rate else "dim")],
         [(f"{status.held} held", "warn" if status.held else "dim")],
-        *([[(f"{counted(lost, 'line')} dropped", "warn")]] if lost else []),
+        *([[(f"{count(lost)} dropped", "warn")]] if lost else []),
         [
             (
                 counted(status.plugins_ready, "plugin"),
