@@ -115,8 +115,8 @@ def _last(plugin: PluginStatus, hints: Hints) -> tuple[str, str]:
         return progress(plugin), "notice"
     if plugin.state is PluginState.QUARANTINED:
         return f"{rest(plugin)}; {visible(plugin.last_error or '')}".removesuffix("; "), "bad"
-    if plugin.last_error:
-        return visible(plugin.last_error), "bad"
+    if plugin.last_error:  # what works again, or goes on as it was, does not call for help
+        return visible(plugin.last_error), "warn" if plugin.state is PluginState.READY else "bad"
     open_kinds = [each.kind for each in plugin.asked if each.state is PermissionState.UNASKED]
     if open_kinds:
         key = hints["plugins.permissions"].hint

@@ -28,7 +28,9 @@ def test_an_error_is_told_before_an_open_question_and_that_before_what_it_is() -
     assert last_cell() == ("What alpha does", "dim")
     assert last_cell(asked=(DECIDED,)) == ("What alpha does", "dim")
     assert last_cell(asked=(OPEN, DECIDED)) == ("P decides on network", "warn")
-    assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "bad")
+    failing = {"last_error": "trapped", "state": PluginState.FAILING}
+    assert last_cell(asked=(OPEN,), **failing) == ("trapped", "bad")
+    assert last_cell(asked=(OPEN,), last_error="trapped") == ("trapped", "warn")
 
 
 def test_eighty_columns_leave_room_for_which_key_decides() -> None:
@@ -50,7 +52,7 @@ def test_how_a_generation_differs_is_told_before_what_it_is() -> None:
     assert last_cell(compared=same) == ("0/20 differ; What alpha does", "dim")
     assert last_cell(compared=other) == ("2/20 differ; What alpha does", "notice")
     assert last_cell(compared=same, description="") == ("0/20 differ", "dim")
-    assert last_cell(compared=other, last_error="trapped") == ("trapped", "bad")
+    assert last_cell(compared=other, last_error="trapped") == ("trapped", "warn")
 
 
 def test_a_load_under_way_is_told_before_all_else() -> None:
