@@ -101,7 +101,8 @@ class PluginsScreen(MainScreen):
             title = f"Log of {who}, {hints['plugins.log'].hint} shows all"
         if chosen.level:
             title += f", {chosen.level.name.lower()} and worse"
-        self.rule.show(title, follow)
+        scrolled = "< " if self.log_table.shift else ""  # as in the titles of columns
+        self.rule.show(scrolled + title, follow)
 
     @property
     def selected(self) -> PluginStatus | None:
@@ -109,6 +110,16 @@ class PluginsScreen(MainScreen):
         return self.rows.at(self.table.cursor) if len(self.rows) else None
 
     # --- the log
+
+    def do_move_left(self) -> None:
+        """Move left."""
+        super().do_move_left()
+        self._title()
+
+    def do_move_right(self) -> None:
+        """Move right."""
+        super().do_move_right()
+        self._title()
 
     def do_plugins_log(self) -> None:
         """Show only this plugin's log, or all of them again."""

@@ -422,8 +422,12 @@ async def test_the_log_is_filtered_by_level_and_by_the_plugin_whose_line_has_the
         assert "Log of beta, l shows all, warn and worse" in console.text
         assert "trouble" not in console.text
         await console.press("l", "v", "v")
-        assert "Log of all plugins " in console.text
+        assert "── Log of all plugins " in console.text
         assert "more chatter" in console.text
+        await console.press("right")
+        assert "── < Log of all plugins " in console.text
+        await console.press("left")
+        assert "── Log of all plugins " in console.text
 
 
 @pytest.mark.parametrize(
