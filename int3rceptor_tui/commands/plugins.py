@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import PurePath
 
 from int3rceptor_tui.commands.desk import Desk
@@ -11,6 +14,8 @@ from proxy_core.model.plugin_status import AskedPermission, PluginState, PluginS
 from proxy_core.model.words import counted
 
 _MOST_NAMES = 5
+_SOON = 0.5
+"""Seconds that the core may take before the user is told that it was heard."""
 
 
 def _place(who: str) -> str:
@@ -31,7 +36,8 @@ class PluginCommands:
 
     async def do_plugins_discover(self) -> None:
         """Look into the plugin directories, and tell what was found."""
-        report = await self._desk.driver.discover_plugins()
+        with self._patience("Looking for plugins"):
+            report = await self._desk.driver.discover_plugins()
         words = [f"{counted(report.found, 'plugin')} found"]
         if report.added:
             words.append(f"new: {', '.join(report.added)}")
@@ -54,7 +60,8 @@ class PluginCommands:
         wanted = self._wanted("plugins.reload", name)
         if wanted is None:
             return
-        report = await self._desk.driver.reload_plugin(wanted)
+        with self._patience(f"Loading {wanted} anew"):
+            report = await self._desk.driver.reload_plugin(wanted)
         self._desk.tell(report.message, bad=not report.ok)
         await self._desk.fetch_plugins()
 
@@ -126,12 +133,23 @@ class PluginCommands:
         await self._desk.fetch_plugins()
 
     async def _enable(self, name: str, enabled: bool) -> None:
-        status = await self._desk.driver.set_plugin_enabled(name, enabled)
+        with self._patience(f"{'Enabling' if enabled else 'Disabling'} {name}"):
+            status = await self._desk.driver.set_plugin_enabled(name, enabled)
         if enabled and status.state is PluginState.REFUSED:
             self._desk.tell(f"{name} could not be loaded: {status.last_error}", bad=True)
         else:
             self._desk.tell(f"{name} is {'enabled' if enabled else 'disabled'}.")
         await self._desk.fetch_plugins()
+
+    @contextmanager
+    def _patience(self, doing: str) -> Iterator[None]:
+        """Tell what is being done, where it takes long: the core loads one plugin at a time."""
+        text = f"{doing} ...; one plugin is loaded after the other."
+        told = asyncio.get_running_loop().call_later(_SOON, self._desk.tell, text)
+        try:
+            yield
+        finally:
+            told.cancel()
 
     def _known(self, action_id: str, name: str) -> PluginStatus | None:
         """As `_wanted`, and what is known of it. Raises PluginNotFound."""

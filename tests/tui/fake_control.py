@@ -142,6 +142,8 @@ class FakeControl:
         self.asked: list[tuple[object, ...]] = []
         self.refused_message = ""
         self.reload_report: ReloadReport | None = None
+        self.may_reload = asyncio.Event()
+        self.may_reload.set()
         self.discovered = DiscoverReport(directories=("/plugins",), found=0)
         self.core_status = CoreStatus(
             listening=("127.0.0.1:8080",),
@@ -229,6 +231,7 @@ class FakeControl:
 
     async def reload_plugin(self, name: str) -> ReloadReport:
         self.asked.append(("reload", name))
+        await self.may_reload.wait()
         if name not in self.plugin_map:
             raise PluginNotFound(f"no plugin is called {name!r}")
         return self.reload_report or ReloadReport(name, True, 2, f"{name} is now generation 2")

@@ -376,6 +376,15 @@ async def test_plugins_show_their_state_figures_and_errors() -> None:
         assert "/items/3" in console.text
 
 
+async def test_a_reload_that_waits_for_another_is_acknowledged() -> None:
+    async with open_console(with_plugins()) as console:
+        console.control.may_reload.clear()
+        await console.press("2", "r")
+        await until(lambda: console.was_told("Loading alpha anew ...; one plugin is loaded after"))
+        console.control.may_reload.set()
+        await until(lambda: console.was_told("alpha is now generation 2"))
+
+
 async def test_the_log_tails_one_plugin_or_all_and_leads_to_the_flow() -> None:
     async with open_console(with_plugins()) as console:
         await console.press("2")
