@@ -37,6 +37,9 @@ class Books:
 _SHARE = 0.08
 """Of the time, how much may go into drawing: 20 frames a second where they are small, about 10
 while every line of a large screen changes with each."""
+_LONGEST_REST = 1.0
+"""Seconds after which what is new is shown all the same: a second's work for keys held down, or for
+the palette, would stop the news for twelve."""
 
 
 class Pump:
@@ -96,7 +99,8 @@ class Pump:
             self.skipped += 1
             return
         now, cpu = self._clock(), self._cpu_clock()
-        if cpu - self._cpu_at > _SHARE * (now - self._drawn_at):
+        since = now - self._drawn_at
+        if since < _LONGEST_REST and cpu - self._cpu_at > _SHARE * since:
             self.rested += 1
             return
         self._drawn_at, self._cpu_at = now, cpu

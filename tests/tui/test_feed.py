@@ -87,6 +87,17 @@ def test_drawing_that_takes_more_than_its_share_is_done_less_often() -> None:
     assert bench.pump.rested == 2
 
 
+def test_much_work_for_keys_does_not_stop_the_news() -> None:
+    bench = Bench()
+    bench.pump.attach(bench.control)
+    bench.tick()
+    bench.control.put(make_summary(1))
+    bench.tick(0.9, drawing=30.0)
+    assert bench.updates == []
+    bench.tick(0.1)
+    assert len(bench.updates) == 1
+
+
 def test_the_rate_is_flows_per_second_since_the_last_status() -> None:
     bench = Bench()
     bench.pump.attach(bench.control)
