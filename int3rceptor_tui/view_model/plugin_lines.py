@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from int3rceptor_tui.keymap import BY_ID, Hints
-from int3rceptor_tui.view_model.formats import duration, plural, size
+from int3rceptor_tui.view_model.formats import duration, size
 from int3rceptor_tui.view_model.lines import Piece
 from int3rceptor_tui.view_model.plugin_rows import STATES, count, progress, rest
 from int3rceptor_tui.view_model.visible import visible
@@ -35,7 +35,7 @@ def plugin_lines(plugin: PluginStatus, hints: Hints = BY_ID) -> Rows:
     rows: Rows = []
     if plugin.last_error:
         rows += [[("Last error", "bad")], [("  " + visible(plugin.last_error), "bad")], []]
-    instances = f"{plugin.instances} {plural('instance', plugin.instances)}"
+    instances = counted(plugin.instances, "instance")
     rows += [
         [("Plugin", "heading")],
         _fact("name", plugin.name),
