@@ -1,4 +1,4 @@
-"""Counts in sentences for people."""
+"""Counts and times in sentences for people."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def plural(noun: str, count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """Return `1 flow`, `2 flows`."""
     return f"{count} {plural(noun, count)}"
+
+
+def lasting(seconds: float) -> str:
+    """Return `3.2 ms`, `14.4 s`."""
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -15,6 +15,7 @@ from typing import Final, Protocol, TypeVar
 from proxy_core.errors import PluginError
 from proxy_core.model.log_line import LogLevel
 from proxy_core.model.plugin_status import WatchReport
+from proxy_core.model.words import lasting
 from proxy_core.plugin_host.files.discovery import Source, scan
 from proxy_core.plugin_host.plugin import Plugin
 
@@ -166,7 +167,7 @@ def outcome(plugin: Plugin, problem: str | None) -> str:
     if problem is None:
         if plugin.generation is None:
             return f"{name} is disabled; enable it to load it"
-        took = f"{plugin.load_seconds * 1000:.1f} ms"
+        took = lasting(plugin.load_seconds)
         text = f"{name}: generation {plugin.generations} is at work, loaded in {took}"
         return text if plugin.compared is None else f"{text}; {plugin.compared}"
     if plugin.generation is None:

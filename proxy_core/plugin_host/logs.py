@@ -1,7 +1,7 @@
 """Log lines of plugins: a bounded ring for all, a rate limit for each.
 
-Nothing here is lost silently: lines over the rate are counted, and the next line that passes is
-preceded by one that says how many were dropped.
+Nothing here is lost silently: lines over the rate are counted, and one that passes is preceded by
+one that says how many were dropped, once a second while it goes on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from proxy_core.bus.rate_limiter import RateLimiter
@@ -19,6 +20,8 @@ from proxy_core.model.words import counted
 
 COMPLAINTS_PER_SECOND: Final = 20
 """Lines that the host writes about failed calls of one plugin."""
+CONFESSION_SECONDS: Final = 1.0
+"""Between two lines that say how many were dropped."""
 LINE_BYTES: Final = 8 * 1024
 """What is kept of one line, in bytes as the plugin wrote it."""
 
@@ -98,7 +101,9 @@ class PluginLog:
     """One plugin's journal into the ring; used on the core's loop."""
 
     __slots__ = (
+        "_clock",
         "_complaints",
+        "_confessed",
         "_limiter",
         "_name",
         "_ring",
@@ -107,18 +112,27 @@ class PluginLog:
         "written",
     )
 
-    def __init__(self, name: str, ring: LogRing, rate: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        ring: LogRing,
+        rate: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Allow the plugin `rate` lines a second, by a clock in seconds."""
         self._name = name
         self._ring = ring
-        self._limiter = RateLimiter(rate)
-        self._complaints = RateLimiter(COMPLAINTS_PER_SECOND)
+        self._clock = clock
+        self._limiter = RateLimiter(rate, clock)
+        self._complaints = RateLimiter(COMPLAINTS_PER_SECOND, clock)
         self._suppressed = 0
+        self._confessed = clock() - CONFESSION_SECONDS
         self.written = 0
         self.dropped = 0
 
     def set_rate(self, rate: int) -> None:
         """Allow `rate` lines a second from now on."""
-        self._limiter = RateLimiter(rate)
+        self._limiter = RateLimiter(rate, self._clock)
 
     def write(self, level: LogLevel, text: str, flow_id: FlowId | None) -> bool:
         """Keep a line of the plugin's own, unless it writes too many."""
@@ -145,9 +159,10 @@ class PluginLog:
             self._ring.dropped += count
 
     def _confess(self) -> None:
-        if self._suppressed:
-            text = f"dropped {counted(self._suppressed, 'log line')}"
-            self._suppressed = 0
+        if self._suppressed and self._clock() - self._confessed >= CONFESSION_SECONDS:
+            self._confessed = self._clock()
+            count, self._suppressed = self._suppressed, 0
+            text = f"dropped {counted(count, 'log line')}"
             self._ring.write(self._name, LogLevel.WARN, text, None)
 
     def complain(self, level: LogLevel, text: str, flow_id: FlowId | None) -> None:

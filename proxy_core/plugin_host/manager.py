@@ -27,6 +27,7 @@ from proxy_core.model.plugin_status import (
     PluginStatus,
     ReloadReport,
 )
+from proxy_core.model.words import lasting
 from proxy_core.plugin_host.abi import VERSION_EXPORT
 from proxy_core.plugin_host.belongings.belongings import Belongings, Commons, Fetches
 from proxy_core.plugin_host.belongings.grants import Grants
@@ -345,6 +346,7 @@ class PluginManager:
         plugin.standing.refused = False
         plugin.compared = compared
         plugin.load_seconds = built.seconds
+        plugin.profile.pages = built.guest.host.memory.pages()
         plugin.standing.last_error = None
         plugin.standing.forgive()
         plugin.log.set_rate(manifest.limits.log_lines_per_second)
@@ -353,8 +355,7 @@ class PluginManager:
             self._retire(old)
         plugin.log.notice(
             LogLevel.INFO,
-            f"generation {plugin.generations} loaded in {built.seconds * 1000:.1f} ms "
-            f"({contract.name})",
+            f"generation {plugin.generations} loaded in {lasting(built.seconds)} ({contract.name})",
         )
         if compared is not None:
             which = f": {', '.join(map(str, compared.differing))}" if compared.differing else ""
@@ -375,7 +376,8 @@ class PluginManager:
         plugin.loading = None
         plugin.standing.refused = plugin.generation is None
         plugin.standing.last_error = problem
-        plugin.log.notice(LogLevel.ERROR, f"not loaded: {problem}")
+        goes_on = f"; generation {plugin.generations} goes on" if plugin.generation else ""
+        plugin.log.notice(LogLevel.ERROR, f"not loaded: {problem}{goes_on}")
         self._tell(plugin)
 
     def _unload(self, plugin: Plugin) -> None:

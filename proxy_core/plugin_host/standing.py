@@ -58,7 +58,7 @@ class Standing:
         self.ailing = self.news = True
         pause = self.health.note_trap()
         self.failed(text, flow_id)
-        self._log.notice(LogLevel.WARN, "its instance was thrown away, and its state with it")
+        self._log.notice(LogLevel.WARN, "its instance was thrown away, and its memory with it")
         if pause is not None:
             self._resting = True
             self._log.notice(LogLevel.ERROR, f"in quarantine for {pause:g} s after repeated traps")

@@ -201,7 +201,7 @@ async def test_a_trap_loses_the_instance_and_its_globals_but_not_the_next_call(h
     for _ in range(4):
         assert await host.request(make_flow()) is CONTINUE
     assert host.texts(LogLevel.INFO) == ["1", "2", "1"]
-    assert host.texts(LogLevel.WARN) == ["its instance was thrown away, and its state with it"]
+    assert host.texts(LogLevel.WARN) == ["its instance was thrown away, and its memory with it"]
     status = host.status("a")
     assert (status.calls, status.traps, status.state) == (4, 1, PluginState.FAILING)
 

@@ -58,6 +58,18 @@ def test_lines_over_the_rate_are_counted_and_confessed() -> None:
     assert texts(ring.snapshot()) == ["0", "1", "dropped 3 log lines", "later"]
 
 
+def test_a_flood_is_confessed_once_a_second() -> None:
+    now = 1000.0
+    ring = LogRing(1000)
+    log = PluginLog("p", ring, 10, lambda: now)
+    for _ in range(35):  # of 0.1 s, in which one of two lines passes once there were ten more
+        log.write(LogLevel.INFO, "kept", None)
+        log.write(LogLevel.INFO, "more", None)
+        now += 0.1
+    told = [text for text in texts(ring.snapshot()) if text.startswith("dropped")]
+    assert told == ["dropped 1 log line", "dropped 10 log lines", "dropped 10 log lines"]
+
+
 def test_notices_of_the_host_are_not_rated_but_complaints_are() -> None:
     ring = LogRing(1000)
     log = PluginLog("p", ring, 1)
