@@ -117,13 +117,13 @@ class Flow:
     @property
     def weight(self) -> int:
         """Roughly how many bytes of memory the flow keeps."""
-        weight = _FIXED_WEIGHT + len(self.request.raw) + self.request_body.kept_size
+        weight = _FIXED_WEIGHT + self.request.raw_size + self.request_body.kept_size
         weight += self.response_body.kept_size
         for head in (self.response, self.request_received, self.response_received):
             if head is not None:
-                weight += len(head.raw)
+                weight += head.raw_size
         for change in self.changes:
-            weight += len(change.before.raw) + len(change.body or b"")
+            weight += change.before.raw_size + len(change.body or b"")
         if self.web_socket is not None:
             weight += self.web_socket.bytes
         if self.annotations is not None:

@@ -62,11 +62,23 @@ class _Head:
             self._raw = self._start_line() + lines_of(self._headers or ()) + b"\r\n"
         return self._raw
 
+    @property
+    def raw_size(self) -> int:
+        """How many bytes `raw` has."""
+        return len(self.raw)
+
     def compact(self) -> None:
         """Keep only `raw`; `headers` is parsed again on demand."""
         if self._raw is None:
             self._raw = self.raw
         self._headers = None
+
+    def gained_over(self, old: _Head) -> tuple[list[Field], bytes] | None:
+        """Return what stands behind the fields of `old`, as fields and as lines.
+
+        None where this head was not made of `old` by `gaining` alone.
+        """
+        return None
 
     def _start_line(self) -> bytes:
         raise NotImplementedError
@@ -140,15 +152,7 @@ class RequestHead(_Head):
 
     def gaining(self, added: list[Field], lines: bytes | None = None) -> RequestHead:
         """Return the head with `added`, which are `lines` of it, behind its fields."""
-        return RequestHead(
-            self.method,
-            self.scheme,
-            self.authority,
-            self.path,
-            self.headers.gaining(added),
-            self.version,
-            b"%b%b\r\n" % (self.raw[:-2], lines_of(added) if lines is None else lines),
-        )
+        return _GainedRequest(self, added, lines_of(added) if lines is None else lines)
 
     def _start_line(self) -> bytes:
         if self.version == HTTP_2:
@@ -202,18 +206,79 @@ class ResponseHead(_Head):
 
     def gaining(self, added: list[Field], lines: bytes | None = None) -> ResponseHead:
         """Return the head with `added`, which are `lines` of it, behind its fields."""
-        return ResponseHead(
-            self.status,
-            self.reason,
-            self.headers.gaining(added),
-            self.version,
-            b"%b%b\r\n" % (self.raw[:-2], lines_of(added) if lines is None else lines),
-        )
+        return _GainedResponse(self, added, lines_of(added) if lines is None else lines)
 
     def _start_line(self) -> bytes:
         if self.version == HTTP_2:
             return b":status: %d\r\n" % self.status
         return b"%b %d %b\r\n" % (self.version.encode(), self.status, self.reason)
+
+
+class _Gained(_Head):
+    """A head that has fields behind those of another: what they share is kept once."""
+
+    __slots__ = ()
+
+    _base: _Head
+    _added: list[Field]
+    _lines: bytes
+
+    @property
+    def headers(self) -> Headers:
+        """See `_Head.headers`."""
+        if self._headers is None:
+            known = self._base._headers
+            if known is None:
+                self._headers = Headers(parse_fields(self.raw))
+            else:
+                self._headers = known.gaining(self._added)
+        return self._headers
+
+    @property
+    def raw(self) -> bytes:
+        """See `_Head.raw`; put together anew each time."""
+        return b"%b%b\r\n" % (self._base.raw[:-2], self._lines)
+
+    @property
+    def raw_size(self) -> int:
+        """See `_Head.raw_size`."""
+        return self._base.raw_size + len(self._lines)
+
+    def compact(self) -> None:
+        """See `_Head.compact`."""
+        self._base.compact()
+        self._headers = None
+
+    def gained_over(self, old: _Head) -> tuple[list[Field], bytes] | None:
+        """See `_Head.gained_over`."""
+        if self._base is old:
+            return self._added, self._lines
+        before = self._base.gained_over(old)
+        return None if before is None else (before[0] + self._added, before[1] + self._lines)
+
+
+class _GainedRequest(_Gained, RequestHead):
+    __slots__ = ("_added", "_base", "_lines")
+
+    def __init__(self, base: RequestHead, added: list[Field], lines: bytes) -> None:
+        self.method = base.method
+        self.scheme = base.scheme
+        self.authority = base.authority
+        self.path = base.path
+        self.version = base.version
+        self._headers = None
+        self._base, self._added, self._lines = base, added, lines
+
+
+class _GainedResponse(_Gained, ResponseHead):
+    __slots__ = ("_added", "_base", "_lines")
+
+    def __init__(self, base: ResponseHead, added: list[Field], lines: bytes) -> None:
+        self.status = base.status
+        self.reason = base.reason
+        self.version = base.version
+        self._headers = None
+        self._base, self._added, self._lines = base, added, lines
 
 
 def split_authority(authority: bytes, scheme: str) -> tuple[str, int]:

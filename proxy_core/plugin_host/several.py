@@ -52,7 +52,6 @@ class Several:
         self._log = log
         self._belongings = belongings
         self._conclude = conclude
-        self._by = editor(manifest.name)
         self._view: HookCall | None = None
         self._settled = 0
         """So many flows are over."""
@@ -126,34 +125,43 @@ class Several:
         lines, dropped = desk.take_lines() if desk.has_lines else (_NO_LINES, 0)
         found, edits = desk.codes(flows), desk.edits(flows)
         if found is not None or edits is not None or self._calls:
-            for place in range(self._settled, flows):
-                while lines and lines[0][0] == place:
-                    self._write(lines.popleft())
-                code = codes.CONTINUE if found is None else found[place]
-                noted = None if edits is None else edits[place]
-                call = self._calls.get(place)
-                if call is None:
-                    if code == codes.CONTINUE and (noted is None or self._commit(place, noted)):
-                        continue
-                    call = self._begin_call(place, noted)
-                self._conclude(place, code, call)
+            self._settle_each(flows, found, edits, lines)
         for line in lines:
             self._write(line)
         log.count_dropped(dropped)
         self._settled = flows
 
+    def _settle_each(
+        self,
+        flows: int,
+        found: list[int] | None,
+        edits: list[NotedEdits | None] | None,
+        lines: deque[tuple[int, int, bytes]],
+    ) -> None:
+        of_response = self._hook is _RESPONSE
+        by = editor(self._manifest.name)
+        bytes_changed = 0
+        for place in range(self._settled, flows):
+            while lines and lines[0][0] == place:
+                self._write(lines.popleft())
+            code = codes.CONTINUE if found is None else found[place]
+            noted = None if edits is None else edits[place]
+            call = self._calls.get(place)
+            if call is None:
+                if code == codes.CONTINUE:
+                    if noted is None:
+                        continue
+                    written = noted.commit(self._flows[place], by, of_response=of_response)
+                    if written is not None:
+                        bytes_changed += written
+                        continue
+                call = self._begin_call(place, noted)
+            self._conclude(place, code, call)
+        self._belongings.profile.records[self._hook.index].bytes_changed += bytes_changed
+
     def _write(self, line: tuple[int, int, bytes]) -> None:
         place, level, text = line
         self._log.write(level_of(level), text.decode("utf-8", "replace"), self._flows[place].id)
-
-    def _commit(self, place: int, noted: NotedEdits) -> bool:
-        """Do all of a call's edits, where that takes no call."""
-        of_response = self._hook is _RESPONSE
-        written = noted.commit(self._flows[place], self._by, of_response=of_response)
-        if written is None:
-            return False
-        self._belongings.profile.records[self._hook.index].bytes_changed += written
-        return True
 
 
 class _SeveralSide(HostSide):

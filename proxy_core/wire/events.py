@@ -23,15 +23,14 @@ def _clean_with(
     clean: bytes | None, old: RequestHead | ResponseHead, new: RequestHead | ResponseHead
 ) -> bytes | None:
     """Return the clean lines of `new`, where it differs from `old` by more fields only."""
-    before = old.raw
-    end = len(before) - 2
-    if clean is None or new.raw[:end] != before[:end]:
+    gained = new.gained_over(old)
+    if clean is None or gained is None:
         return None
-    gained = new.headers.fields[len(old.headers.fields) :]
-    for name, _ in gained:
+    fields, lines = gained
+    for name, _ in fields:
         if field_kind(name):  # not an ordinary one
             return None
-    return clean[:-2] + new.raw[end:]
+    return b"%b%b\r\n" % (clean[:-2], lines)
 
 
 class RequestReceived:

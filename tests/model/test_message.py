@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from proxy_core.errors import RemoteProtocolError
 from proxy_core.model.headers import Headers
 from proxy_core.model.message import (
+    HTTP_2,
     PREVIEW,
     Body,
     RequestHead,
+    ResponseHead,
     join_authority,
     parse_fields,
     split_authority,
@@ -166,3 +168,37 @@ def test_body_that_sheds_keeps_its_beginning_and_goes_on_counting() -> None:
     assert (small.kept, small.truncated) == (b"abc", False)
     small.feed(b"d")
     assert (small.kept, small.size, small.truncated) == (b"abc", 4, True)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        RequestHead(b"GET", "http", b"a.test", b"/", Headers([(b"Host", b"a.test")])),
+        RequestHead(b"GET", "https", b"a.test", b"/", Headers([(b"a", b"b")]), HTTP_2),
+        ResponseHead(200, b"OK", Headers([(b"Server", b"x")])),
+        ResponseHead(200, raw=b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n"),
+    ],
+    ids=["request", "request in HTTP/2", "response", "response as it came"],
+)
+def test_a_head_that_gained_fields_is_as_one_that_was_parsed(
+    head: RequestHead | ResponseHead,
+) -> None:
+    fields = head.headers.fields
+    once = head.gaining([(b"X", b"1")])
+    twice = once.gaining([(b"Y", b"2"), (b"y", b"")], b"Y: 2\r\ny: \r\n")
+    raw = head.raw[:-2] + b"X: 1\r\nY: 2\r\ny: \r\n\r\n"
+    for _ in range(2):
+        assert twice.raw == raw
+        assert twice.raw_size == len(raw)
+        assert twice.headers.fields == [*fields, (b"X", b"1"), (b"Y", b"2"), (b"y", b"")]
+        assert twice.fields == twice.headers.fields
+        twice.compact()
+    assert head.headers.fields == fields
+    assert twice.gained_over(head) == (
+        [(b"X", b"1"), (b"Y", b"2"), (b"y", b"")],
+        b"X: 1\r\nY: 2\r\ny: \r\n",
+    )
+    assert twice.gained_over(once) == ([(b"Y", b"2"), (b"y", b"")], b"Y: 2\r\ny: \r\n")
+    assert once.gained_over(twice) is None
+    assert head.gained_over(head) is None
+    assert twice.replace(headers=Headers()).gained_over(head) is None

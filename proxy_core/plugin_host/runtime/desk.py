@@ -55,8 +55,10 @@ class Desk:
 
     def most_flows(self, fuel: float, seconds: float) -> int:
         """How many flows may go through in one entry, where one takes so much."""
-        most = min(self._most, FUEL / max(1.0, fuel))
-        return int(min(most, SECONDS / seconds) if seconds > 0 else most)
+        most = self._most
+        if fuel * most > FUEL:
+            most = int(FUEL / fuel)
+        return int(SECONDS / seconds) if seconds * most > SECONDS else most
 
     def lay_out(self, flows: int, room: int, lines: int) -> None:
         """Make ready for `flows` flows that have `room` for more fields, and `lines` log lines."""
