@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import msgspec
+
 from proxy_core.model.headers import Field, Headers, text_of
 
 _FIELD_LINE = re.compile(rb"\n(:?[^:\r\n]+):[ \t]*([^\r\n]*)")
@@ -316,21 +318,20 @@ _MANY_PIECES = 256
 """Pieces kept before they are joined: a piece of one byte takes forty in memory."""
 
 
-class Body:
-    """What was captured of one body: all of it up to `limit` bytes, else only a beginning.
+class Body(msgspec.Struct, gc=False, eq=False):
+    """What was captured of one body: all of it up to a limit in bytes, else only a beginning.
 
     Half a download is of no more use than its first 64 KiB, and a few large ones must not push
-    everything else out of memory.
+    everything else out of memory. The collector need not look at it: it refers to nothing that
+    could refer back.
     """
 
-    __slots__ = ("_kept", "_room", "size", "trailers")
-
-    def __init__(self, limit: int) -> None:
-        self._kept: bytes | list[bytes] = b""
-        self._room = limit
-        self.size = 0
-        """Bytes that passed, as on the wire, without chunk or frame headers."""
-        self.trailers: list[Field] | None = None
+    _room: int
+    """The limit to begin with; what is left of it."""
+    _kept: bytes | list[bytes] = b""
+    size: int = 0
+    """Bytes that passed, as on the wire, without chunk or frame headers."""
+    trailers: list[Field] | None = None
 
     def feed(self, data: bytes) -> None:
         """Count a piece that passed and keep it while everything so far fits."""
