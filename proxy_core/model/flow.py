@@ -123,7 +123,10 @@ class Flow:
             if head is not None:
                 weight += head.raw_size
         for change in self.changes:
-            weight += change.before.raw_size + len(change.body or b"")
+            if not self._is_received(change.before):
+                weight += change.before.raw_size
+            if change.body is not None:
+                weight += len(change.body)
         if self.web_socket is not None:
             weight += self.web_socket.bytes
         if self.annotations is not None:
@@ -136,6 +139,11 @@ class Flow:
             if head is not None:
                 head.compact()
         for change in self.changes:
-            change.before.compact()
+            if not self._is_received(change.before):
+                change.before.compact()
         self.request_body.compact()
         self.response_body.compact()
+
+    def _is_received(self, head: RequestHead | ResponseHead) -> bool:
+        """Whether it is one that came, which is kept anyhow."""
+        return head is self.request_received or head is self.response_received

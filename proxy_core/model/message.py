@@ -67,7 +67,8 @@ class _Head:
     @property
     def raw_size(self) -> int:
         """How many bytes `raw` has."""
-        return len(self.raw)
+        raw = self._raw
+        return len(self.raw if raw is None else raw)
 
     def compact(self) -> None:
         """Keep only `raw`; `headers` is parsed again on demand."""

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from int3rceptor_tui.demo.certificate import OriginCertificate
+from tests.tools import find_tool
 
+NFT = find_tool("nft") or ""
 pytestmark = [
     pytest.mark.tools("ip", "nft", "curl"),
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
@@ -118,7 +120,7 @@ def network(
         run("ip", "-n", gateway, "link", "set", "gate", "up")
         run("ip", "-n", client, "route", "add", "default", "via", "10.77.0.1")
         inside = ("ip", "netns", "exec", gateway)
-        run(*inside, "nft", "-f", "-", text=_RULES)
+        run(*inside, NFT, "-f", "-", text=_RULES)
         origin = (*inside, sys.executable, "-c", _ORIGIN, str(certificate.chain_file))
         stack.enter_context(program("ready", *origin, log=tmp_path / "origin.log"))
         serve = (*inside, sys.executable, "-m", "int3rceptor_tui.cli", "serve")
@@ -145,7 +147,7 @@ def test_a_connection_that_nothing_turned_here_is_closed(network: Network) -> No
 
 
 def test_rules_that_turn_the_proxys_own_connections_back_are_told(network: Network) -> None:
-    run("ip", "netns", "exec", network.gateway, "nft", "-f", "-", text=_RULES_WITHOUT_EXCEPTION)
+    run("ip", "netns", "exec", network.gateway, NFT, "-f", "-", text=_RULES_WITHOUT_EXCEPTION)
     told = network.curl("-w", "%{http_code}", "http://10.77.1.1/")
     assert "turns the proxy's own connections back to it; see docs/transparent.md" in told
     assert told.endswith("508")
