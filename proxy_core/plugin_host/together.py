@@ -2,8 +2,9 @@
 
 What a hook runs through is larger than a processor's nearest caches: with the rest of an exchange
 in between, every call fetches it anew, and takes twice the time that it takes after another. So
-where many flows come, they wait until all of this turn are there, and go through the first plugin
-one behind the other, then through the next. Each flow sees the plugins in their order, as ever.
+where many flows come, they wait until all of this turn are there, and where more come, those of the
+next one too. They go through the first plugin one behind the other, then through the next. Each
+flow sees the plugins in their order, as ever.
 
 Where few come, waiting would only cost, and each is asked about at once.
 """
@@ -21,6 +22,8 @@ from proxy_core.model.verdict import CONTINUE, Verdict
 
 MANY: Final = 2
 """Flows in a turn, as it has been of late, from which on they wait for each other."""
+CROWD: Final = 4
+"""From which on those of one more turn are waited for."""
 _WEIGHT: Final = 0.25
 """Of one turn in that."""
 AT_FIRST: Final = 4
@@ -44,6 +47,7 @@ class Together:
         "_came",
         "_expected",
         "_later",
+        "_lingered",
         "_many",
         "_usual",
         "_waiting",
@@ -64,6 +68,8 @@ class Together:
         self._expected: asyncio.AbstractEventLoop | None = None
         """The loop, where the end of this turn is looked out for."""
         self._many = False
+        self._lingered = False
+        """Whether those of another turn are waited for."""
         self._waiting: deque[tuple[Flow, asyncio.Future[Verdict]]] = deque()
         self._later: set[asyncio.Task[Verdict]] = set()
 
@@ -84,6 +90,11 @@ class Together:
 
     def _turn(self) -> None:
         """A turn is over: see how many came, and ask about those that wait."""
+        if self._waiting and self._usual >= CROWD and not self._lingered:
+            self._lingered = True
+            asyncio.get_running_loop().call_soon(self._turn)
+            return
+        self._lingered = False
         self._usual += (self._came - self._usual) * _WEIGHT
         self._many = self._usual >= MANY
         self._came = 0

@@ -85,6 +85,20 @@ async def test_after_turns_with_few_the_next_are_asked_about_at_once(asked: Aske
     assert (asked.together, asked.alone) == ([[one]], [other])
 
 
+async def test_in_a_crowd_those_of_the_next_turn_are_waited_for(asked: Asked) -> None:
+    await asked.warm_up()
+    for _ in range(10):
+        await asyncio.gather(*(asked.come(make_flow()) for _ in range(CROWD)))
+    asked.together.clear()
+    first = [make_flow() for _ in range(3)]
+    tasks = [asked.come(flow) for flow in first]
+    await asyncio.sleep(0)
+    second = [make_flow() for _ in range(3)]
+    tasks += [asked.come(flow) for flow in second]
+    assert await asyncio.gather(*tasks) == [CONTINUE] * 6
+    assert asked.together == [[*first, *second]]
+
+
 async def test_one_turn_with_few_changes_nothing_where_many_come(asked: Asked) -> None:
     await asked.warm_up()
     await asyncio.gather(*(asked.come(make_flow()) for _ in range(CROWD)))
