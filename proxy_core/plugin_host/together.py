@@ -95,7 +95,7 @@ class Together:
             asyncio.get_running_loop().call_soon(self._turn)
             return
         self._lingered = False
-        self._usual += (self._came - self._usual) * _WEIGHT
+        self._usual += (min(self._came, AT_ONCE) - self._usual) * _WEIGHT
         self._many = self._usual >= MANY
         self._came = 0
         self._expected = None
