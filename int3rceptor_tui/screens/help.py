@@ -6,15 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from textwrap import wrap
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Action, Where, bindings
 from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.screens.lines import LinesScreen
 from int3rceptor_tui.view_model.lines import FixedLines, Piece
-from int3rceptor_tui.widgets.line_viewer import LineViewer
-from int3rceptor_tui.widgets.tab_line import TabLine
 
 _MOVES = {
     "move.up", "move.down", "move.left", "move.right",
@@ -53,35 +49,19 @@ def help_lines(actions: Mapping[str, Action], where: Where) -> FixedLines:
     return FixedLines(rows)
 
 
-class HelpScreen(ConsoleScreen):
+class HelpScreen(LinesScreen):
     """Shows the keys; moves and searches like every other view."""
 
     BINDINGS = bindings(Where.HELP)
     WHERE = Where.HELP
 
     def __init__(self, books: Books, where: Where) -> None:
-        super().__init__(books)
+        super().__init__(books, "Keys")
         self._lines = help_lines(books.hints, where)
-        self.tabs = TabLine(("Keys",))
-        self.viewer = LineViewer(id="viewer")
 
-    def compose(self) -> ComposeResult:
-        """Lay out."""
-        with Vertical():
-            yield self.tabs
-            yield self.viewer
-        yield from self.compose_bottom()
-
-    def on_mount(self) -> None:
-        """Show the lines."""
-        self.tabs.show(0, "", f"{self.books.hints['app.back'].hint} goes back")
+    def show_lines(self) -> None:
+        """See `LinesScreen.show_lines`."""
         self.viewer.show(self._lines)
-        self.focus_main()
-
-    @property
-    def main_window(self) -> LineViewer:
-        """See `ConsoleScreen.main_window`."""
-        return self.viewer
 
     def do_help_page(self) -> None:
         """Page down."""

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from textual.app import ComposeResult
-from textual.containers import Vertical
-
 from int3rceptor_tui.feed import Books
 from int3rceptor_tui.keymap import Where, bindings
 from int3rceptor_tui.messages import FlowChosen
 from int3rceptor_tui.screens.base import ConsoleScreen
+from int3rceptor_tui.screens.lines import LinesScreen
 from int3rceptor_tui.view_model.lines import FixedLines
 from int3rceptor_tui.view_model.log_rows import log_line_lines
-from int3rceptor_tui.widgets.line_viewer import LineViewer
-from int3rceptor_tui.widgets.tab_line import TabLine
 
 
-class LogLineScreen(ConsoleScreen):
+class LogLineScreen(LinesScreen):
     """Shows one line at a time; space and p go through those that the log shows."""
 
     BINDINGS = bindings(Where.LINE)
@@ -23,31 +19,12 @@ class LogLineScreen(ConsoleScreen):
 
     def __init__(self, books: Books, seq: int) -> None:
         """`seq` is the line's key in the log book."""
-        super().__init__(books)
+        super().__init__(books, "Log line")
         self.line = books.logs.at(books.logs.index_of(seq))
-        self.tabs = TabLine(("Log line",))
-        self.viewer = LineViewer(id="viewer")
 
-    def compose(self) -> ComposeResult:
-        """Lay out."""
-        with Vertical():
-            yield self.tabs
-            yield self.viewer
-        yield from self.compose_bottom()
-
-    def on_mount(self) -> None:
-        """Show the line."""
-        self.tabs.show(0, "", f"{self.books.hints['app.back'].hint} goes back")
-        self._show()
-        self.focus_main()
-
-    def _show(self) -> None:
+    def show_lines(self) -> None:
+        """See `LinesScreen.show_lines`."""
         self.viewer.show(FixedLines(log_line_lines(self.line, self.books.hints)))
-
-    @property
-    def main_window(self) -> LineViewer:
-        """See `ConsoleScreen.main_window`."""
-        return self.viewer
 
     def do_line_flow(self) -> None:
         """Show the flow that the line is about."""
@@ -72,7 +49,7 @@ class LogLineScreen(ConsoleScreen):
         index += by if there or by < 0 else 0
         if 0 <= index < len(logs):
             self.line = logs.at(index)
-            self._show()
+            self.show_lines()
 
     do_line_search = ConsoleScreen.search_open
     do_line_search_next = ConsoleScreen.search_next

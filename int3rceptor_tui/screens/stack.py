@@ -96,7 +96,7 @@ class ScreenStack:
         if self.plugins.is_mounted:
             self.plugins.show_plugins()
         if isinstance(top := self.top, PluginScreen):
-            top.show_plugins()
+            top.show_lines()
 
     def say(self, note: str) -> None:
         """Put a note of the console's own in every screen's status bar."""

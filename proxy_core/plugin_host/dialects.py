@@ -66,6 +66,9 @@ class Room(Protocol):
 class Driver(Protocol):
     """Drives flows through the one instance of a generation; on the core's loop."""
 
+    hooks: frozenset[Hook]
+    """What to call it for."""
+
     async def hook(self, hook: Hook, call: HookCall) -> int:
         """Do what a hook asks for, and return one of its codes.
 

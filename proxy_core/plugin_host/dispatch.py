@@ -25,6 +25,7 @@ from proxy_core.plugin_host import codes
 from proxy_core.plugin_host.codes import Hook
 from proxy_core.plugin_host.files.manifest import Manifest
 from proxy_core.plugin_host.hook.call import HookCall
+from proxy_core.plugin_host.hook.commit import editor
 from proxy_core.plugin_host.pieces import PieceFilter, one_after_the_other
 from proxy_core.plugin_host.plugin import Plugin
 from proxy_core.plugin_host.together import Answer, Together
@@ -311,11 +312,7 @@ def _concerned(plugins: Round, flow: Flow) -> Iterator[Plugin]:
 
 def _has_answered(plugin: Plugin, flow: Flow) -> bool:
     """Whether the response is what the plugin itself has made."""
-    return flow.answered_by is not None and flow.answered_by == _signature(plugin)
-
-
-def _signature(plugin: Plugin) -> str:
-    return f"plugin {plugin.name}"
+    return flow.answered_by is not None and flow.answered_by == editor(plugin.name)
 
 
 def _is_for(
@@ -335,7 +332,7 @@ def _is_for(
 
 def _meaning(plugin: Plugin, code: int, call: HookCall) -> Verdict | None:
     """Turn a code other than 0 into a verdict; None where the round just goes on."""
-    by = _signature(plugin)
+    by = editor(plugin.name)
     match code:
         case codes.BLOCK:
             return Block(by)

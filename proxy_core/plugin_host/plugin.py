@@ -106,7 +106,10 @@ class Plugin:
     def hooks(self) -> frozenset[Hook]:
         """The hooks to call it for."""
         generation = self.generation
-        return frozenset() if generation is None else generation.blueprint.contract.hooks
+        if generation is None:
+            return frozenset()
+        driver = generation.driver
+        return generation.blueprint.contract.hooks if driver is None else driver.hooks
 
     @property
     def driver(self) -> Driver | None:

@@ -23,9 +23,7 @@ def status_of(plugin: Plugin) -> PluginStatus:
         state=_state_of(plugin),
         enabled=plugin.enabled,
         path=str(path),
-        hooks=()
-        if contract is None
-        else tuple(hook.export for hook in codes.HOOKS if hook in contract.hooks),
+        hooks=tuple(hook.export for hook in codes.HOOKS if hook in plugin.hooks),
         permissions=() if manifest is None else manifest.permissions.names(),
         generation=plugin.generations,
         calls=profile.calls,

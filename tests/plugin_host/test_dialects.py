@@ -40,6 +40,8 @@ class Recorder:
     drivers: ClassVar[list[Recorder.Driver]] = []
 
     class Driver:
+        hooks = frozenset({Hook.REQUEST, Hook.RESPONSE, Hook.CAPTURE})
+
         def __init__(self, room: Room) -> None:
             self.room = room
             self.told: list[object] = []

@@ -30,17 +30,19 @@ from tests.plugin_host.guests import (
     respond_with,
     wasm,
 )
+from tests.plugin_host.hostile.host_calls import (
+    ANNOTATE,
+    DELAY,
+    GET_FIELD,
+    GET_HEADERS,
+    SET_FIELD,
+    SET_HEADER,
+)
 
 FLOWS: Final = 20
 ADD: Final = importing("host_add_header", 4)
-SET: Final = importing("host_set_header", 4)
 REMOVE: Final = importing("host_remove_header", 2)
 GET: Final = importing("host_get_header", 4)
-ANNOTATE: Final = importing("host_annotate", 4)
-SET_FIELD: Final = importing("host_set_field", 3)
-GET_FIELD: Final = importing("host_get_field", 3)
-GET_ALL: Final = importing("host_get_headers", 2)
-DELAY: Final = importing("host_delay", 1)
 SLOW: Final = """(local.set $n (i32.const 60000))
   (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"""
 """More than half a slice of fuel."""
@@ -211,7 +213,7 @@ async def test_names_and_values_are_judged_byte_by_byte(both: Both, byte: int) -
                   (i32.mul (i32.const 16) (call $set_header (i32.const 9) (i32.const 1) {value}))))
                drop i32.const 0"""
     data = f'(data (i32.const 0) "a\\{byte:02x}b") (data (i32.const 8) "c\\{byte:02x}d")'
-    await both.load(guest(body, imports=f"{ADD} {SET} {data}"))
+    await both.load(guest(body, imports=f"{ADD} {SET_HEADER} {data}"))
     await both.compare(lambda: flows_of()[:4])
 
 
@@ -457,8 +459,8 @@ class Script:
             f"(if (i32.eq (local.get $flow) (i32.const {number})) (then {self._case()}))"
             for number in range(flows)
         )
-        return wasm(f"""(module {ADD} {SET} {REMOVE} {GET} {ANNOTATE} {SET_FIELD}
-          {GET_FIELD} {GET_ALL}
+        return wasm(f"""(module {ADD} {SET_HEADER} {REMOVE} {GET} {ANNOTATE} {SET_FIELD}
+          {GET_FIELD} {GET_HEADERS}
           (import "env" "host_log" (func $log (param i32 i32 i32) (result i32)))
           {MEMORY} {data}
           (func $note (param $answer i32)

@@ -41,6 +41,7 @@ class HandlerDriver:
     """One generation of a handler at work; on the core's loop."""
 
     def __init__(self, room: Room, contract: Contract) -> None:
+        self.hooks = contract.hooks
         self._room = room
         imported = {item.function.name for item in contract.imports}
         self._reads_bodies = "read_body" in imported

@@ -43,6 +43,7 @@ _STREAM: Final = (
     "proxy_on_downstream_connection_close",
     "proxy_on_upstream_connection_close",
 )
+_OF_HTTP: Final = (Hook.REQUEST, Hook.RESPONSE)
 _NO_BODY: Final = (204, 304)
 _USUALLY_EMPTY: Final = (b"GET", b"HEAD", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT")
 
@@ -58,6 +59,7 @@ class ProxyWasmDriver:
         speaks_stream = any(name in entries for name in _STREAM)
         self._is_http = speaks_http if kind is None else kind == "http"
         self._is_stream = speaks_stream and not speaks_http if kind is None else kind == "stream"
+        self.hooks = frozenset({Hook.CAPTURE, *(_OF_HTTP if self._is_http else ())})
         self._entries = entries
         self._call = room.call(Hook.START)
         self._background = Background(room, self._call)

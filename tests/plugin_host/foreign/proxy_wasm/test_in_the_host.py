@@ -82,3 +82,13 @@ async def test_who_edits_a_body_in_pieces_is_named_once(host: Host) -> None:
     assert flow.edited_by == ("plugin editor",)
     (change,) = flow.changes
     assert (change.by, change.in_pieces, change.of_response) == ("plugin editor", True, False)
+
+
+async def test_a_filter_for_tunnels_is_not_entered_for_exchanges(host: Host) -> None:
+    await host.load("tcp", filter_of(on("downstream_data", 3, CONTINUE)))
+    assert (host.hooks.request, host.hooks.response) == (None, None)
+    assert host.hooks.tunnel is not None
+    assert host.status("tcp").hooks == ("on_capture",)
+    await host.load("http", filter_of(on("request_headers", 3, CONTINUE)))
+    assert await host.request(make_flow()) is GO_ON
+    assert (host.status("tcp").calls, host.status("http").calls) == (0, 1)
